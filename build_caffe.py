@@ -1,0 +1,87 @@
+"""Step 5 of 6: build the Caffe network. Needs neither Caffe nor TensorFlow.
+
+Reads   tf_weights/NAME/ (graph.json and the weights); with --prototxt a network written by hand,
+        whose layers take the saved weights by name.
+Leaves  nets/NAME.prototxt, nets/NAME.caffemodel, nets/NAME.blobs.json (which blob holds which of
+        TensorFlow's outputs) and imgs/NAME/caffe-net.png (the network drawn).
+
+    python build_caffe.py
+"""
+
+from pathlib import Path
+
+from tf2caffe import blobs, caffe_net, diagram, graph, handwritten, mapping, stage
+from tf2caffe.handoff import Handoff, replacing
+
+
+def main():
+    args = arguments()
+    handoff = Handoff(args.dir, args.name)
+    network = graph.load(handoff.graph)
+    graph.load_weights(network, handoff.weights)
+    if args.prototxt:
+        net, table = handwritten.load(args.prototxt, network)
+        text = args.prototxt.read_text(encoding="utf-8")
+    else:
+        net = mapping.build(network)
+        table, text = blobs.Table.of(net), net.prototxt()
+    print_layers(net)
+    if args.prototxt:
+        print_uncompared(network, table)
+    write(handoff, net, text, table)
+    diagram.draw_network(handoff.imgs / "caffe-net.png", net.layers)
+    for path in (handoff.prototxt, handoff.caffemodel, handoff.imgs / "caffe-net.png"):
+        print(f"left: {path} ({path.stat().st_size:,} bytes)")
+
+
+def arguments():
+    parser = stage.parser(__doc__)
+    parser.add_argument("name", nargs="?", default="mnistcls", help="default: %(default)s")
+    parser.add_argument(
+        "--prototxt", type=Path, metavar="FILE",
+        help="load the saved weights into this network, by layer name",
+    )  # fmt: skip
+    return parser.parse_args()
+
+
+def print_layers(net):
+    """A line a layer: type, name, the shapes of its weights, the shape of its output."""
+    rows = [("type", "layer", "weights", "output")]
+    for layer in net.layers:
+        weights = ", ".join(shown(blob.shape) for blob in layer.blobs)
+        rows.append((layer.type, layer.name, weights, " ".join(map(shown, layer.shapes))))
+    widths = [max(len(row[at]) for row in rows) for at in range(3)]
+    for kind, name, weights, output in rows:
+        print(f"{kind:<{widths[0]}}  {name:<{widths[1]}}  {weights:<{widths[2]}}  {output}")
+    print()
+
+
+def print_uncompared(network, table):
+    """The ops that step 6 will not find in a network written by hand."""
+    compared = {entry.name for entry in table.layers}
+    absent = [node.name for node in network.nodes if node.name not in compared]
+    if absent:
+        print(f"no layer to compare with: {', '.join(absent)}\n")
+
+
+def shown(shape):
+    return "x".join(map(str, shape)) or "1"
+
+
+def write(handoff, net, text, table):
+    """Leave the three files of the network. Over protobuf's limit: refused before any is written."""
+    size = net.bytes_of_weights()
+    if size > caffe_net.LIMIT:
+        raise stage.Failure(
+            f"{handoff.name} has {size:,} bytes of weights; protobuf, and so Caffe, "
+            f"reads files of at most {caffe_net.LIMIT:,}"
+        )
+    with replacing(handoff.caffemodel) as model, replacing(handoff.prototxt) as prototxt:
+        with model.open("wb") as file:
+            net.write_caffemodel(file)
+        prototxt.write_text(text, encoding="utf-8")
+        table.save(handoff.blobs)
+
+
+if __name__ == "__main__":
+    stage.run(main)

@@ -1,0 +1,104 @@
+"""Step 6 of 6: run the Caffe network on the same inputs and compare every layer.
+
+Reads   nets/NAME.prototxt, .caffemodel and .blobs.json, activations/NAME.npz.
+Leaves  imgs/NAME/caffe/convs.png, denses.png and res10.png (as TensorFlow's, on the same scale),
+        imgs/NAME/compare.png (TensorFlow, Caffe, their difference) and nets/NAME.parity.json.
+        The exit status is 0 only if every layer and every answer agree.
+
+    python caffe_predict.py
+"""
+
+import sys
+
+from tf2caffe import activations, blobs, parity, pictures, runtimes, stage
+from tf2caffe.handoff import Handoff
+
+TOLERANCE = 1e-5  # a right mnistcls strays by 1e-6 at most; a wrong epsilon by 1e-3
+
+
+def main():
+    args = arguments()
+    handoff = Handoff(args.dir, args.name)
+    table, kept = blobs.load(handoff.blobs), activations.load(handoff.activations)
+    if table.source != kept.source:
+        raise stage.Failure(
+            f"{handoff.activations} and {handoff.caffemodel} come from two different states of the "
+            "model; run tf_predict.py (step 3), save_weights.py and build_caffe.py again"
+        )
+    rows, runtime = run(args, handoff, table, kept)
+    parity.print_table(rows, kept.shown)
+    print()
+    for path in draw(handoff, table, kept, rows):
+        print(f"left: {path}")
+    verdict = judge(rows, table, kept, args.tolerance)
+    told = "equal" if verdict is None else verdict
+    parity.save(handoff.parity, rows, runtime, args.tolerance, told)
+    print(f"left: {handoff.parity}\n")
+    if verdict:
+        sys.exit(f"NOT EQUAL: {verdict}")
+    worst = max(rows, key=lambda row: row.error)
+    answers = f", {len(kept.images)} equal answers" if table.answers else ""
+    print(
+        f"EQUAL: all {len(rows)} layers within {args.tolerance:g} of their scale "
+        f"(worst: {worst.blob}, {worst.error:.1e}){answers}"
+    )
+
+
+def arguments():
+    parser = stage.parser(__doc__)
+    parser.add_argument("name", nargs="?", default="mnistcls", help="default: %(default)s")
+    parser.add_argument(
+        "--tolerance", type=float, default=TOLERANCE,
+        help="largest error of a layer, relative to its largest value (default: %(default)g)",
+    )  # fmt: skip
+    runtimes.add_arguments(parser)
+    return parser.parse_args()
+
+
+def run(args, handoff, table, kept):
+    """Caffe's blobs next to TensorFlow's outputs, as rows; and the name of the runtime."""
+    inputs = {entry.blob: entry.layout.to_caffe(kept.inputs[entry.name]) for entry in table.inputs}
+    wanted = list(dict.fromkeys(entry.blob for entry in table.layers))
+    with runtimes.choose(args.runtime, args.caffe_python, args.caffe_timeout) as runtime:
+        print(f"runtime: {runtime}, {len(kept.images)} images; shown: {kept.images[kept.shown]}\n")
+        found = runtime.run(handoff.prototxt, handoff.caffemodel, inputs, wanted)
+        return parity.compare(table, kept.layers, found), str(runtime)
+
+
+def draw(handoff, table, kept, rows):
+    """The pictures of Caffe's side, and of both; return their paths."""
+    caffe = {row.name: row.caffe[kept.shown] for row in rows}
+    tf = {row.name: row.tf[kept.shown] for row in rows}
+    written = activations.draw_layers(handoff.caffe_imgs, caffe, tf)
+    answers = [row for row in rows if row.name in table.answers and table.classes]
+    if answers:
+        path = handoff.caffe_imgs / "res10.png"
+        (pixels,) = kept.inputs.values()
+        pictures.draw_answers(path, pixels, captions(answers[-1].caffe, table.classes))
+        written.append(path)
+    compared = [(row.name, row.blob, tf[row.name], caffe[row.name], row.error) for row in rows]
+    return written + pictures.draw_comparison(handoff.imgs / "compare.png", compared)
+
+
+def captions(probabilities, classes):
+    """Label and confidence of each image."""
+    return [f"{classes[row.argmax()]}  {row.max():.2%}" for row in probabilities]
+
+
+def judge(rows, table, kept, tolerance):
+    """What is not equal, in one line; None if nothing is."""
+    stray = parity.first_stray(rows, tolerance)
+    if stray:
+        return (
+            f"{stray.name} (Caffe: {stray.blob}) is the first layer that strays, by "
+            f"{stray.error:.1e} of its scale, where {tolerance:g} is allowed"
+        )
+    wrong = parity.disagreements(rows, table.answers, tolerance)
+    if wrong:
+        names = ", ".join(f"{kept.images[image]} ({answer})" for image, answer in wrong)
+        return f"the answers differ for {names}"
+    return None
+
+
+if __name__ == "__main__":
+    stage.run(main)

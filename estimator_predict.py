@@ -1,0 +1,47 @@
+"""Step 2 of 6: check the trained network on its ten test images.
+
+Reads   checkpoints/NAME.keras and imgs/test/NAME/img0.png ... img9.png.
+Leaves  imgs/NAME/tf/res10.png: the images, each with its label and the network's confidence.
+
+    python estimator_predict.py
+"""
+
+import models
+from tf2caffe import images, pictures, stage
+from tf2caffe.checkpoint import load_checkpoint
+from tf2caffe.handoff import Handoff
+
+
+def main():
+    args = arguments()
+    network = models.module(args.name)
+    handoff = Handoff(args.dir, args.name)
+    names, pixels = images.test_images(handoff, network.SHAPE)
+    model = load_checkpoint(handoff)
+    if model.name != args.name:
+        raise stage.Failure(f"{handoff.checkpoint}: holds the network {model.name}")
+    probabilities = model(pixels, training=False)["probs"].numpy()
+    answers = [(network.CLASSES[row.argmax()], f"{row.max():.2%}") for row in probabilities]
+    print_table(names, answers)
+    picture = handoff.tf_imgs / "res10.png"
+    pictures.draw_answers(picture, pixels, [f"{label}  {sure}" for label, sure in answers])
+    print(f"left: {picture}")
+
+
+def arguments():
+    parser = stage.parser(__doc__)
+    parser.add_argument("name", nargs="?", default="mnistcls", help="default: %(default)s")
+    return parser.parse_args()
+
+
+def print_table(names, answers):
+    """A line an image: its name, the label, and how sure the network is of it."""
+    rows = [("image", "label", "confidence")]
+    rows += [(name, *answer) for name, answer in zip(names, answers, strict=True)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for name, label, confidence in rows:
+        print(f"{name:{widths[0]}} {label:{widths[1]}} {confidence:>{widths[2]}}")
+
+
+if __name__ == "__main__":
+    stage.run(main)

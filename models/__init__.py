@@ -1,0 +1,18 @@
+"""The networks that `train.py` knows: one file each, all that is true of it alone."""
+
+import importlib
+import pkgutil
+
+from tf2caffe import stage
+
+
+def names():
+    """The registered names: those of the files in this folder."""
+    return sorted(found.name for found in pkgutil.iter_modules(__path__))
+
+
+def module(name):
+    """The module of the network `name`."""
+    if name not in names():
+        raise stage.Failure(f"unknown model {name!r}; the known ones: {', '.join(names())}")
+    return importlib.import_module(f"models.{name}")

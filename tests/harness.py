@@ -1,0 +1,85 @@
+"""Steps 3 to 6 in one process: a Keras model or a TensorFlow function, proven in a runtime."""
+
+import numpy as np
+import tensorflow as tf
+
+import build_caffe
+import save_weights
+import tf_predict
+from tf2caffe import blobs, graph, mapping, parity, reader, trace
+from tf2caffe.handoff import Handoff
+
+TOLERANCE = 1e-5
+
+
+class Converted:
+    """A model taken through steps 4 and 5 in `folder`; `rows(runtime)` is step 6."""
+
+    def __init__(self, model, folder, images=2, seed=1):
+        self.trace = model if isinstance(model, trace.Trace) else traced(model)
+        self.handoff = Handoff(folder, "net")
+        self.graph, self.tensors = reader.read(self.trace, "net")
+        save_weights.save(self.graph, self.handoff.weights, told=lambda line: None)
+        self.inputs = {
+            name: random_input((images, *shape[1:]), seed)
+            for name, shape in self.graph.inputs.items()
+        }
+        self.layers = tf_predict.run(self, self.inputs)
+        self.net = rebuilt(self.handoff)
+
+    def rows(self, runtime):
+        """Each layer on both sides."""
+        table = blobs.load(self.handoff.blobs)
+        fed = {entry.blob: entry.layout.to_caffe(self.inputs[entry.name]) for entry in table.inputs}
+        found = runtime.run(self.handoff.prototxt, self.handoff.caffemodel, fed)
+        return parity.compare(table, self.layers, found)
+
+
+def rebuilt(handoff):
+    """Step 5 on what lies in the hand-off folder."""
+    network = graph.load(handoff.graph)
+    graph.load_weights(network, handoff.weights)
+    net = mapping.build(network)
+    build_caffe.write(handoff, net, net.prototxt(), blobs.Table.of(net))
+    return net
+
+
+def traced(model):
+    return trace.keras_trace(model)
+
+
+def function_trace(function, *shapes):
+    """The trace of a plain TensorFlow function of inputs x0, x1, ... of these shapes."""
+    specs = [tf.TensorSpec(shape) for shape in shapes]
+    concrete = tf.function(function).get_concrete_function(*specs)
+    inputs = {f"x{at}": tensor for at, tensor in enumerate(concrete.inputs[: len(specs)])}
+    outputs = {f"y{at}": tensor for at, tensor in enumerate(concrete.outputs)}
+    return trace.function_trace(concrete, inputs, outputs)
+
+
+def random_input(shape, seed=1):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def randomise(model, seed=1):
+    """Random weights and random BatchNorm statistics, so that no parameter is at its default."""
+    random = np.random.default_rng(seed)
+    for variable in model.variables:
+        if "seed" in variable.path:
+            continue
+        shape, name = variable.shape, variable.path.rpartition("/")[2]
+        value = random.normal(size=shape) / np.sqrt(max(1, np.prod(shape[:-1])))
+        if name in ("moving_variance", "gamma"):
+            value = random.uniform(0.5, 1.5, shape)
+        elif len(shape) == 1:
+            value = random.normal(size=shape) * 0.3
+        variable.assign(value.astype(np.float32))
+    return model
+
+
+def assert_equal(model, folder, runtime, tolerance=TOLERANCE):
+    """Every layer of the model within the tolerance; return the conversion."""
+    converted = Converted(model, folder)
+    for row in converted.rows(runtime):
+        assert row.error <= tolerance, f"{row.name} ({row.blob}): {row.error:.1e}"
+    return converted

@@ -1,0 +1,105 @@
+"""What a network computed: the input and every layer's output, kept as one `.npz`, printed, drawn.
+
+Arrays are float32 with the images first and the channels last: (N, H, W, C), (N, F). The pictures
+and statistics show one of the images, all of them are compared.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tf2caffe import archive, pictures
+from tf2caffe.handoff import replacing
+from tf2caffe.stage import Failure
+
+
+@dataclass
+class Activations:
+    """`inputs` and `layers` by name, the images' names, and which of them is shown.
+
+    `source` tells which state of the model it was.
+    """
+
+    inputs: dict
+    layers: dict
+    images: list
+    shown: int
+    source: str = field(default="")
+
+    def of_shown(self):
+        """Each layer's output for the image shown, without the batch axis."""
+        return {name: array[self.shown] for name, array in self.layers.items()}
+
+
+def save(path, activations):
+    """Write the `.npz`: inputs as `input:NAME`, layers by name, the rest with a leading @."""
+    arrays = {f"input:{name}": array for name, array in activations.inputs.items()}
+    arrays |= activations.layers
+    arrays |= {
+        "@images": np.array(activations.images),
+        "@shown": np.array(activations.shown),
+        "@source": np.array(activations.source),
+    }
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def load(path):
+    """Read the `.npz`. Raises `Failure` where it is missing or damaged."""
+    again = "tf_predict.py (step 3) makes it"
+    if not path.exists():
+        raise Failure(f"{path} does not exist; {again}")
+    damage = archive.damage(path)
+    if damage:
+        raise Failure(f"{path}: {damage}; {again}")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in arrays.files}
+        images, shown, source = (found.pop(f"@{name}") for name in ("images", "shown", "source"))
+        inputs = {name[6:]: found.pop(name) for name in list(found) if name.startswith("input:")}
+        activations = Activations(inputs, found, images.tolist(), int(shown), str(source))
+        arrays = [*inputs.values(), *found.values()]
+        if not inputs or any(len(array) != len(activations.images) for array in arrays):
+            raise ValueError("not as many outputs as images")
+        activations.images[activations.shown]
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise Failure(f"{path} is damaged ({error}); {again}") from None
+    return activations
+
+
+def statistics(array):
+    """Mean and variance as the reference prints them."""
+    values = np.asarray(array, np.float64)
+    return figure(values.mean()), figure(values.var())
+
+
+def figure(value):
+    """Two decimals; three significant digits where that would leave nothing."""
+    return f"{value:.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:.3g}"
+
+
+def print_statistics(layers):
+    """A line a layer: its name, the mean and the variance of its output."""
+    width = max(30, *(len(name) + 3 for name in layers))
+    for name, array in layers.items():
+        mean, variance = statistics(array)
+        print(f"{name:.<{width}}: {f'mean={mean},':<12} var={variance}")
+
+
+def draw_layers(folder, layers, scale=None):
+    """`convs.png` and `denses.png` of arrays without a batch axis, in the colours of `scale`.
+
+    `scale` are the layers (TensorFlow's) that set the limits of the colours and bars; by default
+    the layers themselves. Returns the paths.
+    """
+    convs = {name: array for name, array in layers.items() if array.ndim == 3}
+    denses = {name: array for name, array in layers.items() if array.ndim == 1}
+    scale = scale or layers
+    written = []
+    if convs:
+        limits = pictures.channel_limits({name: scale[name] for name in convs})
+        written += pictures.draw_channels(folder / "convs.png", convs, limits)
+    if denses:
+        limits = pictures.bar_limits({name: scale[name] for name in denses})
+        written += pictures.draw_bars(folder / "denses.png", denses, limits)
+    return written

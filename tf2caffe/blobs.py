@@ -1,0 +1,74 @@
+"""Which Caffe blob holds which TensorFlow output: `nets/NAME.blobs.json`, from step 5 to step 6."""
+
+import json
+from dataclasses import asdict, dataclass
+
+from tf2caffe.handoff import replacing
+from tf2caffe.layout import Layout
+from tf2caffe.stage import Failure
+
+
+@dataclass(frozen=True)
+class Blob:
+    """TensorFlow's `name`, Caffe's `blob`, and how the one lies in the other."""
+
+    name: str
+    blob: str
+    layout: Layout
+
+
+@dataclass(frozen=True)
+class Table:
+    """The inputs and the layers in order; `answers` names the layer that gives the labels."""
+
+    inputs: list
+    layers: list
+    answers: list
+    classes: list
+    source: str
+
+    @classmethod
+    def of(cls, net):
+        """The table of a network that was mapped from a graph."""
+        graph = net.graph
+        entries = [Blob(name, blob, net.layouts[name]) for name, blob in net.blobs.items() if blob]
+        inputs = [entry for entry in entries if entry.name in graph.inputs]
+        layers = [entry for entry in entries if entry.name not in graph.inputs]
+        answers = [
+            entry.name
+            for entry in layers
+            if entry.name in graph.outputs and len(entry.layout.tf_shape) == 1
+        ]
+        return cls(inputs, layers, answers, graph.classes, graph.source)
+
+    def save(self, path):
+        """One line an entry."""
+        lines = []
+        for key, value in vars(self).items():
+            if key in ("inputs", "layers"):
+                rows = [f"    {json.dumps(asdict(entry))}" for entry in value]
+                lines.append(f"  {json.dumps(key)}: [\n" + ",\n".join(rows) + "\n  ]")
+            else:
+                lines.append(f"  {json.dumps(key)}: {json.dumps(value)}")
+        with replacing(path) as temporary:
+            temporary.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+
+
+def load(path):
+    """Read the table. Raises `Failure` where it is missing or damaged."""
+    again = "build_caffe.py (step 5) makes it"
+    if not path.exists():
+        raise Failure(f"{path} does not exist; {again}")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        for key in ("inputs", "layers"):
+            record[key] = [_blob(entry) for entry in record[key]]
+        return Table(**record)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise Failure(f"{path} is damaged ({error}); {again}") from None
+
+
+def _blob(entry):
+    layout = entry["layout"]
+    axes = {key: tuple(map(tuple, layout[key])) for key in ("tf", "caffe")}
+    return Blob(entry["name"], entry["blob"], Layout(tuple(layout["sizes"]), **axes))

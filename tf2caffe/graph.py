@@ -1,0 +1,189 @@
+"""The network on disk: `graph.json`, small and readable, and one `.npy` file per weight.
+
+It holds TensorFlow's semantics (op types, NHWC shapes, attributes); the weights alone are stored
+as Caffe lays them out. Step 4 writes it, step 5 reads it.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from tf2caffe.stage import Failure
+
+VERSION = 1
+
+
+@dataclass
+class Weight:
+    """A weight's file (a `.npy` beside graph.json, float32) and its shape in Caffe's layout.
+
+    `source` is the TensorFlow constant in step 4, `array` the contents of the file in step 5.
+    """
+
+    file: str
+    shape: tuple
+    source: object = field(default=None, repr=False)
+    array: np.ndarray | None = field(default=None, repr=False)
+
+
+@dataclass
+class Node:
+    """One TensorFlow op.
+
+    `name` is the op's (`conv1/Conv2D`), `layer` what the user calls it (`conv1`), `inputs` the
+    names of the ops or inputs it reads, `shape` its output's, batch first and channels last;
+    `weights` maps the op's own operand names (`filter`, `bias`, ...) to arrays.
+    """
+
+    name: str
+    layer: str
+    op: str
+    inputs: list
+    shape: tuple
+    attrs: dict = field(default_factory=dict)
+    weights: dict = field(default_factory=dict)
+
+    def array(self, role):
+        return self.weights[role].array
+
+
+@dataclass
+class Graph:
+    """Inputs (name -> NHWC shape), ops in topological order, the names of the outputs.
+
+    `names` are the Caffe names that differ from the layers' own, `classes` the labels of the
+    answers, if the network has any, `source` tells which state of the model this was.
+    """
+
+    name: str
+    inputs: dict
+    nodes: list
+    outputs: list
+    classes: list = field(default_factory=list)
+    names: dict = field(default_factory=dict)
+    source: str = ""
+
+    def caffe_name(self, layer):
+        return self.names.get(layer, layer)
+
+    def weights(self):
+        return [weight for node in self.nodes for weight in node.weights.values()]
+
+
+def dump(graph):
+    """The text of graph.json: one line for each op."""
+    head = {
+        "version": VERSION,
+        "name": graph.name,
+        "inputs": graph.inputs,
+        "outputs": graph.outputs,
+        "classes": graph.classes,
+        "names": graph.names,
+        "source": graph.source,
+    }
+    lines = [f"  {json.dumps(key)}: {json.dumps(value)}," for key, value in head.items()]
+    nodes = [f"    {json.dumps(_record(node))}" for node in graph.nodes]
+    return "\n".join(["{", *lines, '  "nodes": [', ",\n".join(nodes), "  ]", "}", ""])
+
+
+def _record(node):
+    record = vars(node) | {
+        "weights": {
+            role: {"file": weight.file, "shape": weight.shape}
+            for role, weight in node.weights.items()
+        }
+    }
+    return {key: value for key, value in record.items() if value or key == "inputs"}
+
+
+def load(path):
+    """Read graph.json (without the arrays). Raises `Failure` where it is missing or damaged."""
+    path = Path(path)
+    if not path.exists():
+        raise Failure(f"{path} does not exist; save_weights.py (step 4) makes it")
+    try:
+        graph = _graph(json.loads(path.read_text(encoding="utf-8")))
+        _check(graph)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        why = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise Failure(f"{path} is damaged ({why}); run save_weights.py (step 4) again") from None
+    return graph
+
+
+def _graph(record):
+    if record["version"] != VERSION:
+        raise ValueError(f"version {record['version']} is not {VERSION}")
+    nodes = [
+        Node(
+            **{
+                **node,
+                "shape": tuple(node.get("shape", ())),
+                "weights": {
+                    role: Weight(weight["file"], tuple(weight["shape"]))
+                    for role, weight in node.get("weights", {}).items()
+                },
+            }
+        )
+        for node in record["nodes"]
+    ]
+    inputs = {name: tuple(shape) for name, shape in record["inputs"].items()}
+    rest = {key: record[key] for key in ("name", "outputs", "classes", "names", "source")}
+    return Graph(inputs=inputs, nodes=nodes, **rest)
+
+
+def _check(graph):
+    """Raise `ValueError` unless every name is known before it is read and every field is sound."""
+    known = set()
+    shapes = [*graph.inputs.values(), *(node.shape for node in graph.nodes)]
+    shapes += [weight.shape for weight in graph.weights()]
+    if any(not isinstance(size, int) or size < 1 for shape in shapes for size in shape):
+        raise ValueError("a shape is not made of positive whole numbers")
+    known.update(graph.inputs)
+    for node in graph.nodes:
+        strange = [name for name in node.inputs if name not in known]
+        if strange or node.name in known:
+            raise ValueError(f"op {node.name} reads {strange} or is named twice")
+        known.add(node.name)
+        for weight in node.weights.values():
+            if Path(weight.file).name != weight.file:
+                raise ValueError(f"weight file {weight.file!r} is not a plain file name")
+    if not set(graph.outputs) <= known:
+        raise ValueError("an output is not the name of an op")
+
+
+def load_weights(graph, folder):
+    """Map every weight's file into memory. Missing, surplus, misshapen, bad: all told at once."""
+    folder = Path(folder)
+    wanted = {weight.file: weight for weight in graph.weights()}
+    found = {path.name for path in folder.glob("*.npy")}
+    problems = [f"missing: {name}" for name in sorted(wanted.keys() - found)]
+    problems += [f"surplus: {name}" for name in sorted(found - wanted.keys())]
+    for name in sorted(wanted.keys() & found):
+        problems += _load(wanted[name], folder / name)
+    if problems:
+        raise Failure(
+            f"{folder}: {'; '.join(problems)}; run save_weights.py (step 4) again, or mend the file"
+        )
+
+
+def _load(weight, path):
+    """Map one file into memory; return what is wrong with it, as a list of one or no line."""
+    try:
+        array = np.lib.format.open_memmap(path, mode="r")
+    except (ValueError, EOFError, OSError) as error:
+        return [f"{path.name} is not a whole .npy file ({str(error).splitlines()[0]})"]
+    if not isinstance(array, np.ndarray) or array.dtype != np.float32:
+        return [f"{path.name} is not an array of float32"]
+    if array.shape != weight.shape:
+        return [f"misshapen: {path.name} is {array.shape}, not {weight.shape}"]
+    if not _finite(array):
+        return [f"{path.name} holds NaN or infinity"]
+    weight.array = array
+    return []
+
+
+def _finite(array, step=1 << 22):
+    flat = array.reshape(-1)
+    return all(np.isfinite(flat[at : at + step]).all() for at in range(0, flat.size, step))

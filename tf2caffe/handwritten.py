@@ -1,0 +1,102 @@
+"""A network written by hand: the saved weights loaded into it by layer name."""
+
+from collections import defaultdict
+
+import numpy as np
+
+from tf2caffe import blobs, caffe_schema
+from tf2caffe.caffe_net import ROLES, WEIGHTS, Net
+from tf2caffe.layout import carry
+from tf2caffe.stage import Failure
+
+
+def load(path, graph):
+    """The network of the prototxt `path` with the graph's weights, and its table of blobs.
+
+    Raises `Failure` with all that is missing, surplus or misshapen.
+    """
+    parsed = caffe_schema.parse(_text(path), path)
+    if not parsed.layer:
+        raise Failure(f"{path} has no `layer` blocks (the old `layers` are not read)")
+    net, saved, problems = Net(parsed.name or graph.name), _by_layer(graph), []
+    for message in [*caffe_schema.old_inputs(parsed), *parsed.layer]:
+        try:
+            net.append(message, _blobs(message, saved.pop(message.name, {}), net, problems))
+        except Failure as failure:
+            raise Failure(f"{path}: {failure}") from None
+        except (ArithmeticError, IndexError, MemoryError, ValueError):
+            found = [net.shapes[bottom] for bottom in message.bottom]
+            told = f"layer {message.name} ({message.type}): its settings do not fit"
+            raise Failure(f"{path}: {told} its bottoms {found}") from None
+    problems += [f"surplus: {name}-{role}" for name in saved for role in saved[name]]
+    if problems:
+        raise Failure(f"{path}: {'; '.join(problems)}")
+    return net, _table(path, net, graph)
+
+
+def _text(path):
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise Failure(f"{path} does not exist") from None
+    except UnicodeDecodeError:
+        raise Failure(f"{path} is not a Caffe prototxt: not UTF-8 text") from None
+
+
+def _by_layer(graph):
+    """{Caffe layer: {role: array}} of the saved files, by their names."""
+    saved = defaultdict(dict)
+    for node in graph.nodes:
+        for weight in node.weights.values():
+            layer, _, role = weight.file.removesuffix(".npy").rpartition("-")
+            saved[layer][role] = weight.array
+    return saved
+
+
+def _blobs(message, arrays, net, problems):
+    """A layer's blobs out of the arrays saved for it; what does not fit is added to `problems`."""
+    if message.type not in WEIGHTS:
+        problems += [f"surplus: {message.name}-{role} ({message.type})" for role in arrays]
+        return []
+    if not net.shapes.keys() >= set(message.bottom):
+        return []  # `append` says so
+    bottoms = [net.shapes[name] for name in message.bottom]
+    expected = WEIGHTS[message.type](message, bottoms)
+    roles = ROLES.get(message.type, ())[: len(expected)]
+    blobs = []
+    for role, shape in zip(roles, expected, strict=False):
+        if role not in arrays:
+            problems.append(f"missing: {message.name}-{role} {shape}")
+        elif arrays[role].shape != shape:
+            problems.append(f"misshapen: {message.name}-{role} {arrays[role].shape}, not {shape}")
+        found = arrays.get(role)
+        fits = found is not None and found.shape == shape
+        blobs.append(found if fits else np.zeros(shape, np.float32))
+    problems += [f"surplus: {message.name}-{role}" for role in arrays if role not in roles]
+    # Caffe divides mean and variance by BatchNorm's third blob
+    return blobs + [np.ones(shape, np.float32) for shape in expected[len(roles) :]]
+
+
+def _table(path, net, graph):
+    """The tops of the layers that are called as we should have called them.
+
+    Of layers that write the same blob, one in place after the other, the last one's is compared.
+    """
+    layouts = carry(graph)
+    tops = {layer.name: layer.tops[0] for layer in net.layers if layer.tops}
+    writers = {top: layer.name for layer in net.layers for top in layer.tops}
+    entries, inputs = [], []
+    for node in graph.nodes:
+        layer = graph.caffe_name(node.layer)
+        if layer in tops and writers[tops[layer]] == layer:
+            entries.append(blobs.Blob(node.name, tops[layer], layouts[node.name]))
+    for name in graph.inputs:
+        blob = tops.get(graph.caffe_name(name), graph.caffe_name(name))
+        if blob not in net.shapes:
+            raise Failure(f"{path} has no input called {blob}")
+        inputs.append(blobs.Blob(name, blob, layouts[name]))
+    if not entries:
+        known = ", ".join(dict.fromkeys(graph.caffe_name(node.layer) for node in graph.nodes))
+        raise Failure(f"{path}: no layer is called as one of {known}: nothing could be compared")
+    answers = [entry.name for entry in entries if entry.name in graph.outputs]
+    return blobs.Table(inputs, entries, answers, graph.classes, graph.source)

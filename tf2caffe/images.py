@@ -1,0 +1,67 @@
+"""Images read from files as the networks take them; TensorFlow is not needed for it."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from tf2caffe.stage import Failure
+
+PROJECT = Path(__file__).resolve().parents[1]
+KINDS = {".png", ".jpg", ".jpeg", ".bmp"}
+
+
+def test_images(handoff, shape):
+    """The network's test images as `load_images` does: from DIR, else those the project ships."""
+    shipped = PROJECT / "imgs" / "test" / handoff.name
+    folder = handoff.test_images
+    return load_images(folder if folder.is_dir() or not shipped.is_dir() else shipped, shape)
+
+
+def load_images(source, shape):
+    """Names and a float32 array (N, H, W, C) of 0..255 of a folder's images, or of listed files.
+
+    `shape` is (H, W, C) with C of 1 (grey) or 3 (red, green, blue). What an image needed to fit it
+    is printed.
+    """
+    files = image_files(source) if isinstance(source, str | Path) else [Path(f) for f in source]
+    return [f.name for f in files], np.stack([load_image(file, shape) for file in files])
+
+
+def image_files(folder):
+    """The folder's images in the order of their names, img2 before img10."""
+    files = [f for f in Path(folder).glob("*") if f.suffix.lower() in KINDS]
+    if not files:
+        raise Failure(f"{folder}: no images here ({', '.join(sorted(KINDS))})")
+    return sorted(files, key=lambda f: (len(f.stem), f.name))
+
+
+def load_image(file, shape):
+    """The image as a float32 array of `shape`."""
+    height, width, channels = shape
+    image = fitted_colours(file, open_image(file), "L" if channels == 1 else "RGB")
+    if image.size != (width, height):
+        print(f"{file}: {image.width}x{image.height}, resized to {width}x{height}")
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(image, np.float32).reshape(shape)
+
+
+def open_image(file):
+    """The image, fully read: a damaged file is found here."""
+    try:
+        with Image.open(file) as image:
+            image.load()
+            return image
+    except UnidentifiedImageError:
+        raise Failure(f"{file}: not an image") from None
+    except (SyntaxError, ValueError, OSError, Image.DecompressionBombError) as error:
+        raise Failure(f"{file}: cannot be read as an image: {error}") from None
+
+
+def fitted_colours(file, image, mode):
+    """The image in `mode`, 8 bits a channel; a change of colours is printed."""
+    if image.mode.startswith(("I", "F")):  # Pillow would cut off all above 255
+        raise Failure(f"{file}: more than 8 bits a channel; save it with 8")
+    if image.mode in ("RGB", "RGBA", "CMYK", "YCbCr", "P") and mode == "L":
+        print(f"{file}: in colour, converted to grey")
+    return image.convert(mode)

@@ -1,0 +1,334 @@
+"""How a TensorFlow tensor lies in its Caffe blob: NHWC against NCHW, through every reshape.
+
+A tensor's elements are indexed by *atoms*, the finest axes that reshapes have split it into. Each
+TensorFlow axis after the batch is a run of atoms, and so is each Caffe axis; the two differ in
+their order. A flatten of (7, 7, 32) has one TensorFlow axis, of the atoms H, W, C, and one Caffe
+axis, of C, H, W: what permutes the rows of the dense kernel after it is derived from that.
+
+Reshapes and transposes move nothing in TensorFlow's view, they only regroup atoms; whether the
+blob can follow without moving data is seen by comparing the orders.
+"""
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from tf2caffe.stage import Failure, listed
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Atom sizes; the atoms of each TensorFlow axis, and of each Caffe axis, batch left out."""
+
+    sizes: tuple
+    tf: tuple
+    caffe: tuple
+
+    @property
+    def tf_shape(self):
+        return tuple(prod(self.sizes[atom] for atom in axis) for axis in self.tf)
+
+    @property
+    def caffe_shape(self):
+        return tuple(prod(self.sizes[atom] for atom in axis) for axis in self.caffe)
+
+    @property
+    def order(self):
+        """The atoms as Caffe's blob runs through them."""
+        return [atom for axis in self.caffe for atom in axis]
+
+    @property
+    def tf_order(self):
+        return [atom for axis in self.tf for atom in axis]
+
+    def runs(self):
+        """What the blob's flat order is, whatever the axes: equal runs, equal order of elements.
+
+        As (size, first TensorFlow position) of each stretch that is contiguous in both.
+        """
+        atoms = [atom for atom in self.tf_order if self.sizes[atom] > 1]
+        place = {atom: at for at, atom in enumerate(atoms)}
+        merged = []
+        for atom in self.order:
+            if self.sizes[atom] == 1:
+                continue
+            if merged and place[atom] == merged[-1][2] + 1:
+                merged[-1] = (merged[-1][0] * self.sizes[atom], merged[-1][1], place[atom])
+            else:
+                merged.append((self.sizes[atom], place[atom], place[atom]))
+        ranks = sorted(first for _, first, _ in merged)
+        return [(size, ranks.index(first)) for size, first, _ in merged]
+
+    def to_caffe(self, array):
+        """(N, TensorFlow's axes) -> (N, Caffe's axes)."""
+        place = {atom: at + 1 for at, atom in enumerate(self.tf_order)}
+        atoms = array.reshape(len(array), *(self.sizes[atom] for atom in self.tf_order))
+        moved = atoms.transpose(0, *(place[atom] for atom in self.order))
+        return moved.reshape(len(array), *self.caffe_shape)
+
+    def to_tf(self, array):
+        """(N, Caffe's axes) -> (N, TensorFlow's axes)."""
+        place = {atom: at + 1 for at, atom in enumerate(self.order)}
+        atoms = array.reshape(len(array), *(self.sizes[atom] for atom in self.order))
+        moved = atoms.transpose(0, *(place[atom] for atom in self.tf_order))
+        return moved.reshape(len(array), *self.tf_shape)
+
+    def reshaped(self, shape):
+        """The layout after TensorFlow reshapes to (N, *shape): atoms split, axes regrouped.
+
+        Raises `ValueError` where the new axes cut across the old ones and the orders differ.
+        """
+        if len(self.runs()) <= 1:  # both orders are the same: any shape will do
+            atoms = tuple((at,) for at in range(len(shape)))
+            return Layout(tuple(shape), atoms, atoms).settled()
+        order = self.tf_order
+        old = _bounds([self.sizes[atom] for atom in order])
+        new = _bounds(shape)
+        cuts = sorted({*old, *new})
+        if any(after % before for before, after in zip(cuts, cuts[1:], strict=False)):
+            raise ValueError("the new axes cut across the old ones")
+        sizes = [after // before for before, after in zip(cuts, cuts[1:], strict=False)][::-1]
+        place = {cut: len(cuts) - 1 - at for at, cut in enumerate(cuts)}
+        parts = dict(zip(order, _spans(old, place), strict=True))
+        caffe = tuple(tuple(part for atom in axis for part in parts[atom]) for axis in self.caffe)
+        return Layout(tuple(sizes), tuple(_spans(new, place)), caffe).settled()
+
+    def settled(self):
+        """The same order of elements under the Caffe axes that its consumers expect, if possible."""
+        if len(self.tf) == 1:
+            return Layout(self.sizes, self.tf, (tuple(self.order),))
+        usual = Layout(self.sizes, self.tf, _usual(self.tf))
+        return usual if usual.runs() == self.runs() else self
+
+    def is_usual(self):
+        """Whether the blob is plain NCHW (or NC) of the tensor."""
+        plain = usual(self.tf_shape)
+        return self.caffe_shape == plain.caffe_shape and self.runs() == plain.runs()
+
+    def channel_order(self):
+        """TensorFlow's channel at each of Caffe's channels, where nothing else is out of order.
+
+        So it is after a channel shuffle. None where Caffe's height and width are mixed up too.
+        """
+        if len(self.tf) != 3 or len(self.caffe) < 3:
+            return None
+        spatial = [atom for axis in self.tf[:2] for atom in axis]
+        channels = self.order[: len(self.tf[2])]
+        if self.order[len(channels) :] != spatial or set(channels) != set(self.tf[2]):
+            return None
+        index = np.arange(self.tf_shape[2]).reshape([self.sizes[atom] for atom in self.tf[2]])
+        return index.transpose([self.tf[2].index(atom) for atom in channels]).reshape(-1)
+
+
+def usual(shape):
+    """The layout of a plain tensor (N, *shape): NHWC in NCHW, NLC in NC1L, NC in NC."""
+    atoms = tuple((at,) for at in range(len(shape)))
+    return Layout(tuple(shape), atoms, _usual(atoms))
+
+
+def _usual(axes):
+    """Caffe's axes for TensorFlow's: channels first, then height and width."""
+    if len(axes) == 2:
+        return (axes[1], (), axes[0])
+    return axes[-1:] + axes[:-1]
+
+
+def _bounds(sizes):
+    """Products of the last 0, 1, 2, ... sizes, the first element being that of all of them."""
+    bounds = [1]
+    for size in reversed(sizes):
+        bounds.append(bounds[-1] * size)
+    return bounds[::-1]
+
+
+def _spans(bounds, place):
+    """For each axis between two bounds, the indices of the atoms that lie in it."""
+    return [
+        tuple(range(place[start], place[stop]))
+        for start, stop in zip(bounds, bounds[1:], strict=False)
+    ]
+
+
+def carry(graph):
+    """The layout of every input's and op's output, as {name: Layout}.
+
+    Raises `Failure` that lists each op through which a layout cannot be carried.
+    """
+    layouts = {name: usual(shape[1:]) for name, shape in graph.inputs.items()}
+    problems = []
+    for node in graph.nodes:
+        rule = RULES.get(node.op, _plain)
+        try:
+            if node.shape[:1] not in ((), (1,)):
+                raise ValueError("it mixes the batch with other axes")
+            layouts[node.name] = rule(node, [layouts[name] for name in node.inputs])
+            _check_arrays(node, layouts[node.name])
+        except ValueError as error:
+            problems.append(f"{node.name} ({node.op}): {error}")
+            layouts[node.name] = usual(node.shape[1:])
+    if problems:
+        raise Failure(listed(f"{len(problems)} op(s) of {graph.name} cannot be laid out", problems))
+    return layouts
+
+
+def _check_arrays(node, layout):
+    """Elementwise constants need axes that Caffe keeps apart, or one vector."""
+    if node.op in ELEMENTWISE and {"x", "y"} & node.weights.keys():
+        if not layout.is_usual() and len(layout.tf) != 1:
+            raise ValueError("a constant of several axes meets a tensor that was transposed")
+
+
+def _plain(node, layouts):
+    """An output in the usual layout, made from inputs that can be brought into it."""
+    for layout in layouts:
+        if not layout.is_usual() and layout.channel_order() is None:
+            raise ValueError(
+                "its input's elements are in another order in Caffe, which has no layer to "
+                "transpose them; move the Permute or Reshape before it"
+            )
+    return usual(node.shape[1:])
+
+
+def _same(node, layouts):
+    return layouts[0]
+
+
+def _elementwise(node, layouts):
+    """The operands' common layout; where one is broadcast, or they differ, the usual one."""
+    alike = all(layout.tf_shape == node.shape[1:] for layout in layouts)
+    if alike and all(layout == layouts[0] for layout in layouts):
+        return layouts[0]
+    return _plain(node, layouts)
+
+
+def _dense(node, layouts):
+    """A dense layer takes a flat tensor in any order: the rows of its kernel are permuted."""
+    return usual(node.shape[1:]) if len(layouts[0].tf) == 1 else _plain(node, layouts)
+
+
+def _reshape(node, layouts):
+    return layouts[0].reshaped(node.shape[1:])
+
+
+def _transpose(node, layouts):
+    perm, layout = node.attrs["perm"], layouts[0]
+    if perm[0] != 0:
+        raise ValueError("it moves the batch axis")
+    return Layout(
+        layout.sizes, tuple(layout.tf[axis - 1] for axis in perm[1:]), layout.caffe
+    ).settled()
+
+
+def _reduction(node, layouts):
+    """Reduced axes stay as axes of one element; without keep_dims they are then dropped."""
+    return _plain(node, layouts) and usual(_kept(node, layouts[0])).reshaped(node.shape[1:])
+
+
+def _kept(node, layout):
+    axes = reduced_axes(node, len(layout.tf) + 1)
+    return tuple(1 if at + 1 in axes else size for at, size in enumerate(layout.tf_shape))
+
+
+def reduced_axes(node, rank):
+    """The axes that a reduction takes away, as positive numbers."""
+    axes = node.attrs["axis"]
+    return sorted(axis % rank for axis in (axes if isinstance(axes, list) else [axes]))
+
+
+def _slice(node, layouts):
+    """The slice with all its axes, those given by one index then dropped."""
+    if len(layouts[0].tf) == 1 and not layouts[0].is_usual():
+        raise ValueError("it cuts a flattened tensor; cut before the Flatten")
+    _plain(node, layouts)
+    return usual(node.attrs["sizes"][1:]).reshaped(node.shape[1:])
+
+
+def _argmax(node, layouts):
+    return usual(node.shape[1:])
+
+
+def arrange(node, role, array, layouts):
+    """A weight as TensorFlow has it -> as Caffe's layer takes it. `layouts` are the op's inputs'."""
+    return ARRANGEMENTS.get((node.op, role), _operand)(node, array, layouts)
+
+
+def _operand(node, array, layouts):
+    """An elementwise constant: (C,) where it is one number a channel, else (C, H, W)."""
+    shape = (1,) * (len(node.shape) - array.ndim) + array.shape
+    array = array.reshape(shape)
+    if shape[0] != 1:
+        raise Failure(f"{node.name}: a constant differs along the batch")
+    if len(shape) == 2:
+        flat = array[0]
+        return layouts[0].to_caffe(array)[0] if len(flat) == layouts[0].tf_shape[0] else flat
+    return array.reshape(-1) if array.size == shape[-1] else usual(shape[1:]).to_caffe(array)[0]
+
+
+def _vector(node, array, layouts):
+    """One number a channel, in the order in which a flattened blob has the channels."""
+    flat = array.reshape(-1)
+    return layouts[0].to_caffe(flat[None])[0] if len(layouts[0].tf) == 1 else flat
+
+
+def _bias(node, array, layouts):
+    return array.reshape(-1)
+
+
+def _convolution_kernel(node, array, layouts):
+    return array.transpose(3, 2, 0, 1)  # HWIO -> OIHW
+
+
+def _depthwise_kernel(node, array, layouts):
+    h, w, c, m = array.shape
+    return array.transpose(2, 3, 0, 1).reshape(c * m, 1, h, w)  # HWCM -> (C M)1HW
+
+
+def _transposed_kernel(node, array, layouts):
+    return array.transpose(3, 2, 0, 1)  # HWOI -> IOHW
+
+
+def _dense_kernel(node, array, layouts):
+    kernel = array if node.attrs["transpose_b"] else array.T  # (in, out) -> (out, in)
+    if len(layouts[0].tf) != 1:
+        return kernel
+    rows = layouts[0].to_caffe(np.arange(kernel.shape[1])[None])[0]
+    return kernel if (np.diff(rows) == 1).all() else kernel[:, rows]  # HWC -> CHW
+
+
+# Ops of one element from one (or two, or a constant) in the same place.
+ELEMENTWISE = (
+    "Abs", "Add", "AddV2", "BiasAdd", "Elu", "Erf", "Erfc", "Exp", "Expm1", "LeakyRelu", "Log",
+    "Maximum", "Minimum", "Mul", "Neg", "Pow", "RealDiv", "Reciprocal", "Relu", "Relu6", "Rsqrt",
+    "Selu", "Sigmoid", "Softplus", "Softsign", "Sqrt", "Square", "SquaredDifference", "Sub", "Tanh",
+)  # fmt: skip
+
+# Op -> how its output lies, given how its inputs do; any other op gives and takes the usual.
+RULES = {
+    **dict.fromkeys(ELEMENTWISE, _elementwise),
+    "ArgMax": _argmax,
+    "ExpandDims": _reshape,
+    "FusedBatchNormV3": _same,
+    "LogSoftmax": _same,
+    "MatMul": _dense,
+    "Max": _reduction,
+    "Mean": _reduction,
+    "Min": _reduction,
+    "Reshape": _reshape,
+    "Softmax": _same,
+    "Squeeze": _reshape,
+    "StridedSlice": _slice,
+    "Sum": _reduction,
+    "Transpose": _transpose,
+}
+
+# (op, weight) -> how the array is laid out for Caffe; any other is an elementwise constant.
+ARRANGEMENTS = {
+    **{(op, "bias"): _bias for op in ("Conv2D", "DepthwiseConv2dNative", "MatMul")},
+    ("Conv2D", "kernel"): _convolution_kernel,
+    ("Conv2DBackpropInput", "bias"): _bias,
+    ("Conv2DBackpropInput", "kernel"): _transposed_kernel,
+    ("DepthwiseConv2dNative", "kernel"): _depthwise_kernel,
+    **{("FusedBatchNormV3", role): _vector for role in ("gamma", "beta", "mean", "variance")},
+    ("MatMul", "kernel"): _dense_kernel,
+}

@@ -1,0 +1,867 @@
+"""The mapping table: one function for each TensorFlow op, to the Caffe layers that equal it.
+
+Each takes the node and the network under construction and returns the blob that holds the op's
+output; the last layer of an expansion carries the node's layer name. The constructs are those that
+BVLC Caffe and its consumers (OpenCV, OpenVINO, RKNN, MNN, ncnn) compute alike.
+"""
+
+from math import prod
+
+import numpy as np
+
+from tf2caffe.caffe_net import Net
+from tf2caffe.layout import carry, reduced_axes, usual
+from tf2caffe.stage import Failure, listed
+
+
+class Refused(Exception):
+    """What Caffe cannot express: why, and what the user can do."""
+
+
+class Mapping(Net):
+    """A network that knows which blob holds which TensorFlow output, and how it lies there."""
+
+    def __init__(self, graph):
+        super().__init__(graph.name, graph.names)
+        self.graph = graph
+        self.layouts = carry(graph)
+        self.blobs = {}
+
+    def blob(self, node, at=0):
+        """The blob of the node's input, as it lies."""
+        name = node.inputs[at]
+        if self.blobs[name] is None:
+            raise Refused(f"it reads {name}, which is left to the caller")
+        return self.blobs[name]
+
+    def bottom(self, node, at=0):
+        """The blob of the node's input, as plain NCHW; shuffled channels are put in order."""
+        blob, layout = self.blob(node, at), self.layouts[node.inputs[at]]
+        if layout.is_usual():
+            return blob
+        blob = self.reshape(f"{node.layer}/shape", blob, usual(layout.tf_shape).caffe_shape)
+        order = layout.channel_order()
+        kernel = np.zeros((len(order), len(order), 1, 1), np.float32)
+        kernel[order, np.arange(len(order))] = 1
+        return self.convolve(f"{node.layer}/order", blob, kernel)
+
+    def shape(self, node, at=0):
+        """The shape of the node's input after the batch, in TensorFlow's order."""
+        return self.layouts[node.inputs[at]].tf_shape
+
+    def settle(self, node, blob):
+        """The blob under the Caffe axes of the node's layout: with another shape, if need be."""
+        shape = self.layouts[node.name].caffe_shape
+        return blob if self.shapes[blob][1:] == shape else self.reshape(node.layer, blob, shape)
+
+    def reshape(self, name, blob, shape):
+        """The same elements under other axes; `shape` is without the batch."""
+        if len(shape) == 1:
+            return self.add("Flatten", name, blob)
+        dims = [0, *shape]  # 0: the batch, whatever it is
+        return self.add("Reshape", name, blob, reshape_param={"shape": {"dim": dims}})
+
+    def affine(self, name, blob, gamma=1.0, beta=0.0, power=1.0):
+        """(gamma * x + beta) ** power, each a number or one number a channel."""
+        if np.ndim(gamma) == np.ndim(beta) == 0:
+            param = {"scale": float(gamma), "shift": float(beta), "power": float(power)}
+            default = {"scale": 1.0, "shift": 0.0, "power": 1.0}
+            param = {key: value for key, value in param.items() if value != default[key]}
+            return self.add("Power", name, blob, power_param=param)
+        channels = self.shapes[blob][1]
+        blobs = [np.broadcast_to(np.float32(gamma), channels)]
+        if np.any(beta):
+            blobs.append(np.broadcast_to(np.float32(beta), channels))
+        return self.add("Scale", name, blob, blobs, scale_param={"bias_term": len(blobs) > 1})
+
+    def eltwise(self, name, operation, first, second, coefficients=()):
+        param = {"operation": operation, "coeff": coefficients}
+        return self.add("Eltwise", name, [first, second], eltwise_param=param)
+
+    def convolve(self, name, blob, kernel, bias=None, stride=(1, 1), pad=(0, 0), dilation=(1, 1)):
+        """A Convolution; the number of groups follows from the kernel (O, I / group, H, W)."""
+        group = self.shapes[blob][1] // kernel.shape[1]
+        param = {
+            "num_output": kernel.shape[0],
+            "bias_term": None if bias is not None else False,
+            "kernel_size": _pair(kernel.shape[2:]),
+            "stride": _pair(stride, default=1),
+            "pad": _pair(pad, default=0),
+            "dilation": _pair(dilation, default=1),
+            "group": group if group > 1 else None,
+        }
+        blobs = [kernel] if bias is None else [kernel, bias]
+        return self.add("Convolution", name, blob, blobs, convolution_param=param)
+
+    def deconvolve(self, name, blob, kernel, bias=None, stride=(1, 1), pad=(0, 0), group=1):
+        """A Deconvolution with a kernel (I, O / group, H, W)."""
+        param = {
+            "num_output": kernel.shape[1] * group,
+            "bias_term": None if bias is not None else False,
+            "kernel_size": _pair(kernel.shape[2:]),
+            "stride": _pair(stride, default=1),
+            "pad": _pair(pad, default=0),
+            "group": group if group > 1 else None,
+        }
+        blobs = [kernel] if bias is None else [kernel, bias]
+        return self.add("Deconvolution", name, blob, blobs, convolution_param=param)
+
+    def place(self, name, blob, before, after, stride=(1, 1)):
+        """Zeros added to (or, if negative, rows and columns cut from) each side of h and w.
+
+        A depthwise convolution with a single 1 in the kernel: every consumer takes it.
+        """
+        channels, kernel, pads = self.shapes[blob][1], [], []
+        for first, last in zip(before, after, strict=True):
+            pad = max(first, last, 0)
+            pads.append(pad)
+            kernel.append((pad - first, pad - last))  # zeros of the kernel before and after its 1
+        delta = np.zeros((channels, 1, *(left + right + 1 for left, right in kernel)), np.float32)
+        delta[:, :, kernel[0][0], kernel[1][0]] = 1
+        return self.convolve(name, blob, delta, stride=stride, pad=pads)
+
+    def spread(self, name, blob, shape):
+        """The blob broadcast to `shape` (Caffe's axes after the batch)."""
+        have = self.shapes[blob][1:]
+        if have == tuple(shape):
+            return blob
+        if len(have) == len(shape) == 1:
+            ones = np.ones((shape[0], 1), np.float32)
+            param = {"num_output": shape[0], "bias_term": False}
+            return self.add("InnerProduct", name, blob, [ones], inner_product_param=param)
+        if len(have) != len(shape):
+            raise Refused(f"Caffe cannot broadcast {have} to {tuple(shape)}")
+        if have[1:] != tuple(shape[1:]):
+            size = [want if had == 1 else 1 for had, want in zip(have[1:], shape[1:], strict=True)]
+            ones = np.ones((have[0], 1, *size), np.float32)
+            part = name if have[0] == shape[0] else f"{name}/size"
+            blob = self.deconvolve(part, blob, ones, group=have[0])
+        if have[0] != shape[0]:
+            blob = self.convolve(name, blob, np.ones((shape[0], 1, 1, 1), np.float32))
+        return blob
+
+    def constant(self, name, array):
+        """A blob that holds `array` whatever the input is: a dense layer's bias."""
+        source = self.blobs[next(iter(self.graph.inputs))]
+        if len(self.shapes[source]) == 4:
+            pool = {"pool": "AVE", "global_pooling": True}
+            source = self.add("Pooling", f"{name}/any", source, pooling_param=pool)
+        zeros = np.zeros((1, self.shapes[source][1]), np.float32)
+        one = self.add(
+            "InnerProduct", f"{name}/one", source, [zeros, np.ones(1, np.float32)],
+            inner_product_param={"num_output": 1},
+        )  # fmt: skip
+        column = np.ascontiguousarray(array, np.float32).reshape(-1, 1)
+        param = {"num_output": column.size, "bias_term": False}
+        flat = self.add("InnerProduct", f"{name}/flat", one, [column], inner_product_param=param)
+        return self.reshape(name, flat, array.shape)
+
+
+def build(graph):
+    """The Caffe network of a graph whose weights are loaded.
+
+    Raises `Failure` that lists every op that Caffe cannot express.
+    """
+    net, problems = Mapping(graph), []
+    for name in graph.inputs:
+        shape = [1, *net.layouts[name].caffe_shape]
+        net.blobs[name] = net.add("Input", name, input_param={"shape": [{"dim": shape}]})
+    for node in graph.nodes:
+        try:
+            net.blobs[node.name] = _mapped(node, net)
+        except Refused as reason:
+            problems.append(f"{node.name} ({node.op}): {reason}")
+            net.blobs[node.name] = node.name
+            net.shapes[node.name] = (1, *net.layouts[node.name].caffe_shape)
+    if problems:
+        raise Failure(
+            listed(f"Caffe cannot express {len(problems)} op(s) of {graph.name}", problems)
+        )
+    return net
+
+
+def _mapped(node, net):
+    if node.op not in OPS:
+        raise Refused("this op has no equal in Caffe that every consumer takes")
+    blob = OPS[node.op](node, net)
+    expected = (1, *net.layouts[node.name].caffe_shape)
+    if blob is not None and net.shapes[blob] != expected:
+        raise Refused(f"Caffe would make {net.shapes[blob]} of it, TensorFlow makes {expected}")
+    return blob
+
+
+def argmax(node, net):
+    """Left out: no two consumers agree on ArgMax. The label is the index of the largest answer."""
+    if node.name not in net.graph.outputs:
+        raise Refused("ArgMax inside a network has no portable equal; end the network before it")
+
+
+def batch_norm(node, net):
+    """TensorFlow normalises and rescales in one op; Caffe takes two layers."""
+    _channels_last(node)
+    mean, variance = node.array("mean"), node.array("variance")
+    gamma = node.array("gamma") if "gamma" in node.weights else np.ones_like(mean)
+    beta = node.array("beta") if "beta" in node.weights else np.zeros_like(mean)
+    unscaled = np.ones(1, np.float32)  # Caffe divides mean and variance by this third blob
+    x = net.add(
+        "BatchNorm", f"{node.layer}_norm", net.blob(node), [mean, variance, unscaled],
+        batch_norm_param={"eps": node.attrs["epsilon"], "use_global_stats": True},  # else 1e-5
+    )  # fmt: skip
+    return net.add("Scale", node.layer, x, [gamma, beta], scale_param={"bias_term": True})
+
+
+def _channels_last(node):
+    if node.attrs.get("data_format", "NHWC") != "NHWC":
+        raise Refused("data_format is not NHWC; build the model with channels_last")
+
+
+def convolution(node, net):
+    """Any stride, dilation, padding and grouping; uneven padding is embedded in the kernel."""
+    kernel, stride, dilation = node.array("kernel"), *_spatial(node, "strides", "dilations")
+    pads = _pads(node, net.shape(node), kernel.shape[2:], stride, dilation)
+    bottom = net.bottom(node)
+    if any(d > 1 and before != after for d, (before, after) in zip(dilation, pads, strict=True)):
+        bottom = net.place(f"{node.layer}/pad", bottom, *zip(*pads, strict=True))
+        pads = [(0, 0), (0, 0)]
+    pad = [max(pair) for pair in pads]
+    kernel = _embed(kernel, pads)
+    return net.convolve(node.layer, bottom, kernel, _bias(node), stride, pad, dilation)
+
+
+def _bias(node):
+    return node.array("bias") if "bias" in node.weights else None
+
+
+def _spatial(node, *names):
+    """Attributes of four numbers (NHWC) as (h, w) each; batch and channels are left alone."""
+    _channels_last(node)
+    for name in names:
+        if node.attrs[name][0] != 1 or node.attrs[name][3] != 1:
+            raise Refused(f"{name} {node.attrs[name]} reaches across batch or channels")
+    return [tuple(node.attrs[name][1:3]) for name in names]
+
+
+def _pads(node, size, kernel, stride, dilation=(1, 1)):
+    """Zeros (before, after) along h and w. TensorFlow's SAME puts the odd one after."""
+    if node.attrs["padding"] == "VALID":
+        return [(0, 0), (0, 0)]
+    if node.attrs["padding"] == "EXPLICIT":
+        pads = node.attrs["explicit_paddings"]
+        return [(pads[2], pads[3]), (pads[4], pads[5])]
+    pads = []
+    for length, k, s, d in zip(size, kernel, stride, dilation, strict=False):
+        total = max((-(-length // s) - 1) * s + (k - 1) * d + 1 - length, 0)
+        pads.append((total // 2, total - total // 2))
+    return pads
+
+
+def _embed(kernel, pads):
+    """A kernel (O, I, H, W) with zero rows and columns, so that Caffe may pad both sides alike."""
+    uneven = [(max(after - before, 0), max(before - after, 0)) for before, after in pads]
+    return np.pad(kernel, [(0, 0), (0, 0), *uneven]) if any(map(any, uneven)) else kernel
+
+
+def _pair(values, default=None):
+    """One number if all are alike (none if it is Caffe's default), else the list."""
+    values = [int(value) for value in values]
+    if set(values) == {default}:
+        return None
+    return [values[0]] if len(set(values)) == 1 else values
+
+
+def transposed_convolution(node, net):
+    """Caffe cuts the padding from both sides alike: zeros in the kernel make up for the rest.
+
+    TensorFlow's output is the gradient of a convolution whose input had that size.
+    """
+    kernel, stride, dilation = node.array("kernel"), *_spatial(node, "strides", "dilations")
+    if dilation != (1, 1):
+        raise Refused(f"dilations {dilation} of a transposed convolution")
+    size, out = net.shape(node), node.shape[1:3]
+    pads = _pads(node, out, kernel.shape[2:], stride)
+    ends = []  # how much longer than the full result TensorFlow's is, after the cut before
+    for n, o, k, s, (before, _) in zip(size, out, kernel.shape[2:], stride, pads, strict=False):
+        ends.append(o - (s * (n - 1) + k - before))
+    # kernel zeros before it shift the result, zeros after it lengthen it; Caffe then cuts p twice
+    cut = [max(before, -end) for (before, _), end in zip(pads, ends, strict=True)]
+    zeros = [(p - b, p + end) for p, (b, _), end in zip(cut, pads, ends, strict=True)]
+    kernel = np.pad(kernel, [(0, 0), (0, 0), *zeros]) if any(map(any, zeros)) else kernel
+    return net.deconvolve(node.layer, net.bottom(node), kernel, _bias(node), stride, cut)
+
+
+def dense(node, net):
+    """InnerProduct of a vector; of an image or sequence, pixel by pixel, a 1x1 Convolution."""
+    if node.attrs["transpose_a"]:
+        raise Refused("its input is transposed (transpose_a)")
+    kernel, bias = node.array("kernel"), _bias(node)
+    if len(net.shape(node)) > 1:
+        return net.convolve(node.layer, net.bottom(node), kernel[:, :, None, None], bias)
+    param = {"num_output": kernel.shape[0], "bias_term": None if bias is not None else False}
+    blobs = [kernel] if bias is None else [kernel, bias]
+    return net.add("InnerProduct", node.layer, net.blob(node), blobs, inner_product_param=param)
+
+
+def max_pool(node, net):
+    """Windows that reach past the edge are cut, in both; Caffe rounds their number up."""
+    kernel, stride = _spatial(node, "ksize", "strides")
+    pads = _pads(node, net.shape(node), kernel, stride)
+    size, out = net.shape(node)[:2], node.shape[1:3]
+    bottom = _cut(node, net, _excess(size, out, kernel, stride, pads))
+    # with stride 1 an even kernel reaches one further after than before: Caffe pads both so
+    pad = [after if s == 1 else before for s, (before, after) in zip(stride, pads, strict=True)]
+    lead = [p - before for p, (before, _) in zip(pad, pads, strict=True)]
+    name = f"{node.layer}/pool" if any(lead) else node.layer
+    blob = _pool(net, name, "MAX", bottom, kernel, stride, pad)
+    return net.place(node.layer, blob, [-n for n in lead], (0, 0)) if any(lead) else blob
+
+
+def _excess(size, out, kernel, stride, pads):
+    """Rows and columns that no window reaches, where Caffe, rounding up, would add one that does."""
+    excess = []
+    for n, o, k, s, (before, after) in zip(size, out, kernel, stride, pads, strict=True):
+        unread = n - ((o - 1) * s + k - before)
+        excess.append(unread if unread > 0 and before == after == 0 else 0)
+    return excess
+
+
+def _cut(node, net, excess):
+    bottom = net.bottom(node)
+    if not any(excess):
+        return bottom
+    return net.place(f"{node.layer}/cut", bottom, (0, 0), [-n for n in excess])
+
+
+def _pool(net, name, pool, bottom, kernel, stride, pad):
+    param = {
+        "pool": pool,
+        **_sides("kernel", kernel, None),
+        **_sides("stride", stride, 1),
+        **_sides("pad", pad, 0),
+    }
+    return net.add("Pooling", name, bottom, pooling_param=param)
+
+
+def _sides(name, pair, default):
+    """Pooling's settings are not lists: `kernel_size`, or `kernel_h` and `kernel_w`."""
+    if pair[0] != pair[1]:
+        return {f"{name}_h": pair[0], f"{name}_w": pair[1]}
+    return {} if pair[0] == default else {"kernel_size" if name == "kernel" else name: pair[0]}
+
+
+def average_pool(node, net):
+    """TensorFlow averages real cells only; with padding the sum is divided by the sum of ones."""
+    kernel, stride = _spatial(node, "ksize", "strides")
+    size, out = net.shape(node)[:2], node.shape[1:3]
+    pads = _pads(node, size, kernel, stride)
+    if not any(map(any, pads)):
+        bottom = _cut(node, net, _excess(size, out, kernel, stride, pads))
+        return _pool(net, node.layer, "AVE", bottom, kernel, stride, (0, 0))
+    bottom, channels = net.bottom(node), net.shapes[net.bottom(node)][1]
+    ones = net.affine(f"{node.layer}/ones", bottom, 0.0, 1.0)
+    kernel = _embed(np.ones((channels, 1, *kernel), np.float32), pads)
+    pad = [max(pair) for pair in pads]
+    total = net.convolve(f"{node.layer}/sum", bottom, kernel, stride=stride, pad=pad)
+    count = net.convolve(f"{node.layer}/count", ones, kernel, stride=stride, pad=pad)
+    share = net.affine(f"{node.layer}/share", count, power=-1.0)
+    return net.eltwise(node.layer, "PROD", total, share)
+
+
+def reduction(node, net):
+    """Sum, Mean, Max or Min over height, width and channels, each set in its own way."""
+    shape = net.shape(node)
+    axes = reduced_axes(node, len(shape) + 1)
+    if 0 in axes:
+        raise Refused("it reduces the batch axis")
+    caffe_axes = {len(shape): 1}  # TensorFlow's last axis is Caffe's channels
+    if len(shape) > 1:
+        caffe_axes |= {axis: axis + 4 - len(shape) for axis in range(1, len(shape))}
+    axes = {caffe_axes[axis] for axis in axes}
+    blob = net.bottom(node)
+    if not axes:
+        return blob
+    blob = REDUCTIONS[node.op](node, net, blob, axes)
+    return net.settle(node, blob)
+
+
+def _mean(node, net, blob, axes, factor=1.0):
+    shape, name = net.shapes[blob], node.layer
+    settled = shape[1:] if len(axes) == 0 else None
+    del settled
+    if axes & {2, 3}:
+        kernel = [shape[axis] if axis in axes else 1 for axis in (2, 3)]
+        blob = _window(net, f"{name}/pool", "AVE", blob, kernel)
+        factor *= 1.0
+    if 1 in axes:
+        channels = shape[1]
+        blob = _weighted_sum(net, f"{name}/channels", blob, np.full(channels, 1 / channels))
+    return blob
+
+
+def _sum(node, net, blob, axes):
+    count = prod(net.shapes[blob][axis] for axis in axes)
+    return net.affine(f"{node.layer}/sum", _mean(node, net, blob, axes), float(count))
+
+
+def _weighted_sum(net, name, blob, weights):
+    """The channels added up into one."""
+    weights = weights.astype(np.float32)
+    if len(net.shapes[blob]) == 4:
+        return net.convolve(name, blob, weights.reshape(1, -1, 1, 1))
+    param = {"num_output": 1, "bias_term": False}
+    return net.add("InnerProduct", name, blob, [weights[None]], inner_product_param=param)
+
+
+def _window(net, name, pool, blob, kernel):
+    """One window over the whole of the axes that `kernel` covers."""
+    if tuple(kernel) == net.shapes[blob][2:]:
+        param = {"pool": pool, "global_pooling": True}
+        return net.add("Pooling", name, blob, pooling_param=param)
+    return _pool(net, name, pool, blob, kernel, (1, 1), (0, 0))
+
+
+def _max(node, net, blob, axes):
+    """Caffe pools over height and width only: the channels are made the height of an image."""
+    if axes & {2, 3}:
+        kernel = [net.shapes[blob][axis] if axis in axes else 1 for axis in (2, 3)]
+        blob = _window(net, f"{node.layer}/pool", "MAX", blob, kernel)
+    if 1 in axes:
+        c, *size = net.shapes[blob][1:]
+        rows = net.reshape(f"{node.layer}/rows", blob, (1, c, prod(size)))
+        blob = _window(net, f"{node.layer}/largest", "MAX", rows, (c, 1))
+        blob = net.reshape(f"{node.layer}/image", blob, (1, *size))
+    return blob
+
+
+def _min(node, net, blob, axes):
+    """The largest of the negatives, negated."""
+    blob = net.affine(f"{node.layer}/minus", blob, -1.0)
+    return net.affine(f"{node.layer}/plus", _max(node, net, blob, axes), -1.0)
+
+
+REDUCTIONS = {"Max": _max, "Mean": _mean, "Min": _min, "Sum": _sum}
+
+
+def reshape(node, net):
+    """The blob keeps its order of elements; whoever reads it knows that (see `layout`)."""
+    return net.settle(node, net.blob(node))
+
+
+def transpose(node, net):
+    """Nothing moves: the layout says which of Caffe's axes is which."""
+    return net.settle(node, net.blob(node))
+
+
+def concat(node, net):
+    rank = len(node.shape)
+    if node.weights:
+        raise Refused("one of what it joins is a constant")
+    axis = node.attrs["axis"] % rank
+    if axis == 0:
+        raise Refused("it joins along the batch axis")
+    caffe_axis = 1 if axis == rank - 1 else axis + 4 - rank + 1
+    blobs = [net.bottom(node, at) for at in range(len(node.inputs))]
+    return net.add("Concat", node.layer, blobs, concat_param={"axis": caffe_axis})
+
+
+def pad(node, net):
+    """A number other than zero is subtracted before and added again after."""
+    if len(node.shape) not in (3, 4):
+        raise Refused("only images and sequences can be padded")
+    pads, number = node.attrs["paddings"], node.attrs.get("constant_values", 0.0)
+    if any(pads[0]) or any(pads[-1]):
+        raise Refused(f"paddings {pads} reach across batch or channels")
+    sides = [(0, 0)] * (4 - len(node.shape)) + pads[1:-1]
+    blob = net.bottom(node)
+    if number:
+        blob = net.affine(f"{node.layer}/minus", blob, beta=-number)
+    name = f"{node.layer}/pad" if number else node.layer
+    blob = net.place(name, blob, *zip(*sides, strict=True))
+    return net.affine(node.layer, blob, beta=number) if number else blob
+
+
+def strided_slice(node, net):
+    """A depthwise convolution picks rows and columns, a 1x1 convolution channels."""
+    begin, sizes, steps = (node.attrs[key] for key in ("begin", "sizes", "strides"))
+    shape, blob = (1, *net.shape(node)), net.bottom(node)
+    if any(step < 1 for step in steps):
+        raise Refused("it runs backwards")
+    if len(shape) == 2:
+        kernel = np.eye(shape[1], dtype=np.float32)[begin[1] :: steps[1]][: sizes[1]]
+        param = {"num_output": sizes[1], "bias_term": False}
+        return net.add("InnerProduct", node.layer, blob, [kernel], inner_product_param=param)
+    axes = [(0, 1, 1, 1)] * (4 - len(shape)) + list(zip(begin, sizes, steps, shape, strict=True))[
+        1:-1
+    ]
+    first, last = [-b for b, _, _, _ in axes], [b + (s - 1) * t + 1 - n for b, s, t, n in axes]
+    stride = [max(step, 1) for _, _, step, _ in axes]
+    if any(first) or any(last) or stride != [1, 1]:
+        blob = net.place(f"{node.layer}/rows", blob, first, last, stride)
+    channels = np.arange(shape[-1])[begin[-1] :: steps[-1]][: sizes[-1]]
+    if len(channels) != shape[-1]:
+        kernel = np.eye(shape[-1], dtype=np.float32)[channels][:, :, None, None]
+        blob = net.convolve(f"{node.layer}/channels", blob, kernel)
+    return net.settle(node, blob)
+
+
+def softmax(node, net):
+    """Along TensorFlow's last axis, wherever that lies in Caffe."""
+    return net.add("Softmax", node.layer, net.blob(node), softmax_param=_softmax_axis(node, net))
+
+
+def _softmax_axis(node, net):
+    layout = net.layouts[node.name]
+    if layout.tf[-1] not in layout.caffe:
+        raise Refused("its axis is not an axis of the Caffe blob")
+    axis = layout.caffe.index(layout.tf[-1]) + 1
+    return {"axis": axis} if axis != 1 else {}
+
+
+def log_softmax(node, net):
+    x = net.add(
+        "Softmax", f"{node.layer}/softmax", net.blob(node), softmax_param=_softmax_axis(node, net)
+    )
+    return net.add("Log", node.layer, x)
+
+
+def local_response_norm(node, net):
+    """TensorFlow takes a radius, and alpha for each of the values; Caffe a size, and their sum.
+
+    Not every consumer heeds Caffe's k, so it is 1 and the rest a factor:
+    (k + a)^-b = k^-b (1 + a / k)^-b.
+    """
+    size, k, beta = 2 * node.attrs["depth_radius"] + 1, node.attrs["bias"], node.attrs["beta"]
+    if k <= 0:
+        raise Refused(
+            f"bias {k}: Caffe's consumers take 1, to which only more than 0 can be scaled"
+        )
+    param = {"local_size": size, "alpha": node.attrs["alpha"] * size / k, "beta": beta, "k": 1.0}
+    name = node.layer if k == 1 else f"{node.layer}/norm"
+    blob = net.add("LRN", name, net.bottom(node), lrn_param=param)
+    return blob if k == 1 else net.affine(node.layer, blob, k**-beta)
+
+
+def resize_nearest(node, net):
+    """Every pixel repeated: a depthwise Deconvolution of ones."""
+    factors = _factors(node, net)
+    if node.attrs.get("align_corners"):
+        raise Refused("nearest neighbours with align_corners")
+    blob = net.bottom(node)
+    channels = net.shapes[blob][1]
+    ones = np.ones((channels, 1, *factors), np.float32)
+    return net.deconvolve(node.layer, blob, ones, stride=factors, group=channels)
+
+
+def resize_bilinear(node, net):
+    """A depthwise Deconvolution with a tent; divided by what it makes of ones, for the borders."""
+    if node.attrs["align_corners"] or not node.attrs["half_pixel_centers"]:
+        raise Refused("only half_pixel_centers, as Keras resizes, can be expressed")
+    factors = _factors(node, net)
+    blob = net.bottom(node)
+    channels = net.shapes[blob][1]
+    tents = [_tent(factor) for factor in factors]
+    kernel = np.multiply.outer(*tents)[None, None].repeat(channels, 0).astype(np.float32)
+    pads = [(len(tent) - factor) // 2 for tent, factor in zip(tents, factors, strict=True)]
+    ones = net.affine(f"{node.layer}/ones", blob, 0.0, 1.0)
+    settings = {"stride": factors, "pad": pads, "group": channels}
+    total = net.deconvolve(f"{node.layer}/sum", blob, kernel, **settings)
+    count = net.deconvolve(f"{node.layer}/count", ones, kernel, **settings)
+    share = net.affine(f"{node.layer}/share", count, power=-1.0)
+    return net.eltwise(node.layer, "PROD", total, share)
+
+
+def _tent(factor):
+    """How much of a pixel falls on each of the pixels around its centre, half a pixel off."""
+    length = 2 * factor - factor % 2
+    return 1 - np.abs(np.arange(length) - (length - 1) / 2) / factor
+
+
+def _factors(node, net):
+    size, out = (net.layouts[name].caffe_shape[1:] for name in (node.inputs[0], node.name))
+    if any(many % one for many, one in zip(out, size, strict=True)):
+        raise Refused(f"resizing {size} to {out}, which is not a whole multiple")
+    return [many // one for many, one in zip(out, size, strict=True)]
+
+
+def depth_to_space(node, net):
+    """Channels to pixels: a Deconvolution whose kernel sends each channel to its pixel."""
+    _channels_last(node)
+    block, blob = node.attrs["block_size"], net.bottom(node)
+    out = node.shape[3]
+    kernel = np.eye(block * block * out, dtype=np.float32).reshape(-1, block, block, out)
+    kernel = kernel.transpose(0, 3, 1, 2)
+    return net.deconvolve(node.layer, blob, kernel, stride=(block, block))
+
+
+def space_to_depth(node, net):
+    """Pixels to channels: a Convolution whose kernel picks each channel's pixel."""
+    _channels_last(node)
+    block, blob = node.attrs["block_size"], net.bottom(node)
+    channels = net.shapes[blob][1]
+    kernel = np.eye(block * block * channels, dtype=np.float32)
+    kernel = kernel.reshape(-1, block, block, channels).transpose(0, 3, 1, 2)
+    return net.convolve(node.layer, blob, kernel, stride=(block, block))
+
+
+def elementwise(node, net):
+    """Two operands: blobs of the same shape, or a blob and a constant."""
+    sides = {role: node.array(role) for role in ("x", "y") if role in node.weights}
+    sides |= {role: node.attrs[role] for role in ("x", "y") if role in node.attrs}
+    if any(np.ndim(value) and np.size(value) == 1 for value in sides.values()):
+        sides = {role: np.reshape(value, ()).item() for role, value in sides.items()}
+    blobs = _operands(node, net, sides)
+    if len(blobs) == 2:
+        return TWO_BLOBS[node.op](node.layer, net, *blobs)
+    (role, value), (blob,) = next(iter(sides.items())), blobs
+    if node.op not in ONE_BLOB:
+        raise Refused("Caffe cannot compute it with a constant")
+    return ONE_BLOB[node.op](node.layer, net, blob, value, role == "x")
+
+
+def _operands(node, net, sides):
+    """The blobs to combine, as large as the result; constants that are no channels among them."""
+    shape = net.layouts[node.name].caffe_shape
+    alike = all(net.layouts[name] == net.layouts[node.name] for name in node.inputs)
+    blobs = []
+    for at, name in enumerate(node.inputs):
+        blob = net.blob(node, at) if alike else net.bottom(node, at)
+        if len(net.layouts[name].tf) != len(node.shape) - 1:
+            raise Refused("its operands have different numbers of axes; reshape one of them")
+        blobs.append(net.spread(f"{node.layer}/{'xy'[at]}", blob, shape))
+    for role, value in list(sides.items()):
+        if np.ndim(value) > 1:
+            del sides[role]
+            blob = net.constant(f"{node.layer}/{role}", np.asarray(value))
+            blobs.insert(0 if role == "x" else 1, net.spread(f"{node.layer}/{role}x", blob, shape))
+    return blobs
+
+
+def _divide(name, net, x, y):
+    inverse = net.affine(f"{name}/inverse", y, power=-1.0)
+    return net.eltwise(name, "PROD", x, inverse)
+
+
+def _least(name, net, x, y):
+    negatives = [net.affine(f"{name}/minus_{side}", blob, -1.0) for side, blob in zip("xy", (x, y))]
+    return net.affine(name, net.eltwise(f"{name}/most", "MAX", *negatives), -1.0)
+
+
+def _squared_difference(name, net, x, y):
+    difference = net.eltwise(f"{name}/difference", "SUM", x, y, (1, -1))
+    return net.affine(name, difference, power=2.0)
+
+
+def _add_number(name, net, blob, c, first):
+    return net.affine(name, blob, beta=c)
+
+
+def _subtract_number(name, net, blob, c, first):
+    return net.affine(name, blob, -1.0, c) if first else net.affine(name, blob, beta=-np.float32(c))
+
+
+def _multiply_number(name, net, blob, c, first):
+    return net.affine(name, blob, c)
+
+
+def _divide_number(name, net, blob, c, first):
+    if first:
+        return net.affine(name, net.affine(f"{name}/inverse", blob, power=-1.0), c)
+    return net.affine(name, blob, 1 / np.float64(c))
+
+
+def _most_number(name, net, blob, c, first):
+    """max(x, c), with c as a blob: exact, whatever the size of c."""
+    if not np.any(c):
+        return net.add("ReLU", name, blob)
+    floor = net.affine(f"{name}/floor", blob, 0.0 * np.float32(c), c)
+    return net.eltwise(name, "MAX", blob, floor)
+
+
+def _least_number(name, net, blob, c, first):
+    """min(x, c) = -max(-x, -c)."""
+    minus = net.affine(f"{name}/minus", blob, -1.0)
+    most = _most_number(f"{name}/most", net, minus, -np.float32(c), first)
+    return net.affine(name, most, -1.0)
+
+
+def _power_number(name, net, blob, c, first):
+    if first or np.ndim(c):
+        raise Refused("only a power of one number can be taken")
+    return net.affine(name, blob, power=c)
+
+
+def _squared_difference_number(name, net, blob, c, first):
+    difference = net.affine(f"{name}/difference", blob, beta=-np.float32(c))
+    return net.affine(name, difference, power=2.0)
+
+
+# Op of two operands -> its layers, when both are blobs, and when one is a constant.
+TWO_BLOBS = {
+    "Add": lambda name, net, x, y: net.eltwise(name, "SUM", x, y),
+    "Maximum": lambda name, net, x, y: net.eltwise(name, "MAX", x, y),
+    "Minimum": _least,
+    "Mul": lambda name, net, x, y: net.eltwise(name, "PROD", x, y),
+    "RealDiv": _divide,
+    "SquaredDifference": _squared_difference,
+    "Sub": lambda name, net, x, y: net.eltwise(name, "SUM", x, y, (1, -1)),
+}
+TWO_BLOBS["AddV2"] = TWO_BLOBS["Add"]
+
+ONE_BLOB = {
+    "Add": _add_number,
+    "AddV2": _add_number,
+    "BiasAdd": _add_number,
+    "Maximum": _most_number,
+    "Minimum": _least_number,
+    "Mul": _multiply_number,
+    "Pow": _power_number,
+    "RealDiv": _divide_number,
+    "SquaredDifference": _squared_difference_number,
+    "Sub": _subtract_number,
+}
+
+
+def layer(type, **params):
+    """The mapper of an op that is one Caffe layer without weights."""
+    return lambda node, net: net.add(type, node.layer, net.blob(node), **params)
+
+
+def power(gamma=1.0, beta=0.0, exponent=1.0):
+    """The mapper of an op that is (gamma * x + beta) ** exponent."""
+    return lambda node, net: net.affine(node.layer, net.blob(node), gamma, beta, exponent)
+
+
+def absolute(node, net):
+    """|x| = relu(x) + relu(-x): half of the consumers have no AbsVal."""
+    return net.eltwise(node.layer, "SUM", *_halves(node, net))
+
+
+def _halves(node, net):
+    """relu(x) and relu(-x): how far x is above zero, and how far below."""
+    above = net.add("ReLU", f"{node.layer}/above", net.blob(node))
+    minus = net.affine(f"{node.layer}/minus", net.blob(node), -1.0)
+    return above, net.add("ReLU", f"{node.layer}/below", minus)
+
+
+def leaky_relu(node, net):
+    param = {"negative_slope": node.attrs["alpha"]}
+    return net.add("ReLU", node.layer, net.blob(node), relu_param=param)
+
+
+def relu6(node, net):
+    """6 - relu(6 - relu(x))."""
+    above = net.add("ReLU", f"{node.layer}/above", net.blob(node))
+    below = net.affine(f"{node.layer}/below", above, -1.0, 6.0)
+    return net.affine(node.layer, net.add("ReLU", f"{node.layer}/relu", below), -1.0, 6.0)
+
+
+def elu(node, net, scale=1.0, alpha=1.0):
+    """relu(x) + alpha * (e^-b - 1) with b = relu(-x), where e^-b = 1 / sigmoid(b) - 1."""
+    above, below = _halves(node, net)
+    fall = _decay(f"{node.layer}/fall", net, below)
+    rise = net.eltwise(f"{node.layer}/rise", "SUM", above, fall, (scale, scale * alpha))
+    return net.affine(node.layer, rise, beta=-scale * alpha)
+
+
+def selu(node, net):
+    """TensorFlow's constants (Klambauer et al., 2017)."""
+    return elu(node, net, 1.0507009873554805, 1.6732632423543772)
+
+
+def _decay(name, net, blob):
+    """e^-b of b >= 0 as 1 / sigmoid(b) - 1, because not every consumer has Exp."""
+    sigmoid = net.add("Sigmoid", f"{name}/sigmoid", blob)
+    return net.affine(name, net.affine(f"{name}/inverse", sigmoid, power=-1.0), beta=-1.0)
+
+
+def softsign(node, net):
+    """x / (1 + |x|)."""
+    size = net.eltwise(f"{node.layer}/size", "SUM", *_halves(node, net))
+    share = net.affine(f"{node.layer}/share", size, beta=1.0, power=-1.0)
+    return net.eltwise(node.layer, "PROD", net.blob(node), share)
+
+
+def expm1(node, net):
+    return net.affine(node.layer, net.add("Exp", f"{node.layer}/exp", net.blob(node)), beta=-1.0)
+
+
+def erf(node, net, sign=1.0, shift=0.0):
+    """erf(x) = tail(relu(-x)) - tail(relu(x)), tail being erfc of what is not negative."""
+    above, below = _halves(node, net)
+    tails = [
+        _erfc_tail(f"{node.layer}/{side}", net, blob)
+        for side, blob in (("below", below), ("above", above))
+    ]
+    if not shift:
+        return net.eltwise(node.layer, "SUM", *tails, (sign, -sign))
+    total = net.eltwise(f"{node.layer}/odd", "SUM", *tails, (sign, -sign))
+    return net.affine(node.layer, total, beta=shift)
+
+
+def erfc(node, net):
+    """1 - erf(x)."""
+    return erf(node, net, -1.0, 1.0)
+
+
+def _erfc_tail(name, net, z):
+    """erfc(z) of z >= 0 to 1.5e-7: Abramowitz & Stegun, formula 7.1.26."""
+    a = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
+    t = net.affine(f"{name}_t", z, 0.3275911, 1.0, -1.0)
+    series = net.affine(f"{name}_a4", t, a[4], a[3])
+    for at in (2, 1, 0):
+        product = net.eltwise(f"{name}_t{at + 1}", "PROD", series, t)
+        series = net.affine(f"{name}_a{at + 1}", product, beta=a[at])
+    series = net.eltwise(f"{name}_series", "PROD", series, t)
+    decay = _decay(f"{name}_decay", net, net.affine(f"{name}_square", z, power=2.0))
+    return net.eltwise(f"{name}_tail", "PROD", series, decay)
+
+
+# TensorFlow op -> its Caffe layers.
+OPS = {
+    **dict.fromkeys(ONE_BLOB, elementwise),
+    "Abs": absolute,
+    "ArgMax": argmax,
+    "AvgPool": average_pool,
+    "ConcatV2": concat,
+    "Conv2D": convolution,
+    "Conv2DBackpropInput": transposed_convolution,
+    "DepthToSpace": depth_to_space,
+    "DepthwiseConv2dNative": convolution,
+    "Elu": elu,
+    "Erf": erf,
+    "Erfc": erfc,
+    "Exp": layer("Exp"),
+    "ExpandDims": reshape,
+    "Expm1": expm1,
+    "FusedBatchNormV3": batch_norm,
+    "LRN": local_response_norm,
+    "LeakyRelu": leaky_relu,
+    "Log": layer("Log"),
+    "LogSoftmax": log_softmax,
+    "MatMul": dense,
+    "Max": reduction,
+    "MaxPool": max_pool,
+    "Mean": reduction,
+    "Min": reduction,
+    "Neg": power(-1.0),
+    "Pad": pad,
+    "Reciprocal": power(exponent=-1.0),
+    "Relu": layer("ReLU"),
+    "Relu6": relu6,
+    "Reshape": reshape,
+    "ResizeBilinear": resize_bilinear,
+    "ResizeNearestNeighbor": resize_nearest,
+    "Rsqrt": power(exponent=-0.5),
+    "Selu": selu,
+    "Sigmoid": layer("Sigmoid"),
+    "Softmax": softmax,
+    "Softplus": layer("BNLL"),
+    "Softsign": softsign,
+    "SpaceToDepth": space_to_depth,
+    "Sqrt": power(exponent=0.5),
+    "Square": power(exponent=2.0),
+    "Squeeze": reshape,
+    "StridedSlice": strided_slice,
+    "Sum": reduction,
+    "Tanh": layer("TanH"),
+    "Transpose": transpose,
+}

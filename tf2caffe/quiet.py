@@ -1,0 +1,37 @@
+"""TensorFlow imported late, and without the notes that it prints about itself."""
+
+import contextlib
+import os
+import re
+import sys
+import tempfile
+
+# logged before TensorFlow heeds TF_CPP_MIN_LOG_LEVEL: notes, and "no GPU" told as an error
+NOISE = re.compile(r"I\d{4} |WARNING: All log messages before absl|E\d{4} .*\bcuInit\b")
+
+
+def tensorflow():
+    """The module `tensorflow`; its warnings and errors still reach standard error."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    with stderr_without(NOISE):
+        import tensorflow
+
+        tensorflow.config.list_physical_devices()  # looks for a GPU now, not in mid-output
+    return tensorflow
+
+
+@contextlib.contextmanager
+def stderr_without(pattern):
+    """Hold back what is written to file descriptor 2; lines unlike `pattern` come out after all."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile("w+", errors="replace") as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+            held.seek(0)
+            sys.stderr.writelines(line for line in held if not pattern.match(line))

@@ -1,0 +1,638 @@
+"""From a traced TensorFlow model to the graph on disk: what is read, recognised and named.
+
+Only ops that depend on the input are kept; whatever else there is in a traced model folds to a
+constant. Two things are put back together that TensorFlow takes apart: BatchNorm (Keras 3 lowers
+it to Rsqrt, Mul, Sub, AddV2) and the bias of a convolution or dense layer.
+"""
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from math import prod
+
+import numpy as np
+import tensorflow as tf
+
+from tf2caffe.graph import Graph, Node, Weight
+from tf2caffe.stage import Failure, listed
+from tf2caffe.trace import Trace
+
+
+@dataclass(eq=False)
+class Constant:
+    """A tensor that does not depend on the input; its value is fetched when it is asked for."""
+
+    tensor: tf.Tensor
+    trace: Trace
+
+    @property
+    def name(self):
+        """The variable's name (`conv1/kernel:0`), or the tensor's."""
+        variable = self.trace.variables.get(self.tensor.op.name)
+        return variable[0] if variable else self.tensor.name
+
+    @property
+    def shape(self):
+        return tuple(self.tensor.shape)
+
+    def value(self):
+        """The value as an array, from the variable itself where it is one."""
+        if self.tensor.op.name in self.trace.variables:
+            return self.trace.variables[self.tensor.op.name][1].numpy()
+        value = tf.get_static_value(self.tensor)
+        return self.trace.values([self.tensor.name])[0] if value is None else value
+
+    def is_number(self, number):
+        """Whether it is this one number, written in the graph."""
+        value = tf.get_static_value(self.tensor)
+        return value is not None and value.size == 1 and float(value.reshape(())) == number
+
+
+@dataclass(eq=False)
+class Op:
+    """A draft of a node: `inputs` are ops, `constants` the operands that are not, by their names.
+
+    `name` and `layer` are given last, when it is known which ops there are.
+    """
+
+    type: str
+    tensor: tf.Tensor
+    inputs: list = field(default_factory=list)
+    constants: dict = field(default_factory=dict)
+    attrs: dict = field(default_factory=dict)
+    name: str = ""
+    layer: str = ""
+
+    @property
+    def shape(self):
+        return tuple(self.tensor.shape)
+
+    @property
+    def short(self):
+        """The op's type without the number of its revision: AddV2 is Add."""
+        return re.sub(r"V\d+$", "", self.type)
+
+    def become(self, other, **constants):
+        """Take the place of the op before this one: its type and operands, and more constants."""
+        self.type, self.inputs, self.attrs = other.type, other.inputs, other.attrs
+        self.constants = {**other.constants, **constants}
+
+
+def read(trace, name, names=None, classes=()):
+    """The `Graph` of a traced model, and the name of each node's tensor in the trace.
+
+    Weights are not fetched: `Weight.source` holds the `Constant`. `names` maps layers to what
+    Caffe shall call them. Raises `Failure` that lists every op that cannot be read.
+    """
+    inputs, ops, outputs = _extract(trace)
+    for recognise in RECOGNISERS:
+        ops = _live(ops, outputs.values())
+        recognise(ops)
+    ops = _live(ops, outputs.values())
+    _refuse_unknown(ops)
+    _name(ops, trace, outputs)
+    nodes = [_node(op) for op in ops]
+    shapes = {op.name: op.shape for op in inputs}
+    graph = Graph(
+        name, shapes, nodes, [op.name for op in outputs.values()], list(classes), names or {}
+    )
+    _name_files(graph)
+    return graph, {op.name: op.tensor.name for op in [*inputs, *ops]}
+
+
+def _extract(trace):
+    """Inputs, ops that depend on them, and outputs by name; everything else as constants."""
+    made, ops = {}, []
+    for name, tensor in trace.inputs.items():
+        made[tensor] = Op("Placeholder", trace.graph.get_tensor_by_name(tensor), name=name)
+    inputs = list(made.values())
+    for raw in trace.graph.get_operations():
+        if raw.outputs and raw.outputs[0].name in made:
+            continue
+        operands = [made[tensor.name] for tensor in raw.inputs]
+        for output, result in _results(raw, operands, trace):
+            made[output.name] = result
+            if isinstance(result, Op) and result.tensor is output:
+                ops.append(result)
+    outputs = {name: made[tensor] for name, tensor in trace.outputs.items()}
+    return inputs, ops, outputs
+
+
+def _results(raw, operands, trace):
+    """What each output of a TensorFlow op is to us: an op, a constant, or what it passes on."""
+    if raw.type in PASSED_ON:
+        return list(zip(raw.outputs, operands, strict=False))
+    dynamic = any(isinstance(operand, Op) for operand in operands)
+    if not dynamic or (raw.type in OF_SHAPES and raw.inputs[0].shape.is_fully_defined()):
+        return [(output, Constant(output, trace)) for output in raw.outputs]
+    same = _unchanged(raw, operands)
+    if same is not None:
+        return [(raw.outputs[0], same)]
+    return [(output, _op(raw, output, operands)) for output in raw.outputs]
+
+
+def _unchanged(raw, operands):
+    """The operand that the op gives back as it is: x * 1, x + 0, a cast to its own type."""
+    if raw.type == "Cast" and raw.get_attr("SrcT") == raw.get_attr("DstT"):
+        return operands[0]
+    neutral = {"Mul": 1, "RealDiv": 1, "AddV2": 0, "Add": 0, "Sub": 0}.get(raw.type)
+    if neutral is None or raw.outputs[0].shape != next(
+        tensor.shape
+        for tensor, operand in zip(raw.inputs, operands, strict=True)
+        if isinstance(operand, Op)
+    ):
+        return None
+    first, second = operands
+    if isinstance(second, Constant) and second.is_number(neutral):
+        return first
+    if raw.type in ("Mul", "AddV2", "Add") and isinstance(first, Constant):
+        return second if first.is_number(neutral) else None
+    return None
+
+
+def _op(raw, output, operands):
+    """An op as a draft: its operands by name, its attributes as plain values."""
+    names, attrs = (OPS | OPS_ON_THE_WAY).get(raw.type, ((), ()))
+    names = [*names, *(f"operand{at}" for at in range(len(names), len(operands)))]
+    draft = Op(raw.type, output, attrs={key: _plain(raw.get_attr(key)) for key in attrs})
+    for name, operand in zip(_operand_names(raw, names), operands, strict=False):
+        if isinstance(operand, Op):
+            draft.inputs.append(operand)
+        else:
+            draft.constants[name] = operand
+    return draft
+
+
+def _operand_names(raw, names):
+    """ConcatV2 and AddN take any number of operands; ConcatV2's axis comes last."""
+    if raw.type == "ConcatV2":
+        return [f"values{at}" for at in range(len(raw.inputs) - 1)] + ["axis!"]
+    return names
+
+
+def _plain(value):
+    if isinstance(value, float):
+        return float(str(np.float32(value)))  # 0.001, not 0.0010000000474974513
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _live(ops, outputs):
+    """The ops that the outputs depend on, in order."""
+    found, waiting = set(), list(outputs)
+    while waiting:
+        op = waiting.pop()
+        if id(op) not in found:
+            found.add(id(op))
+            waiting += op.inputs if isinstance(op, Op) else []
+    return [op for op in ops if id(op) in found]
+
+
+def _settings(ops):
+    """Operands that are settings become attributes, spelt as the mapping takes them."""
+    for op in ops:
+        for name in [name for name in op.constants if name.endswith("!")]:
+            op.attrs[name.rstrip("!")] = op.constants.pop(name).value().tolist()
+        if op.type in SETTLED:
+            SETTLED[op.type](op)
+
+
+def _settle_slice(op):
+    """begin, sizes, strides for every axis of the input, out of TensorFlow's masks.
+
+    New axes, and axes of one element that are dropped, are left to the output's shape.
+    """
+    attrs, given = op.attrs, list(range(len(op.attrs["begin"])))
+    masks = {name: attrs[f"{name}_mask"] for name in ("ellipsis", "new_axis")}
+    given = [at for at in given if masks["ellipsis"] >> at & 1 or not masks["new_axis"] >> at & 1]
+    missing = len(op.inputs[0].shape) - sum(1 for at in given if not masks["ellipsis"] >> at & 1)
+    axes = []
+    for at in given:
+        axes += [None] * missing if masks["ellipsis"] >> at & 1 else [at]
+    axes += [None] * (len(op.inputs[0].shape) - len(axes))
+    ranges = [
+        _sliced(attrs, at, length) for at, length in zip(axes, op.inputs[0].shape, strict=True)
+    ]
+    op.attrs = {
+        "begin": [chosen.start for chosen in ranges],
+        "sizes": [len(chosen) for chosen in ranges],
+        "strides": [chosen.step for chosen in ranges],
+    }
+
+
+def _sliced(attrs, at, length):
+    """The indices that one axis of a StridedSlice keeps; `at` is None where nothing is said."""
+    if at is None:
+        return range(length)
+    first = None if attrs["begin_mask"] >> at & 1 else attrs["begin"][at]
+    last = None if attrs["end_mask"] >> at & 1 else attrs["end"][at]
+    if attrs["shrink_axis_mask"] >> at & 1:
+        first = attrs["begin"][at] % length
+        last = first + 1
+    return range(*slice(first, last, attrs["strides"][at]).indices(length))
+
+
+def _settle_split(op):
+    """One output of a Split is a slice."""
+    axis = op.attrs["axis"] % len(op.shape)
+    outputs = op.tensor.op.outputs
+    at = op.tensor.value_index
+    begin, strides = [0] * len(op.shape), [1] * len(op.shape)
+    begin[axis] = sum(output.shape[axis] for output in outputs[:at])
+    op.type = "StridedSlice"
+    op.attrs = {"begin": begin, "sizes": list(op.shape), "strides": strides}
+
+
+def _settle_unpack(op):
+    """One output of an Unpack is a slice without its axis."""
+    shape = op.inputs[0].shape
+    axis = op.attrs["axis"] % len(shape)
+    begin, sizes = [0] * len(shape), list(shape)
+    begin[axis], sizes[axis] = op.tensor.value_index, 1
+    op.type = "StridedSlice"
+    op.attrs = {"begin": begin, "sizes": sizes, "strides": [1] * len(shape)}
+
+
+def _settle_old_slice(op):
+    shape = op.inputs[0].shape
+    sizes = [
+        length - first if size == -1 else size
+        for length, first, size in zip(shape, op.attrs["begin"], op.attrs["size"], strict=True)
+    ]
+    op.type = "StridedSlice"
+    op.attrs = {"begin": op.attrs["begin"], "sizes": sizes, "strides": [1] * len(shape)}
+
+
+def _settle_batch_matmul(op):
+    """A product with a constant matrix is a dense layer."""
+    second = op.constants.get("b")
+    if second is not None and len(second.shape) == 2:
+        op.type = "MatMul"
+        op.attrs = {"transpose_a": op.attrs["adj_x"], "transpose_b": op.attrs["adj_y"]}
+
+
+def _settle_norm(op):
+    """The batch's own statistics are for training; what is exported has the moving ones."""
+    op.type = "FusedBatchNormV3"
+    if not op.attrs.pop("is_training"):
+        return
+    op.attrs["training"] = True
+
+
+def _plain_argmax(ops):
+    """Keras 3 takes the argmax of a copy that tells -0 from 0; only ties differ."""
+    for op in ops:
+        if op.type == "ArgMax" and op.inputs[0].type == "SelectV2":
+            guarded = op.inputs[0].inputs[-1]
+            if any(part.type == "Bitcast" for part in _live(ops, op.inputs[0].inputs[:1])):
+                op.inputs = [guarded]
+
+
+def _batch_norm(ops):
+    """x * inv + (beta - mean * inv) with inv = gamma * rsqrt(variance + epsilon) is BatchNorm."""
+    for op in ops:
+        if op.type == "AddV2" and len(op.inputs) == 1 and op.inputs[0].type == "Mul":
+            scaled, (shift,) = op.inputs[0], op.constants.values()
+            if len(scaled.inputs) == 1:
+                (factor,) = scaled.constants.values()
+                found = _batch_norm_parts(factor, shift)
+                if found:
+                    op.type, op.inputs = "FusedBatchNormV3", scaled.inputs
+                    op.attrs = {"epsilon": found.pop("epsilon")}
+                    op.constants = found
+
+
+def _batch_norm_parts(factor, shift):
+    """gamma, beta, mean, variance and epsilon, from the constant expressions; None if not so."""
+    channels = factor.shape[-1:]
+    if not channels or factor.tensor.shape.num_elements() != channels[0]:
+        return None  # not along the last axis
+    root, gamma = _root_of_variance(factor.tensor)
+    centred = _bare(shift.tensor)
+    beta, product = None, centred
+    if centred.op.type == "Sub":
+        beta, product = centred.op.inputs
+    if root is None or _bare(product).op.type != "Mul":
+        return None
+    mean, again = _bare(product).op.inputs
+    negated = _bare(mean).op.type == "Neg"
+    if _bare(again) is not _bare(factor.tensor) or negated == (beta is not None):
+        return None
+    variance, epsilon = root
+    tensors = {
+        "gamma": gamma, "beta": beta, "variance": variance,
+        "mean": _bare(mean).op.inputs[0] if negated else mean,
+    }  # fmt: skip
+    parts = {
+        role: Constant(_bare(tensor), factor.trace)
+        for role, tensor in tensors.items()
+        if tensor is not None
+    }
+    if any(part.tensor.shape.num_elements() != channels[0] for part in parts.values()):
+        return None
+    return {**parts, "epsilon": epsilon}
+
+
+def _root_of_variance(tensor):
+    """((variance, epsilon), gamma) of gamma * rsqrt(variance + epsilon); gamma may be None."""
+    tensor, gamma = _bare(tensor), None
+    if tensor.op.type == "Mul":
+        tensor, gamma = tensor.op.inputs
+    root = _bare(tensor)
+    if root.op.type != "Rsqrt" or _bare(root.op.inputs[0]).op.type != "AddV2":
+        return None, None
+    variance, epsilon = _bare(root.op.inputs[0]).op.inputs
+    epsilon = tf.get_static_value(epsilon)
+    return ((variance, _plain(float(epsilon))), gamma) if epsilon is not None else (None, None)
+
+
+def _bare(tensor):
+    """The tensor before ops that only rename or reshape it."""
+    while tensor.op.type in (*PASSED_ON, "Reshape", "ExpandDims", "Squeeze"):
+        tensor = tensor.op.inputs[0]
+    return tensor
+
+
+def _dilation(ops):
+    """Space to batch, convolve, batch to space: TensorFlow's way to dilate a kernel."""
+    for op in ops:
+        if op.type != "BatchToSpaceND" or op.inputs[0].type not in BIASED:
+            continue
+        inner = op.inputs[0]
+        if not inner.inputs or inner.inputs[0].type != "SpaceToBatchND":
+            continue
+        outer = inner.inputs[0]
+        block, kernel = outer.attrs["block_shape"], inner.constants["filter"].shape
+        size, before = outer.inputs[0].shape, [pad[0] for pad in outer.attrs["paddings"]]
+        if (
+            len(block) != 2
+            or inner.attrs["padding"] != "VALID"
+            or any(crop[0] for crop in op.attrs["crops"])
+        ):
+            continue
+        pads = [[0, 0]]
+        for axis in (1, 2):
+            reach = block[axis - 1] * (kernel[axis - 1] - 1)
+            first = before[axis - 1]
+            pads.append([first, op.shape[axis] + reach - size[axis] - first])
+        op.become(inner)
+        op.inputs = outer.inputs
+        flat = [end for pair in [*pads, [0, 0]] for end in pair]
+        op.attrs |= {
+            "dilations": [1, *block, 1], "padding": "EXPLICIT", "explicit_paddings": flat
+        }  # fmt: skip
+
+
+def _pixelwise_dense(ops):
+    """A dense layer over the last of several axes is a product between two reshapes."""
+    for op in ops:
+        if op.type == "Reshape" and op.inputs[0].type == "MatMul":
+            product = op.inputs[0]
+            before = product.inputs[0] if product.inputs else None
+            if before is None or before.type != "Reshape" or "b" not in product.constants:
+                continue
+            source = before.inputs[0]
+            if len(source.shape) > 2 and source.shape[:-1] == op.shape[:-1]:
+                if before.shape[-1] == source.shape[-1] and op.shape[-1] == product.shape[-1]:
+                    op.become(product)
+                    op.inputs = [source]
+
+
+def _repeat(ops):
+    """A new axis, tiled and merged into the one before it, repeats rows or columns."""
+    for op in ops:
+        tile = op.inputs[0] if op.type == "Reshape" else None
+        if tile is None or tile.type != "Tile" or tile.inputs[0].type != "ExpandDims":
+            continue
+        source = tile.inputs[0].inputs[0]
+        axis = tile.inputs[0].attrs["dim"] % len(tile.shape)
+        times = tile.attrs["multiples"]
+        repeated = list(source.shape)
+        repeated[axis - 1] *= times[axis]
+        alone = prod(times) == times[axis]
+        if alone and 1 < axis < len(tile.shape) - 1 and op.shape == tuple(repeated):
+            op.type, op.inputs = "ResizeNearestNeighbor", [source]
+            op.attrs = {"align_corners": False, "half_pixel_centers": False}
+
+
+def _bias(ops):
+    """A vector added to what a convolution or dense layer alone gives is its bias."""
+    readers = Counter(id(source) for op in ops for source in op.inputs)
+    for op in ops:
+        if op.type not in ("BiasAdd", "AddV2", "Add") or len(op.inputs) != 1 or not op.constants:
+            continue
+        source, vector = op.inputs[0], next(iter(op.constants.values()))
+        alone = readers[id(source)] == 1 and "bias" not in source.constants
+        channels = source.shape[-1]
+        if alone and source.type in BIASED and vector.tensor.shape.num_elements() == channels:
+            if vector.shape[-1:] == (channels,) and op.shape == source.shape:
+                op.become(source, bias=Constant(_bare(vector.tensor), vector.trace))
+
+
+def _refuse_unknown(ops):
+    """Raise `Failure` that lists each op that cannot be written to graph.json, and why."""
+    problems = []
+    for op in ops:
+        if op.type not in OPS:
+            why = WHY.get(op.type, "Caffe has no equal for this op")
+        elif op.attrs.get("training"):
+            why = "it takes the statistics of the batch; export the model for inference"
+        elif op.tensor.dtype not in (tf.float32, tf.int32, tf.int64):
+            why = f"it computes in {op.tensor.dtype.name}; Caffe computes in float32"
+        elif not op.tensor.shape.is_fully_defined():
+            why = f"its output's shape {op.tensor.shape} is not fixed; give sizes with --shape"
+        else:
+            continue
+        problems.append(f"{op.tensor.op.name} ({op.type}): {why}")
+    if problems:
+        raise Failure(listed(f"{len(problems)} op(s) cannot be taken to Caffe", problems))
+
+
+def _name(ops, trace, outputs):
+    """Give each op the name that the user knows: the layer's for its main op, `layer/Op` else."""
+    groups = {}
+    for op in ops:
+        scope, path = _scope(op.tensor.op.name, trace.layers)
+        groups.setdefault(scope, (path, []))[1].append(op)
+    keys = {id(op): key for key, op in outputs.items()}
+    taken = Counter(name for name in trace.inputs)
+    for path, members in groups.values():
+        if not path:
+            for op in members:
+                op.layer = _unique(keys.get(id(op), op.short), taken)
+                op.name = op.layer if op.layer == op.short else f"{op.layer}/{op.short}"
+            continue
+        path = _unique(path, taken)
+        weighted = [op for op in members if _arrays(op)]
+        main = (weighted or members)[-1]
+        for op in members:
+            own = f"{path}/{op.short}"
+            op.name = _unique(own, taken)
+            op.layer = path if op is main else op.name
+
+
+def _scope(name, layers):
+    """The scope that the layer's ops share, as TensorFlow spells it and as the user knows it.
+
+    Keras opens each layer's scope twice, which makes TensorFlow add `_1` to it, `_2` when the
+    layer is called again.
+    """
+    parts = name.split("/")[:-1]
+    known = [(at, _layer_of(part, layers)) for at, part in enumerate(parts)]
+    known = [(at, layer) for at, layer in known if layer]
+    if not known:
+        return "", ""
+    return "/".join(parts[: known[-1][0] + 1]), "/".join(layer for _, layer in known)
+
+
+def _layer_of(part, layers):
+    bare = re.sub(r"_\d+$", "", part)
+    if bare != part and bare in layers:
+        return bare
+    return part if part in layers else None
+
+
+def _unique(name, taken):
+    taken[name] += 1
+    return name if taken[name] == 1 else _unique(f"{name}_{taken[name] - 1}", taken)
+
+
+def _arrays(op):
+    """The constants that are weights, not single numbers."""
+    return {
+        name: constant
+        for name, constant in op.constants.items()
+        if name not in ("x", "y") or constant.tensor.shape.num_elements() != 1
+    }
+
+
+def _node(op):
+    arrays = _arrays(op)
+    attrs = dict(op.attrs)
+    for name, constant in op.constants.items():
+        if name not in arrays:
+            attrs[name] = _plain(float(constant.value().reshape(())))
+    weights = {ROLES.get(name, name): Weight("", (), constant) for name, constant in arrays.items()}
+    inputs = [source.name for source in op.inputs]
+    return Node(op.name, op.layer, op.type, inputs, op.shape, attrs, weights)
+
+
+def _name_files(graph):
+    """Name the weights' files after the Caffe layers that they are for."""
+    taken = Counter()
+    for node in graph.nodes:
+        for role, weight in node.weights.items():
+            norm = role in ("mean", "variance")
+            layer = graph.caffe_name(f"{node.layer}_norm" if norm else node.layer)
+            stem = re.sub(r"[^\w.-]", ".", layer)
+            suffix = "var" if role == "variance" else role
+            weight.file = _unique(f"{stem}-{suffix}", taken) + ".npy"
+
+
+# Passed on without a trace: they change nothing once the network is trained.
+PASSED_ON = (
+    "CheckNumerics", "EnsureShape", "Identity", "IdentityN", "PlaceholderWithDefault",
+    "PreventGradient", "Snapshot", "StopGradient",
+)  # fmt: skip
+
+# Known from the shape alone, which a fixed batch makes constant.
+OF_SHAPES = ("Shape", "ShapeN", "Size", "Rank")
+
+BIASED = ("Conv2D", "Conv2DBackpropInput", "DepthwiseConv2dNative", "MatMul")
+
+# Put together again what TensorFlow or Keras takes apart, in this order.
+RECOGNISERS = (
+    _settings, _plain_argmax, _dilation, _pixelwise_dense, _repeat, _batch_norm, _bias,
+)  # fmt: skip
+
+# What graph.json calls the operands that are weights.
+ROLES = {"filter": "kernel", "b": "kernel"}
+
+CONVOLUTION = ("strides", "padding", "dilations", "explicit_paddings", "data_format")
+POOLING = ("ksize", "strides", "padding", "data_format")
+NORM = (("x", "gamma", "beta", "mean", "variance"), ("epsilon", "data_format", "is_training"))
+REDUCTION = (("input", "axis!"), ("keep_dims",))
+RESIZE = (("images", "size!"), ("align_corners", "half_pixel_centers"))
+MASKS = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
+UNARY, BINARY = (("x",), ()), (("x", "y"), ())
+
+# TensorFlow op -> its operands (those with ! are settings) and the attributes that change numbers.
+OPS = {
+    **dict.fromkeys(
+        ("Abs", "Elu", "Erf", "Erfc", "Exp", "Expm1", "Log", "LogSoftmax", "Neg", "Reciprocal",
+         "Relu", "Relu6", "Rsqrt", "Selu", "Sigmoid", "Softmax", "Softplus", "Softsign", "Sqrt",
+         "Square", "Tanh"), UNARY,
+    ),
+    **dict.fromkeys(
+        ("Add", "AddV2", "BiasAdd", "Maximum", "Minimum", "Mul", "Pow", "RealDiv",
+         "SquaredDifference", "Sub"), BINARY,
+    ),
+    **dict.fromkeys(("Max", "Mean", "Min", "Sum"), REDUCTION),
+    **dict.fromkeys(("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"), NORM),
+    **dict.fromkeys(("ResizeBilinear", "ResizeNearestNeighbor"), RESIZE),
+    "ArgMax": (("input", "dimension!"), ()),
+    "AvgPool": (("value",), POOLING),
+    "ConcatV2": ((), ()),
+    "Conv2D": (("input", "filter"), CONVOLUTION),
+    "Conv2DBackpropInput": (("input_sizes!", "filter", "out_backprop"), CONVOLUTION),
+    "DepthToSpace": (("input",), ("block_size", "data_format")),
+    "DepthwiseConv2dNative": (("input", "filter"), CONVOLUTION),
+    "ExpandDims": (("input", "dim!"), ()),
+    "LRN": (("input",), ("depth_radius", "bias", "alpha", "beta")),
+    "LeakyRelu": (("features",), ("alpha",)),
+    "MatMul": (("a", "b"), ("transpose_a", "transpose_b")),
+    "MaxPool": (("input",), POOLING),
+    "Pad": (("input", "paddings!", "constant_values!"), ()),
+    "Reshape": (("tensor", "shape!"), ()),
+    "SpaceToDepth": (("input",), ("block_size", "data_format")),
+    "Squeeze": (("input",), ()),
+    "StridedSlice": (("input", "begin!", "end!", "strides!"), MASKS),
+    "Transpose": (("x", "perm!"), ()),
+}  # fmt: skip
+
+# Ops that a recogniser turns into one of the above, and what it needs of them.
+OPS_ON_THE_WAY = {
+    "BatchMatMulV2": (("a", "b"), ("adj_x", "adj_y")),
+    "BatchToSpaceND": (("input", "block_shape!", "crops!"), ()),
+    "PadV2": (("input", "paddings!", "constant_values!"), ()),
+    "Slice": (("input", "begin!", "size!"), ()),
+    "SpaceToBatchND": (("input", "block_shape!", "paddings!"), ()),
+    "Split": (("axis!", "value"), ()),
+    "SplitV": (("value", "size_splits!", "axis!"), ()),
+    "Tile": (("input", "multiples!"), ()),
+    "Unpack": (("value",), ("axis",)),
+}
+
+# Op -> what turns it into its final form once its settings are known.
+SETTLED = {
+    "BatchMatMulV2": _settle_batch_matmul,
+    "FusedBatchNorm": _settle_norm,
+    "FusedBatchNormV2": _settle_norm,
+    "FusedBatchNormV3": _settle_norm,
+    "PadV2": lambda op: setattr(op, "type", "Pad"),
+    "Slice": _settle_old_slice,
+    "Split": _settle_split,
+    "SplitV": _settle_split,
+    "StridedSlice": _settle_slice,
+    "Unpack": _settle_unpack,
+}
+
+# Why an op is refused, where more can be said than that Caffe has no equal.
+WHY = {
+    **dict.fromkeys(
+        ("If", "StatelessIf", "While", "StatelessWhile", "Switch", "Merge", "Enter", "Exit"),
+        "control flow that depends on the data; Caffe's networks are fixed",
+    ),
+    **dict.fromkeys(
+        ("BatchMatMulV2", "Einsum", "BatchMatMul"),
+        "a product of two computed tensors (attention); Caffe multiplies by weights only",
+    ),
+    **dict.fromkeys(
+        ("Greater", "GreaterEqual", "Less", "LessEqual", "Equal", "SelectV2", "Where"),
+        "a choice that depends on the data; use relu, maximum or minimum",
+    ),
+    **dict.fromkeys(("Conv3D", "MaxPool3D", "AvgPool3D"), "Caffe's layers are two-dimensional"),
+    "MirrorPad": "Caffe pads with zeros only",
+    "GatherV2": "Caffe has no portable lookup",
+}

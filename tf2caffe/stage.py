@@ -1,0 +1,68 @@
+"""How every script starts and ends: its arguments, its one-line errors, its exit status."""
+
+import argparse
+import errno
+import os
+import sys
+from pathlib import Path
+
+
+class Failure(Exception):
+    """A user's mistake or a machine's limit, told in one line: what is wrong and what to do."""
+
+
+def listed(summary, problems):
+    """A summary, then each problem on a line of its own."""
+    return "\n  ".join([f"{summary}:", *problems])
+
+
+def parser(doc):
+    """An argument parser with the script's docstring as its help and the options all stages share."""
+    summary = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    summary.add_argument(
+        "--dir", type=Path, default=Path("."), metavar="DIR",
+        help="root of every hand-off folder (default: the current directory)",
+    )  # fmt: skip
+    return summary
+
+
+def run(main):
+    """Call `main()`; a `Failure`, a system error or Ctrl-C becomes one line and exit status 1."""
+    script = Path(sys.argv[0]).name
+    try:
+        main()
+        sys.stdout.flush()
+    except Failure as failure:
+        sys.exit(f"{script}: {failure}")
+    except KeyboardInterrupt:
+        sys.exit(f"{script}: interrupted; files that were complete before are still complete")
+    except BrokenPipeError:  # the reader of our output (`| head`) has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        sys.exit(f"{script}: {told(error)}")
+
+
+def told(error):
+    """An operating system's error in one line that names the file and says what to do."""
+    advice = {
+        errno.ENOSPC: "free some space, or choose another folder with --dir",
+        errno.EROFS: "choose a folder that can be written with --dir",
+        errno.EACCES: "check the permissions, or choose another folder with --dir",
+    }
+    name = f"{error.filename}: " if error.filename else ""
+    hint = advice.get(error.errno)
+    return f"{name}{error.strerror}" + (f"; {hint}" if hint else "")
+
+
+def add_model(parser):
+    """The arguments of the steps that read a TensorFlow model."""
+    parser.add_argument(
+        "model", nargs="?", default="mnistcls",
+        help="a network of models/, or a .keras or .h5 file (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--name", help="what to call it (default: the file's stem)")
