@@ -9,6 +9,7 @@ Leaves  imgs/NAME/caffe/convs.png, denses.png and res10.png (as TensorFlow's, on
 """
 
 import sys
+from pathlib import Path
 
 from tf2caffe import activations, blobs, parity, pictures, runtimes, stage
 from tf2caffe.handoff import Handoff
@@ -28,7 +29,7 @@ def main():
     rows, runtime = run(args, handoff, table, kept)
     parity.print_table(rows, kept.shown)
     print()
-    for path in draw(handoff, table, kept, rows):
+    for path in draw(args, handoff, table, kept, rows):
         print(f"left: {path}")
     verdict = judge(rows, table, kept, args.tolerance)
     told = "equal" if verdict is None else verdict
@@ -49,50 +50,66 @@ def arguments():
     parser.add_argument("name", nargs="?", default="mnistcls", help="default: %(default)s")
     parser.add_argument(
         "--tolerance", type=float, default=TOLERANCE,
-        help="largest error of a layer, relative to its largest value (default: %(default)g)",
+        help="largest error of a layer, relative to its largest value (default: %(default)g; see "
+        "the README for what deep networks may inherit)",
     )  # fmt: skip
+    parser.add_argument("--labels", type=Path, metavar="FILE", help="a label a line, for pictures")
+    activations.add_layers(parser)
     runtimes.add_arguments(parser)
     return parser.parse_args()
 
 
 def run(args, handoff, table, kept):
     """Caffe's blobs next to TensorFlow's outputs, as rows; and the name of the runtime."""
-    inputs = {entry.blob: entry.layout.to_caffe(kept.inputs[entry.name]) for entry in table.inputs}
-    wanted = list(dict.fromkeys(entry.blob for entry in table.layers))
     with runtimes.choose(args.runtime, args.caffe_python, args.caffe_timeout) as runtime:
         print(f"runtime: {runtime}, {len(kept.images)} images; shown: {kept.images[kept.shown]}\n")
-        found = runtime.run(handoff.prototxt, handoff.caffemodel, inputs, wanted)
-        return parity.compare(table, kept.layers, found), str(runtime)
+        files = handoff.prototxt, handoff.caffemodel
+        return parity.prove(runtime, *files, table, kept.inputs, kept.layers), str(runtime)
 
 
-def draw(handoff, table, kept, rows):
+def draw(args, handoff, table, kept, rows):
     """The pictures of Caffe's side, and of both; return their paths."""
     caffe = {row.name: row.caffe[kept.shown] for row in rows}
     tf = {row.name: row.tf[kept.shown] for row in rows}
-    written = activations.draw_layers(handoff.caffe_imgs, caffe, tf)
-    answers = [row for row in rows if row.name in table.answers and table.classes]
-    if answers:
+    drawn = activations.chosen(caffe, args.layers)
+    written = activations.draw_layers(handoff.caffe_imgs, drawn, tf)
+    classes = labels(args.labels) if args.labels else table.classes
+    answers = [row for row in rows if row.name in table.answers]
+    if classes and answers and len(kept.inputs) == 1:
         path = handoff.caffe_imgs / "res10.png"
         (pixels,) = kept.inputs.values()
-        pictures.draw_answers(path, pixels, captions(answers[-1].caffe, table.classes))
+        pictures.draw_answers(path, pixels, captions(answers[-1].caffe, classes))
         written.append(path)
-    compared = [(row.name, row.blob, tf[row.name], caffe[row.name], row.error) for row in rows]
+    compared = [
+        (row.name, row.blob, tf[row.name], caffe[row.name], row.error)
+        for row in rows
+        if row.name in drawn
+    ]
     return written + pictures.draw_comparison(handoff.imgs / "compare.png", compared)
+
+
+def labels(path):
+    """The lines of a file of labels."""
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise stage.Failure(f"--labels {path} is not a text file in UTF-8") from None
 
 
 def captions(probabilities, classes):
     """Label and confidence of each image."""
+    if probabilities.shape[1] > len(classes):
+        raise stage.Failure(
+            f"--labels has {len(classes)} lines, the network {probabilities.shape[1]} answers"
+        )
     return [f"{classes[row.argmax()]}  {row.max():.2%}" for row in probabilities]
 
 
 def judge(rows, table, kept, tolerance):
     """What is not equal, in one line; None if nothing is."""
-    stray = parity.first_stray(rows, tolerance)
+    stray, why = parity.first_stray(rows, tolerance)
     if stray:
-        return (
-            f"{stray.name} (Caffe: {stray.blob}) is the first layer that strays, by "
-            f"{stray.error:.1e} of its scale, where {tolerance:g} is allowed"
-        )
+        return f"{stray.name} (Caffe: {stray.blob}) is the first layer that strays: {why}"
     wrong = parity.disagreements(rows, table.answers, tolerance)
     if wrong:
         names = ", ".join(f"{kept.images[image]} ({answer})" for image, answer in wrong)

@@ -1,13 +1,18 @@
 """Step 3 of 6: what every layer of the TensorFlow network computes.
 
-Reads   checkpoints/NAME.keras and imgs/test/NAME/img0.png ... img9.png.
+Reads   checkpoints/NAME.keras and imgs/test/NAME/img0.png ... img9.png; or your own model and
+        --images or --input.
 Leaves  imgs/NAME/tf/convs.png and denses.png (one image through every layer), and
         activations/NAME.npz (the input and every layer's output, for all images).
 
     python tf_predict.py
+    python tf_predict.py my.keras --images photos --mean 104,117,123 --bgr
 """
 
+from pathlib import Path
+
 import numpy as np
+from tqdm import tqdm
 
 from tf2caffe import activations, stage
 
@@ -18,7 +23,7 @@ def main():
 
     source = model.open(args)
     print_ops(source, args.all)
-    inputs, names = source.images()
+    inputs, names = model.inputs(source, args)
     shown = position(args.image, names)
     layers = run(source, inputs)
     kept = activations.Activations(inputs, layers, names, shown, source.graph.source)
@@ -26,7 +31,8 @@ def main():
     shown_layers = {name: array for name, array in kept.of_shown().items() if array.ndim}
     activations.print_statistics(shown_layers)
     print()
-    for path in activations.draw_layers(source.handoff.tf_imgs, shown_layers):
+    drawn = activations.chosen(shown_layers, args.layers)
+    for path in activations.draw_layers(source.handoff.tf_imgs, drawn):
         print(f"left: {path}")
     activations.save(source.handoff.activations, kept)
     print(f"left: {source.handoff.activations} ({len(names)} images, {len(layers)} layers)")
@@ -35,11 +41,15 @@ def main():
 def arguments():
     parser = stage.parser(__doc__)
     stage.add_model(parser)
-    parser.add_argument(
-        "--image", default="img3", metavar="NAME",
-        help="the image that is printed and drawn (default: %(default)s)",
-    )  # fmt: skip
-    parser.add_argument("--all", action="store_true", help="list the auxiliary ops as well")
+    add = parser.add_argument
+    add("--images", type=Path, metavar="PATH", help="an image or a folder of images")
+    add("--bgr", action="store_true", help="give the image's channels blue first")
+    add("--mean", type=numbers, default=[0.0], metavar="B,G,R", help="is subtracted, then")
+    add("--scale", type=float, default=1.0, help="the factor is applied (default: %(default)g)")
+    add("--input", type=Path, metavar="FILE", help=".npy (N, ...) or .npz, as the model takes it")
+    add("--image", metavar="NAME", help="the one that is printed and drawn (default: img3, or 1st)")
+    activations.add_layers(parser)
+    add("--all", action="store_true", help="list the auxiliary ops as well")
     return parser.parse_args()
 
 
@@ -57,9 +67,16 @@ def print_ops(source, everything):
         print(node.name)
 
 
+def numbers(text):
+    """Numbers between commas."""
+    return [float(number) for number in text.split(",")]
+
+
 def position(image, names):
     """The index of the image called `image`, with or without its suffix."""
-    stems = [name.rpartition(".")[0] or name for name in names]
+    stems = [Path(name).stem for name in names]
+    if image is None:
+        return stems.index("img3") if "img3" in stems else 0
     for known in (names, stems):
         if image in known:
             return known.index(image)
@@ -73,7 +90,7 @@ def run(source, inputs):
     count = len(next(iter(inputs.values())))
     results = [
         function({name: array[at : at + 1] for name, array in inputs.items()})
-        for at in range(count)
+        for at in tqdm(range(count), "images", disable=None, leave=False)
     ]
     return {
         name: np.concatenate([result[at] for result in results]) for at, name in enumerate(names)

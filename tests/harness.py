@@ -29,10 +29,14 @@ class Converted:
 
     def rows(self, runtime):
         """Each layer on both sides."""
-        table = blobs.load(self.handoff.blobs)
-        fed = {entry.blob: entry.layout.to_caffe(self.inputs[entry.name]) for entry in table.inputs}
-        found = runtime.run(self.handoff.prototxt, self.handoff.caffemodel, fed)
-        return parity.compare(table, self.layers, found)
+        return parity.prove(
+            runtime,
+            self.handoff.prototxt,
+            self.handoff.caffemodel,
+            blobs.load(self.handoff.blobs),
+            self.inputs,
+            self.layers,
+        )
 
 
 def rebuilt(handoff):
@@ -82,4 +86,5 @@ def assert_equal(model, folder, runtime, tolerance=TOLERANCE):
     converted = Converted(model, folder)
     for row in converted.rows(runtime):
         assert row.error <= tolerance, f"{row.name} ({row.blob}): {row.error:.1e}"
+        assert row.own <= tolerance, f"{row.name} ({row.blob}) alone: {row.own:.1e}"
     return converted

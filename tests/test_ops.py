@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from keras import layers, ops
 
-from tests.harness import Converted, assert_equal, function_trace, randomise
+from tests.harness import assert_equal, randomise
 
 IMAGE = (9, 11, 6)
 
@@ -157,10 +157,25 @@ NETWORKS = {
 }
 NETWORKS |= {
     name: lambda x, name=name: layers.Activation(name)(x)
-    for name in (
-        "celu elu gelu hard_sigmoid hard_silu hard_tanh mish selu sigmoid silu softplus softsign "
-        "squareplus tanh tanh_shrink glu log_sigmoid"
-    ).split()
+    for name in [
+        "celu",
+        "elu",
+        "gelu",
+        "hard_sigmoid",
+        "hard_silu",
+        "hard_tanh",
+        "mish",
+        "selu",
+        "sigmoid",
+        "silu",
+        "softplus",
+        "softsign",
+        "squareplus",
+        "tanh",
+        "tanh_shrink",
+        "glu",
+        "log_sigmoid",
+    ]
 }
 
 

@@ -5,12 +5,15 @@ and statistics show one of the images, all of them are compared.
 """
 
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 
 import numpy as np
 
 from tf2caffe import archive, pictures
 from tf2caffe.handoff import replacing
 from tf2caffe.stage import Failure
+
+DRAWN = 48  # layers, unless some are chosen: three pages
 
 
 @dataclass
@@ -70,12 +73,13 @@ def load(path):
 def statistics(array):
     """Mean and variance as the reference prints them."""
     values = np.asarray(array, np.float64)
-    return figure(values.mean()), figure(values.var())
+    with np.errstate(invalid="ignore"):  # NaN and infinity are told by the figures
+        return figure(values.mean()), figure(values.var())
 
 
 def figure(value):
     """Two decimals; three significant digits where that would leave nothing."""
-    return f"{value:.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:.3g}"
+    return f"{value:.2f}" if abs(value) >= 0.095 or value == 0 else f"{value:.3g}"
 
 
 def print_statistics(layers):
@@ -84,6 +88,32 @@ def print_statistics(layers):
     for name, array in layers.items():
         mean, variance = statistics(array)
         print(f"{name:.<{width}}: {f'mean={mean},':<12} var={variance}")
+
+
+def add_layers(parser):
+    """The option by which steps 3 and 6 choose what is drawn."""
+    parser.add_argument(
+        "--layers", metavar="A,B*", type=lambda text: text.split(","),
+        help=f"what is drawn, * standing for anything (default: all, of more than {DRAWN} a choice)",
+    )  # fmt: skip
+
+
+def chosen(layers, patterns=None):
+    """The layers to draw: those that fit a pattern; else all, or DRAWN of them, evenly spaced."""
+    if patterns:
+        found = {
+            name: array
+            for name, array in layers.items()
+            if any(fnmatch(name, pattern) for pattern in patterns)
+        }
+        if not found:
+            raise Failure(f"--layers {','.join(patterns)}: no layer is called so")
+        return found
+    if len(layers) <= DRAWN:
+        return layers
+    print(f"{DRAWN} of {len(layers)} layers are drawn; --layers chooses others")
+    names = list(layers)
+    return {names[at]: layers[names[at]] for at in np.linspace(0, len(names) - 1, DRAWN, dtype=int)}
 
 
 def draw_layers(folder, layers, scale=None):

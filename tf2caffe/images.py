@@ -11,11 +11,15 @@ PROJECT = Path(__file__).resolve().parents[1]
 KINDS = {".png", ".jpg", ".jpeg", ".bmp"}
 
 
-def test_images(handoff, shape):
-    """The network's test images as `load_images` does: from DIR, else those the project ships."""
+def test_folder(handoff):
+    """Where the network's test images are: under DIR, else in the project; None without any."""
     shipped = PROJECT / "imgs" / "test" / handoff.name
-    folder = handoff.test_images
-    return load_images(folder if folder.is_dir() or not shipped.is_dir() else shipped, shape)
+    return next((folder for folder in (handoff.test_images, shipped) if folder.is_dir()), None)
+
+
+def test_images(handoff, shape):
+    """The network's test images as `load_images` gives them."""
+    return load_images(test_folder(handoff) or handoff.test_images, shape)
 
 
 def load_images(source, shape):
@@ -28,9 +32,12 @@ def load_images(source, shape):
     return [f.name for f in files], np.stack([load_image(file, shape) for file in files])
 
 
-def image_files(folder):
-    """The folder's images in the order of their names, img2 before img10."""
-    files = [f for f in Path(folder).glob("*") if f.suffix.lower() in KINDS]
+def image_files(source):
+    """The file, or the folder's images in the order of their names, img2 before img10."""
+    folder = Path(source)
+    if folder.is_file():
+        return [folder]
+    files = [f for f in folder.glob("*") if f.suffix.lower() in KINDS]
     if not files:
         raise Failure(f"{folder}: no images here ({', '.join(sorted(KINDS))})")
     return sorted(files, key=lambda f: (len(f.stem), f.name))

@@ -219,6 +219,7 @@ def convolution(node, net):
     """Any stride, dilation, padding and grouping; uneven padding is embedded in the kernel."""
     kernel, stride, dilation = node.array("kernel"), *_spatial(node, "strides", "dilations")
     pads = _pads(node, net.shape(node), kernel.shape[2:], stride, dilation)
+    kernel, pads = _within(kernel, pads, net.shape(node), node.shape[1:3], stride, dilation)
     bottom = net.bottom(node)
     if any(d > 1 and before != after for d, (before, after) in zip(dilation, pads, strict=True)):
         bottom = net.place(f"{node.layer}/pad", bottom, *zip(*pads, strict=True))
@@ -253,6 +254,25 @@ def _pads(node, size, kernel, stride, dilation=(1, 1)):
         total = max((-(-length // s) - 1) * s + (k - 1) * d + 1 - length, 0)
         pads.append((total // 2, total - total // 2))
     return pads
+
+
+def _within(kernel, pads, size, out, stride, dilation=(1, 1)):
+    """The kernel without the rows and columns that meet nothing but padding, and its pads.
+
+    OpenCV's depthwise convolution is wrong where a 3x3 kernel meets an image of one pixel.
+    """
+    cuts = []
+    settings = zip(kernel.shape[2:], pads, size, out, stride, dilation, strict=False)
+    for k, (before, _), n, o, s, d in settings:
+        meets = [j for j in range(k) if any(0 <= i * s - before + j * d < n for i in range(o))]
+        cuts.append((meets[0], k - 1 - meets[-1], d))
+    (top, bottom, _), (left, right, _) = cuts
+    kernel = kernel[:, :, top : kernel.shape[2] - bottom, left : kernel.shape[3] - right]
+    inner = [
+        (before - first * d, after - last * d)
+        for (before, after), (first, last, d) in zip(pads, cuts, strict=True)
+    ]
+    return kernel, inner
 
 
 def _embed(kernel, pads):
@@ -358,8 +378,9 @@ def average_pool(node, net):
         return _pool(net, node.layer, "AVE", bottom, kernel, stride, (0, 0))
     bottom, channels = net.bottom(node), net.shapes[net.bottom(node)][1]
     ones = net.affine(f"{node.layer}/ones", bottom, 0.0, 1.0)
-    kernel = _embed(np.ones((channels, 1, *kernel), np.float32), pads)
-    pad = [max(pair) for pair in pads]
+    ones_kernel = np.ones((channels, 1, *kernel), np.float32)
+    ones_kernel, pads = _within(ones_kernel, pads, size, out, stride)
+    kernel, pad = _embed(ones_kernel, pads), [max(pair) for pair in pads]
     total = net.convolve(f"{node.layer}/sum", bottom, kernel, stride=stride, pad=pad)
     count = net.convolve(f"{node.layer}/count", ones, kernel, stride=stride, pad=pad)
     share = net.affine(f"{node.layer}/share", count, power=-1.0)

@@ -3,41 +3,124 @@
 import zlib
 from pathlib import Path
 
+import numpy as np
+
 import models
-from tf2caffe import images, quiet
+from tf2caffe import archive, images, quiet
 from tf2caffe.checkpoint import load_checkpoint
 from tf2caffe.handoff import Handoff
+from tf2caffe.stage import Failure
 
-FILES = (".keras", ".h5")
+SEED = 1
 
 
 class Source:
     """A traced model: its `trace`, its `graph`, and `tensors`, the trace's tensor of each node."""
 
-    def __init__(self, handoff, network):
-        quiet.tensorflow()
-        from tf2caffe import reader, trace
-
-        self.handoff = handoff
-        self.trace = trace.keras_trace(load_checkpoint(handoff))
-        names = getattr(network, "CAFFE_NAMES", None)
-        classes = getattr(network, "CLASSES", ())
-        self.graph, self.tensors = reader.read(self.trace, handoff.name, names, classes)
-        self.graph.source = f"{zlib.crc32(handoff.checkpoint.read_bytes()):08x}"
-
-    def images(self):
-        """The inputs as {name: (N, H, W, C)}, and the images' names."""
-        ((name, shape),) = self.graph.inputs.items()
-        names, pixels = images.test_images(self.handoff, shape[1:])
-        return {name: pixels}, names
+    def __init__(self, handoff, trace, graph, tensors):
+        self.handoff, self.trace, self.graph, self.tensors = handoff, trace, graph, tensors
 
 
 def open(args):
-    """The model that `args` (model, name, dir) name."""
+    """The model that `args` (see `stage.add_model`) name: a network of models/, or a path."""
     path = Path(args.model)
-    if path.suffix not in FILES:
-        network = models.module(args.model)
-        return Source(Handoff(args.dir, args.name or args.model), network)
-    handoff = Handoff(args.dir, args.name or path.stem)
-    handoff.checkpoint = path
-    return Source(handoff, models.module(handoff.name) if handoff.name in models.names() else None)
+    known = not path.exists() and not path.suffix
+    network = models.module(args.model) if known else None
+    handoff = Handoff(args.dir, args.name or (args.model if known else path.stem))
+    if known:  # looked at before TensorFlow is imported, which takes seconds
+        path = handoff.checkpoint = Handoff(args.dir, args.model).checkpoint
+        trained = load_checkpoint(handoff)
+    quiet.tensorflow()
+    from tf2caffe import load, reader, trace
+
+    traced = trace.keras_trace(trained) if known else load.load(path, args)
+    names = getattr(network, "CAFFE_NAMES", None)
+    graph, tensors = reader.read(traced, handoff.name, names, getattr(network, "CLASSES", ()))
+    graph.source = fingerprint(path)
+    return Source(handoff, traced, graph, tensors)
+
+
+def fingerprint(path):
+    """What tells one state of a model's files from another: their checksum."""
+    files = [path]
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+    elif path.suffix == ".meta":
+        files = sorted(path.parent.glob(f"{path.stem}.*"))
+    checksum = 0
+    for file in files:
+        with file.open("rb") as opened:
+            while block := opened.read(1 << 22):
+                checksum = zlib.crc32(block, checksum)
+    return f"{checksum:08x}"
+
+
+def inputs(source, args):
+    """What the network is run on: ({input: (N, ...) float32}, the images' names).
+
+    `--input`, else `--images`, else the network's test images, else random numbers.
+    """
+    shapes = source.graph.inputs
+    if args.input:
+        return arrays(args.input, shapes)
+    folder = args.images or images.test_folder(source.handoff)
+    if folder is not None:
+        return pictures(folder, shapes, args)
+    print(f"input: random (standard normal, seed {SEED}); --images or --input take your own\n")
+    random = np.random.default_rng(SEED)
+    made = {name: random.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    return made, ["random"]
+
+
+def pictures(source, shapes, args):
+    """Images, then as Caffe does it: blue first if asked for, minus the mean, times the scale."""
+    if len(shapes) != 1 or len(next(iter(shapes.values()))) != 4:
+        raise Failure(f"the network takes {shapes}, not one image; give it with --input")
+    ((name, shape),) = shapes.items()
+    if shape[3] not in (1, 3):
+        raise Failure(f"input {name} has {shape[3]} channels, an image 1 or 3; use --input")
+    if len(args.mean) not in (1, shape[3]):
+        raise Failure(f"--mean has {len(args.mean)} numbers, the input {shape[3]} channels")
+    names, pixels = images.load_images(source, shape[1:])
+    pixels = pixels[..., ::-1] if args.bgr else pixels
+    pixels = (pixels - np.float32(args.mean)) * np.float32(args.scale)
+    return {name: np.ascontiguousarray(pixels, np.float32)}, names
+
+
+def arrays(path, shapes):
+    """The inputs from a .npy, or from a .npz with an array for each input, as the model takes them."""
+    if not path.exists():
+        raise Failure(f"--input {path} does not exist")
+    damage = archive.damage(path) if path.suffix == ".npz" else None
+    if damage:
+        raise Failure(f"--input {path}: {damage}")
+    try:
+        loaded = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise Failure(f"--input {path}: not a .npy or .npz file ({error})") from None
+    if isinstance(loaded, np.ndarray):
+        if len(shapes) > 1:
+            raise Failure(f"--input {path}: the network has {len(shapes)} inputs; give a .npz")
+        found = dict.fromkeys(shapes, loaded)
+    else:
+        found = {name: loaded[name] for name in loaded.files}
+    if found.keys() != shapes.keys():
+        raise Failure(f"--input {path} has {sorted(found)}; the inputs are {sorted(shapes)}")
+    return checked(path, found, shapes), [f"{path.stem}{at}" for at in range(count(found))]
+
+
+def checked(path, found, shapes):
+    for name, array in found.items():
+        fits = array.ndim and array.shape[1:] == shapes[name][1:] and len(array) == count(found)
+        if not fits or not len(array) or array.dtype.kind not in "fiu":
+            form = ", ".join(["N", *map(str, shapes[name][1:])])
+            raise Failure(f"--input {path}: {name} is {array.dtype} {array.shape}, not ({form})")
+        if not np.isfinite(array).all():
+            raise Failure(f"--input {path}: {name} holds NaN or infinity")
+    return {name: np.ascontiguousarray(array, np.float32) for name, array in found.items()}
+
+
+def count(found):
+    """How many images there are."""
+    first = next(iter(found.values()))
+    return len(first) if first.ndim else 0

@@ -1,24 +1,39 @@
-"""The proof: every layer of Caffe's against TensorFlow's, relative to the layer's scale."""
+"""The proof: every layer of Caffe's against TensorFlow's, relative to the layer's scale.
+
+Twice: from the network's input to the layer, and the layer alone, on TensorFlow's own input to it.
+The second tells a layer's own error from what it inherited, which grows with depth.
+"""
 
 import json
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from tf2caffe import caffe_schema
 from tf2caffe.activations import statistics
 from tf2caffe.handoff import replacing
 from tf2caffe.stage import Failure
 
+SHALLOW = 16  # layers
+
 
 @dataclass
 class Row:
-    """One layer on both sides, in TensorFlow's layout (N, ...), and its relative error."""
+    """One layer on both sides, in TensorFlow's layout (N, ...), and its relative errors.
+
+    `error` is from the network's input on, `own` on TensorFlow's own input to the layer, `depth`
+    the number of layers on the longest way to it.
+    """
 
     name: str
     blob: str
     tf: np.ndarray
     caffe: np.ndarray
     error: float
+    own: float
+    depth: int
 
 
 def relative_error(tf, caffe):
@@ -32,29 +47,107 @@ def relative_error(tf, caffe):
     return float(difference / scale) if scale else float("inf")
 
 
-def compare(table, layers, blobs):
-    """A row for each layer of the table; `layers` are TensorFlow's outputs, `blobs` Caffe's."""
-    rows = []
-    for entry in table.layers:
-        if entry.name not in layers:
+def prove(runtime, prototxt, caffemodel, table, inputs, layers):
+    """Run the network in `runtime` and compare it: a `Row` for each layer of the table.
+
+    `inputs` and `layers` are TensorFlow's, (N, ...) by name; `prototxt` and `caffemodel` are paths.
+    """
+    expected = _as_blobs(table, inputs, layers)
+    fed = {entry.blob: expected[entry.name] for entry in table.inputs}
+    wanted = list(dict.fromkeys(entry.blob for entry in table.layers))
+    depths = _depths(prototxt, {entry.blob for entry in table.layers})
+    whole = runtime.run(prototxt, caffemodel, fed, wanted)
+    with tempfile.TemporaryDirectory() as folder:
+        apart, copies = taken_apart(prototxt, table, Path(folder) / "apart.prototxt")
+        fed |= {
+            copies[entry.blob]: expected[entry.name]
+            for entry in table.layers
+            if entry.blob in copies
+        }
+        alone = runtime.run(apart, caffemodel, fed, wanted)
+    return [_row(entry, expected, whole, alone, depths) for entry in table.layers]
+
+
+def _as_blobs(table, inputs, layers):
+    """TensorFlow's tensors as Caffe's blobs. Raises `Failure` where one is missing or misshapen."""
+    found = {}
+    for entry in [*table.inputs, *table.layers]:
+        tensor = (inputs | layers).get(entry.name)
+        if tensor is None or tensor.shape[1:] != entry.layout.tf_shape:
+            shape = None if tensor is None else tensor.shape
             raise Failure(
-                f"{entry.name} is not among TensorFlow's activations; run tf_predict.py (step 3)"
+                f"{entry.name} of shape {entry.layout.tf_shape} is expected among TensorFlow's "
+                f"activations, {shape} is there; run steps 3 to 5 again, on the same model"
             )
-        tf, blob = layers[entry.name], blobs[entry.blob]
-        expected = (len(tf), *entry.layout.caffe_shape)
-        if tf.shape[1:] != entry.layout.tf_shape or blob.shape != expected:
-            raise Failure(
-                f"{entry.name}: TensorFlow made {tf.shape}, Caffe's {entry.blob} {blob.shape}; "
-                "run steps 3 to 5 again, on the same model"
-            )
-        caffe = entry.layout.to_tf(blob)
-        rows.append(Row(entry.name, entry.blob, tf, caffe, relative_error(tf, caffe)))
-    return rows
+        found[entry.name] = entry.layout.to_caffe(tensor)
+    return found
+
+
+def _row(entry, expected, whole, alone, depths):
+    tf, caffe, own = expected[entry.name], whole[entry.blob], alone[entry.blob]
+    if caffe.shape != tf.shape:
+        raise Failure(f"{entry.name}: Caffe's blob {entry.blob} is {caffe.shape}, not {tf.shape}")
+    error, own = relative_error(tf, caffe), relative_error(tf, own)
+    to_tf = entry.layout.to_tf
+    return Row(entry.name, entry.blob, to_tf(tf), to_tf(caffe), error, own, depths[entry.blob])
+
+
+def _depths(prototxt, compared):
+    """How many of the compared blobs lie on the longest way to each blob, itself included."""
+    depths = {}
+    for layer in caffe_schema.parse(Path(prototxt).read_text(encoding="utf-8"), prototxt).layer:
+        before = max((depths.get(bottom, 0) for bottom in layer.bottom), default=0)
+        for top in layer.top:
+            depths[top] = before + (top in compared and top not in layer.bottom)
+    return depths
+
+
+def taken_apart(prototxt, table, path):
+    """Write the network with every compared blob cut in two: one is made, the other is fed.
+
+    Returns the path, and the fed copy's name of each blob that is read.
+    """
+    net = caffe_schema.parse(Path(prototxt).read_text(encoding="utf-8"), prototxt)
+    shapes = {entry.blob: [1, *entry.layout.caffe_shape] for entry in table.layers}
+    last = {top: at for at, layer in enumerate(net.layer) for top in layer.top}
+    copies = {}
+    for at, layer in enumerate(net.layer):
+        for which, bottom in enumerate(layer.bottom):
+            if bottom in shapes and last[bottom] < at:
+                copies[bottom] = layer.bottom[which] = f"{bottom}@tf"
+    fed = [
+        caffe_schema.LayerParameter(
+            name=copy, type="Input", top=[copy], input_param={"shape": [{"dim": shapes[blob]}]}
+        )
+        for blob, copy in copies.items()
+    ]
+    layers = [*caffe_schema.old_inputs(net), *fed, *net.layer]
+    path.write_text(caffe_schema.prototxt(net.name, layers), encoding="utf-8")
+    return path, copies
+
+
+def allowed(depth, tolerance):
+    """The bound of what a layer may have inherited, `depth` layers after the network's input.
+
+    Each layer rounds on its own, by chance up or down, so what they add up to grows with the
+    square root of their number. Up to SHALLOW of them the tolerance itself holds.
+    """
+    return tolerance * max(1.0, (depth / SHALLOW) ** 0.5)
 
 
 def first_stray(rows, tolerance):
-    """The first row that is not within the tolerance, or None."""
-    return next((row for row in rows if not row.error <= tolerance), None)
+    """The first row that is not equal, and why; (None, None) if all are.
+
+    Equal is: alone, within the tolerance; from the network's input on, within what is `allowed`.
+    """
+    for row in rows:
+        bound = allowed(row.depth, tolerance)
+        if not row.own <= tolerance:
+            why = f"by {row.own:.1e} of its scale on TensorFlow's own input, {tolerance:g} is"
+            return row, f"{why} allowed"
+        if not row.error <= bound:
+            return row, f"by {row.error:.1e} of its scale, {bound:.1g} is allowed {row.depth} deep"
+    return None, None
 
 
 def disagreements(rows, answers, tolerance):
@@ -70,12 +163,13 @@ def disagreements(rows, answers, tolerance):
 
 
 def print_table(rows, shown):
-    """Both sides next to each other: mean and variance of image `shown`, error over all images."""
-    lines = [("TensorFlow", "Caffe blob", "mean", "", "variance", "", "error")]
+    """Both sides next to each other: mean and variance of image `shown`, errors over all images."""
+    lines = [("TensorFlow", "Caffe blob", "mean", "", "variance", "", "error", "own error")]
     for row in rows:
         (tf_mean, tf_var), (mean, var) = statistics(row.tf[shown]), statistics(row.caffe[shown])
         lines.append((row.name, row.blob, tf_mean, mean, tf_var, var, f"{row.error:.1e}"))
-    widths = [max(len(line[at]) for line in lines) for at in range(7)]
+        lines[-1] += (f"{row.own:.1e}",)
+    widths = [max(len(line[at]) for line in lines) for at in range(8)]
     for line in lines:
         cells = [
             f"{cell:<{width}}" if at < 2 else f"{cell:>{width}}"
@@ -91,7 +185,14 @@ def save(path, rows, runtime, tolerance, verdict):
         "tolerance": tolerance,
         "runtime": runtime,
         "layers": [
-            {"tensorflow": row.name, "caffe": row.blob, "error": finite(row.error)} for row in rows
+            {
+                "tensorflow": row.name,
+                "caffe": row.blob,
+                "error": finite(row.error),
+                "own_error": finite(row.own),
+                "depth": row.depth,
+            }
+            for row in rows
         ],
     }
     with replacing(path) as temporary:

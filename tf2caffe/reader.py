@@ -320,10 +320,8 @@ def _batch_norm_parts(factor, shift):
     if _bare(again) is not _bare(factor.tensor) or negated == (beta is not None):
         return None
     variance, epsilon = root
-    tensors = {
-        "gamma": gamma, "beta": beta, "variance": variance,
-        "mean": _bare(mean).op.inputs[0] if negated else mean,
-    }  # fmt: skip
+    mean = _bare(mean).op.inputs[0] if negated else mean
+    tensors = {"gamma": gamma, "beta": beta, "mean": mean, "variance": variance}
     parts = {
         role: Constant(_bare(tensor), factor.trace)
         for role, tensor in tensors.items()

@@ -16,6 +16,11 @@ def listed(summary, problems):
     return "\n  ".join([f"{summary}:", *problems])
 
 
+def first_line(error):
+    """What an error says, in one line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def parser(doc):
     """An argument parser with the script's docstring as its help and the options all stages share."""
     summary = argparse.ArgumentParser(
@@ -61,8 +66,28 @@ def told(error):
 
 def add_model(parser):
     """The arguments of the steps that read a TensorFlow model."""
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "model", nargs="?", default="mnistcls",
-        help="a network of models/, or a .keras or .h5 file (default: %(default)s)",
+        help="a network of models/, or your own: a .keras or .h5 file, a SavedModel folder, a "
+        "frozen .pb, the .meta of a TF1 checkpoint (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--name", help="what to call it (default: the file's stem)")
+    add("--name", help="what to call it (default: the file's stem)")
+    add("--shape", type=shape, metavar="1,H,W,C", help="the input's size, where it is not fixed")
+    add("--custom", type=Path, metavar="FILE.py", help="run this first: it registers custom layers")
+    add("--signature", help="of a SavedModel (default: serving_default, or the only one)")
+    add("--inputs", type=names, metavar="A,B", help="ops of a .pb or .meta (default: found)")
+    add("--outputs", type=names, metavar="C,D", help="ops of a .pb or .meta (default: found)")
+
+
+def shape(text):
+    """Positive whole numbers between commas, the batch first."""
+    sizes = [int(size) for size in text.split(",")]
+    if min(sizes) < 1:
+        raise ValueError
+    return sizes
+
+
+def names(text):
+    """Names between commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]

@@ -7,6 +7,7 @@ on a large network.) Only this module and `reader` know TensorFlow; steps 5 and 
 
 from dataclasses import dataclass, field
 
+import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
 
@@ -57,10 +58,16 @@ class Trace:
 
         def call(inputs):
             fed = variables | {self.inputs[name]: array for name, array in inputs.items()}
-            arguments = [tf.convert_to_tensor(fed[tensor.name]) for tensor in read]
+            arguments = [_tensor(fed[tensor.name]) for tensor in read]
             return [value.numpy() for value in function(*arguments)]
 
         return call
+
+
+def _tensor(value):
+    """A variable as it is; what is only stored in a file is read now."""
+    readable = isinstance(value, (tf.Variable, tf.Tensor, np.ndarray))
+    return tf.convert_to_tensor(value if readable else value.numpy())
 
 
 def ancestors(tensors):
@@ -76,34 +83,45 @@ def ancestors(tensors):
 
 def keras_trace(model, shape=None):
     """Trace a Keras model with batch 1; `shape` (batch first) stands in for an unknown size."""
-    specs = [_spec(tensor, shape) for tensor in model.inputs]
+    specs = _specs(model, shape)
+    structure = model.input if getattr(model, "inputs", None) else specs[0]
 
     def call(*inputs):
-        return model(tf.nest.pack_sequence_as(model.input, inputs), training=False)
+        return model(tf.nest.pack_sequence_as(structure, inputs), training=False)
 
     function = tf.function(call, autograph=False).get_concrete_function(*specs)
-    names = [tensor._keras_history.operation.name for tensor in model.inputs]
-    inputs = dict(zip(names, function.inputs, strict=False))
+    inputs = dict(zip((spec.name for spec in specs), function.inputs, strict=False))
     layers = {layer.name for layer in model._flatten_layers(include_self=False)}
-    outputs = _named(function.structured_outputs, model.output_names)
+    outputs = _named(function.structured_outputs, getattr(model, "output_names", None))
     return function_trace(function, inputs, outputs, frozenset(layers))
 
 
-def _spec(tensor, shape):
-    """The fixed shape of one input. Raises `Failure` where a size is unknown."""
-    size = [1, *tensor.shape[1:]] if shape is None else list(shape)
-    if None in size:
-        raise Failure(
-            f"input {tensor.name} has no fixed size {tuple(tensor.shape)}; give one with --shape"
-        )
-    return tf.TensorSpec(size, tensor.dtype)
+def _specs(model, shape):
+    """A fixed shape for each input. Raises `Failure` where a size is unknown."""
+    if not getattr(model, "inputs", None):  # a subclassed model does not tell
+        if shape is None:
+            raise Failure(f"model {model.name} does not tell its input's size; give --shape")
+        return [tf.TensorSpec(shape, tf.float32, "input")]
+    specs = []
+    for tensor in model.inputs:
+        size = [1, *tensor.shape[1:]] if shape is None else list(shape)
+        name = tensor._keras_history.operation.name
+        if None in size:
+            raise Failure(
+                f"input {name} has no fixed size {tuple(tensor.shape)}; give one with --shape"
+            )
+        specs.append(tf.TensorSpec(size, tensor.dtype, name))
+    return specs
 
 
 def _named(structure, names):
     """The outputs by name: a dictionary's keys, else the model's own names for them."""
     if isinstance(structure, dict):
         return {name: structure[name] for name in sorted(structure)}
-    return dict(zip(names, tf.nest.flatten(structure), strict=True))
+    tensors = tf.nest.flatten(structure)
+    if not names or len(names) != len(tensors) or len(set(names)) != len(names):
+        names = [f"output_{at}" for at in range(len(tensors))]
+    return dict(zip(names, tensors, strict=True))
 
 
 def function_trace(function, inputs, outputs, layers=frozenset()):
@@ -190,15 +208,16 @@ def _reads_as_placeholders(graph_def, captured):
             value = captured[source][1]
             resource = value.dtype == tf.resource or isinstance(value, tf.Variable)
             if node.op == "ReadVariableOp" or not resource:
-                node = _placeholder(node.name, value)
+                node = placeholder(node.name, value)
                 variables[node.name] = captured[source]
         rewritten.node.append(node)
     return rewritten, variables
 
 
-def _placeholder(name, value):
+def placeholder(name, value):
+    """A placeholder node for a value that has a dtype and a shape."""
     node = tf.compat.v1.NodeDef(name=name, op="Placeholder")
-    node.attr["dtype"].type = value.dtype.as_datatype_enum
+    node.attr["dtype"].type = tf.as_dtype(value.dtype).as_datatype_enum
     node.attr["shape"].shape.CopyFrom(value.shape.as_proto())
     return node
 
