@@ -69,7 +69,7 @@ def shown(shape):
 
 
 def write(handoff, net, text, table):
-    """Leave the three files of the network. Over protobuf's limit: refused before any is written."""
+    """Leave the three files of the network; beyond protobuf's limit, none."""
     size = net.bytes_of_weights()
     if size > caffe_net.LIMIT:
         raise stage.Failure(

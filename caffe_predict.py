@@ -38,9 +38,10 @@ def main():
     if verdict:
         sys.exit(f"NOT EQUAL: {verdict}")
     worst = max(rows, key=lambda row: row.error)
+    bound = parity.allowed(max(row.depth for row in rows), args.tolerance)
     answers = f", {len(kept.images)} equal answers" if table.answers else ""
     print(
-        f"EQUAL: all {len(rows)} layers within {args.tolerance:g} of their scale "
+        f"EQUAL: all {len(rows)} layers within {bound:.2g} of their scale "
         f"(worst: {worst.blob}, {worst.error:.1e}){answers}"
     )
 
@@ -69,10 +70,10 @@ def run(args, handoff, table, kept):
 
 def draw(args, handoff, table, kept, rows):
     """The pictures of Caffe's side, and of both; return their paths."""
-    caffe = {row.name: row.caffe[kept.shown] for row in rows}
-    tf = {row.name: row.tf[kept.shown] for row in rows}
-    drawn = activations.chosen(caffe, args.layers)
-    written = activations.draw_layers(handoff.caffe_imgs, drawn, tf)
+    drawn = activations.chosen({row.name: row for row in rows}, args.layers).values()
+    caffe = {row.blob: row.caffe[kept.shown] for row in drawn}
+    tf = {row.blob: row.tf[kept.shown] for row in drawn}
+    written = activations.draw_layers(handoff.caffe_imgs, caffe, tf)
     classes = labels(args.labels) if args.labels else table.classes
     answers = [row for row in rows if row.name in table.answers]
     if classes and answers and len(kept.inputs) == 1:
@@ -81,9 +82,7 @@ def draw(args, handoff, table, kept, rows):
         pictures.draw_answers(path, pixels, captions(answers[-1].caffe, classes))
         written.append(path)
     compared = [
-        (row.name, row.blob, tf[row.name], caffe[row.name], row.error)
-        for row in rows
-        if row.name in drawn
+        (row.name, row.blob, row.tf[kept.shown], row.caffe[kept.shown], row.error) for row in drawn
     ]
     return written + pictures.draw_comparison(handoff.imgs / "compare.png", compared)
 

@@ -155,28 +155,11 @@ NETWORKS = {
     "repeat_vector": lambda x: layers.RepeatVector(3)(layers.GlobalAveragePooling2D()(x)),
     "spatial_dropout": lambda x: layers.Conv2D(3, 3)(layers.SpatialDropout2D(0.5)(x)),
 }
-NETWORKS |= {
-    name: lambda x, name=name: layers.Activation(name)(x)
-    for name in [
-        "celu",
-        "elu",
-        "gelu",
-        "hard_sigmoid",
-        "hard_silu",
-        "hard_tanh",
-        "mish",
-        "selu",
-        "sigmoid",
-        "silu",
-        "softplus",
-        "softsign",
-        "squareplus",
-        "tanh",
-        "tanh_shrink",
-        "glu",
-        "log_sigmoid",
-    ]
-}
+ACTIVATIONS = """
+    celu elu gelu glu hard_sigmoid hard_silu hard_tanh log_sigmoid mish selu sigmoid silu softplus
+    softsign squareplus tanh tanh_shrink
+"""
+NETWORKS |= {name: lambda x, name=name: layers.Activation(name)(x) for name in ACTIVATIONS.split()}
 
 
 class Wrapped(layers.Layer):

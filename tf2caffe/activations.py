@@ -94,7 +94,7 @@ def add_layers(parser):
     """The option by which steps 3 and 6 choose what is drawn."""
     parser.add_argument(
         "--layers", metavar="A,B*", type=lambda text: text.split(","),
-        help=f"what is drawn, * standing for anything (default: all, of more than {DRAWN} a choice)",
+        help=f"what is drawn, * for anything (default: all; of more than {DRAWN}, some)",
     )  # fmt: skip
 
 

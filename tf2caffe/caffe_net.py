@@ -45,12 +45,19 @@ class Net:
 
     def add(self, type, name, bottoms=(), blobs=(), **params):
         """Append a layer with one top, called as the layer; return that blob's name."""
-        name = self.names.get(name, name)
+        name = self.free(name)
         bottoms = [bottoms] if isinstance(bottoms, str) else list(bottoms)
         message = caffe_schema.LayerParameter(
             name=name, type=type, bottom=bottoms, top=[name], **params
         )
         return self.append(message, blobs).tops[0]
+
+    def free(self, name):
+        """The name as it is to be in Caffe; with underscores after it, where it is taken."""
+        name = self.names.get(name, name)
+        while name in self.shapes:
+            name += "_"
+        return name
 
     def append(self, message, blobs):
         """Append a layer given as message; check its weights (float32 arrays) and derive shapes."""
@@ -120,7 +127,7 @@ def _write_floats(file, blob, step=1 << 22):
 
 
 def _two(param, name, default):
-    """A spatial setting as (h, w): from `name_h`/`name_w`, or from the repeated or single `name`."""
+    """A spatial setting as (h, w): from `name_h` and `name_w`, or from `name`."""
     stem = name.removesuffix("_size")
     if param.HasField(f"{stem}_h") or param.HasField(f"{stem}_w"):
         return getattr(param, f"{stem}_h"), getattr(param, f"{stem}_w")

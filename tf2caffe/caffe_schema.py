@@ -7,6 +7,7 @@ bytes. Packed floats have the same wire form (a tag, a length, little-endian flo
 """
 
 import re
+from pathlib import Path
 
 from google.protobuf import (
     descriptor_pb2,
@@ -166,6 +167,16 @@ def _one_line(message):
 
 def _quoted(text):
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+
+
+def load(path):
+    """The network of a prototxt file. Raises `Failure` where it is missing or cannot be read."""
+    try:
+        return parse(Path(path).read_text(encoding="utf-8"), path)
+    except FileNotFoundError:
+        raise Failure(f"{path}: no such file; build_caffe.py makes it") from None
+    except UnicodeDecodeError:
+        raise Failure(f"{path} is not a Caffe prototxt: not UTF-8 text") from None
 
 
 def parse(text, path):

@@ -95,7 +95,7 @@ class Layout:
         return Layout(tuple(sizes), tuple(_spans(new, place)), caffe).settled()
 
     def settled(self):
-        """The same order of elements under the Caffe axes that its consumers expect, if possible."""
+        """The same order of elements under the axes that Caffe's layers expect, if possible."""
         if len(self.tf) == 1:
             return Layout(self.sizes, self.tf, (tuple(self.order),))
         usual = Layout(self.sizes, self.tf, _usual(self.tf))
@@ -174,9 +174,9 @@ def carry(graph):
 
 def _check_arrays(node, layout):
     """Elementwise constants need axes that Caffe keeps apart, or one vector."""
-    if node.op in ELEMENTWISE and {"x", "y"} & node.weights.keys():
-        if not layout.is_usual() and len(layout.tf) != 1:
-            raise ValueError("a constant of several axes meets a tensor that was transposed")
+    arrays = node.op in ELEMENTWISE and {"x", "y"} & node.weights.keys()
+    if arrays and not layout.is_usual() and len(layout.tf) != 1:
+        raise ValueError("a constant array meets a tensor that was transposed; move the Permute")
 
 
 def _plain(node, layouts):
@@ -249,7 +249,7 @@ def _argmax(node, layouts):
 
 
 def arrange(node, role, array, layouts):
-    """A weight as TensorFlow has it -> as Caffe's layer takes it. `layouts` are the op's inputs'."""
+    """A weight as TensorFlow has it -> as Caffe takes it; `layouts` are those of the inputs."""
     return ARRANGEMENTS.get((node.op, role), _operand)(node, array, layouts)
 
 

@@ -27,6 +27,15 @@ class Mapping(Net):
         self.layouts = carry(graph)
         self.blobs = {}
 
+    def rename(self, name):
+        """Give the last layer, and its blob, the name that the node has; return it."""
+        layer = self.layers[-1]
+        shape = self.shapes.pop(layer.name)
+        layer.name = self.free(name)
+        layer.message.name, layer.message.top[0], layer.tops = layer.name, layer.name, [layer.name]
+        self.shapes[layer.name] = shape
+        return layer.name
+
     def blob(self, node, at=0):
         """The blob of the node's input, as it lies."""
         name = node.inputs[at]
@@ -173,6 +182,9 @@ def build(graph):
             problems.append(f"{node.name} ({node.op}): {reason}")
             net.blobs[node.name] = node.name
             net.shapes[node.name] = (1, *net.layouts[node.name].caffe_shape)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            told = f"graph.json is damaged at {node.name} ({type(error).__name__}: {error})"
+            raise Failure(f"{told}; run save_weights.py (step 4) again") from error
     if problems:
         raise Failure(
             listed(f"Caffe cannot express {len(problems)} op(s) of {graph.name}", problems)
@@ -183,11 +195,14 @@ def build(graph):
 def _mapped(node, net):
     if node.op not in OPS:
         raise Refused("this op has no equal in Caffe that every consumer takes")
+    made = len(net.layers)
     blob = OPS[node.op](node, net)
+    if blob is None:
+        return None
     expected = (1, *net.layouts[node.name].caffe_shape)
-    if blob is not None and net.shapes[blob] != expected:
+    if net.shapes[blob] != expected:
         raise Refused(f"Caffe would make {net.shapes[blob]} of it, TensorFlow makes {expected}")
-    return blob
+    return net.rename(node.layer) if len(net.layers) > made else blob
 
 
 def argmax(node, net):
@@ -336,7 +351,7 @@ def max_pool(node, net):
 
 
 def _excess(size, out, kernel, stride, pads):
-    """Rows and columns that no window reaches, where Caffe, rounding up, would add one that does."""
+    """Rows and columns that no window reaches: Caffe, rounding up, would add one that does."""
     excess = []
     for n, o, k, s, (before, after) in zip(size, out, kernel, stride, pads, strict=True):
         unread = n - ((o - 1) * s + k - before)
@@ -404,17 +419,15 @@ def reduction(node, net):
     return net.settle(node, blob)
 
 
-def _mean(node, net, blob, axes, factor=1.0):
-    shape, name = net.shapes[blob], node.layer
-    settled = shape[1:] if len(axes) == 0 else None
-    del settled
+def _mean(node, net, blob, axes):
+    """A pooling window over height and width, a weighted sum of the channels."""
+    shape = net.shapes[blob]
     if axes & {2, 3}:
         kernel = [shape[axis] if axis in axes else 1 for axis in (2, 3)]
-        blob = _window(net, f"{name}/pool", "AVE", blob, kernel)
-        factor *= 1.0
+        blob = _window(net, f"{node.layer}/pool", "AVE", blob, kernel)
     if 1 in axes:
-        channels = shape[1]
-        blob = _weighted_sum(net, f"{name}/channels", blob, np.full(channels, 1 / channels))
+        weights = np.full(shape[1], 1 / shape[1])
+        blob = _weighted_sum(net, f"{node.layer}/channels", blob, weights)
     return blob
 
 
@@ -662,8 +675,8 @@ def _divide(name, net, x, y):
 
 
 def _least(name, net, x, y):
-    negatives = [net.affine(f"{name}/minus_{side}", blob, -1.0) for side, blob in zip("xy", (x, y))]
-    return net.affine(name, net.eltwise(f"{name}/most", "MAX", *negatives), -1.0)
+    x, y = net.affine(f"{name}/minus_x", x, -1.0), net.affine(f"{name}/minus_y", y, -1.0)
+    return net.affine(name, net.eltwise(f"{name}/most", "MAX", x, y), -1.0)
 
 
 def _squared_difference(name, net, x, y):

@@ -88,7 +88,7 @@ def pictures(source, shapes, args):
 
 
 def arrays(path, shapes):
-    """The inputs from a .npy, or from a .npz with an array for each input, as the model takes them."""
+    """The inputs as the model takes them, from a .npy, or a .npz with an array for each."""
     if not path.exists():
         raise Failure(f"--input {path} does not exist")
     damage = archive.damage(path) if path.suffix == ".npz" else None

@@ -95,7 +95,7 @@ def _row(entry, expected, whole, alone, depths):
 def _depths(prototxt, compared):
     """How many of the compared blobs lie on the longest way to each blob, itself included."""
     depths = {}
-    for layer in caffe_schema.parse(Path(prototxt).read_text(encoding="utf-8"), prototxt).layer:
+    for layer in caffe_schema.load(prototxt).layer:
         before = max((depths.get(bottom, 0) for bottom in layer.bottom), default=0)
         for top in layer.top:
             depths[top] = before + (top in compared and top not in layer.bottom)
@@ -107,7 +107,7 @@ def taken_apart(prototxt, table, path):
 
     Returns the path, and the fed copy's name of each blob that is read.
     """
-    net = caffe_schema.parse(Path(prototxt).read_text(encoding="utf-8"), prototxt)
+    net = caffe_schema.load(prototxt)
     shapes = {entry.blob: [1, *entry.layout.caffe_shape] for entry in table.layers}
     last = {top: at for at, layer in enumerate(net.layer) for top in layer.top}
     copies = {}
@@ -151,7 +151,7 @@ def first_stray(rows, tolerance):
 
 
 def disagreements(rows, answers, tolerance):
-    """(image, answer) pairs where Caffe's label is not TensorFlow's, nor as good within tolerance."""
+    """(image, answer) pairs where Caffe's label is not, within tolerance, TensorFlow's best."""
     found = []
     for row in rows:
         if row.name in answers:

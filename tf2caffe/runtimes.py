@@ -220,21 +220,13 @@ class Network:
 
     def __init__(self, path):
         self.path = path
-        net = caffe_schema.parse(self._text(), path)
+        net = caffe_schema.load(path)
         self._check_names([layer.name for layer in net.layer])
         self.inputs = dict(declared_inputs(net))
         self.writers = {}  # blob -> (layer, which of its tops); in place, the last one counts
         for layer in net.layer:
             if layer.type != "Input":
                 self.writers.update((top, (layer.name, n)) for n, top in enumerate(layer.top))
-
-    def _text(self):
-        try:
-            return Path(self.path).read_text(encoding="utf-8")
-        except FileNotFoundError:
-            raise Failure(f"{self.path}: no such file; build_caffe.py makes it") from None
-        except UnicodeDecodeError:
-            raise Failure(f"{self.path} is not a Caffe prototxt: not UTF-8 text") from None
 
     def _check_names(self, names):
         """Layers are asked for by name, so each needs one of its own."""

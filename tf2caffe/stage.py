@@ -22,7 +22,7 @@ def first_line(error):
 
 
 def parser(doc):
-    """An argument parser with the script's docstring as its help and the options all stages share."""
+    """An argument parser: the script's docstring as help, and the options all stages share."""
     summary = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
