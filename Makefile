@@ -1,8 +1,9 @@
-# make            everything: .venv, then the six steps for mnistcls, as far as they are out of date
-# make test       the linter and all tests; those that need pycaffe are skipped where there is none
-# make pycaffe    real BVLC Caffe into .pycaffe/ (once; needs root and debootstrap)
-# make clean      removes what the six steps left, pictures apart; .venv and .pycaffe stay
-# PYTHON=...      the Python, 3.11 or newer, that .venv is made of (default: python3)
+# make               everything: .venv, then the six steps for mnistcls, as far as they are out of date
+# make test          the linter and all tests; those that need pycaffe are skipped where there is none
+# make pycaffe       real BVLC Caffe into .pycaffe/ (once; needs root and debootstrap)
+# make applications  every network of keras.applications, each layer compared (half an hour)
+# make clean         removes what the six steps left, pictures apart; .venv and .pycaffe stay
+# PYTHON=...         the Python, 3.11 or newer, that .venv is made of (default: python3)
 
 PYTHON ?= python3
 python := .venv/bin/python
@@ -16,7 +17,7 @@ training := $(wildcard models/*.py data/*.npz) \
 # a stamp beside it, since train.py leaves a whole checkpoint after every epoch
 checkpoint := checkpoints/mnistcls.keras checkpoints/.mnistcls.trained
 
-.PHONY: all test pycaffe clean help
+.PHONY: all test pycaffe applications clean help
 .NOTPARALLEL:
 .PRECIOUS: checkpoints/mnistcls.keras
 
@@ -69,6 +70,9 @@ test: .venv/installed-for-tests
 pycaffe: .pycaffe/python
 .pycaffe/python:
 	tools/make_pycaffe.sh
+
+applications: .venv/installed-for-tests .pycaffe/python
+	$(python) -m tests.applications
 
 clean:
 	rm -rf activations checkpoints logs nets tf_weights

@@ -41,7 +41,7 @@ def save(graph, folder, told=print):
         for node in graph.nodes:
             for role, weight in node.weights.items():
                 array = weight.source.value()
-                arranged = layout.arrange(node, role, array, [layouts[x] for x in node.inputs])
+                arranged = layout.arrange(node, role, array, layouts)
                 write(temporary, weight, arranged)
                 told(row(weight, array.shape))
         (temporary / "graph.json").write_text(dump(graph), encoding="utf-8")

@@ -3,23 +3,16 @@
 And a wrong epsilon in any one BatchNorm of ResNet50 is told, as deep as it may lie.
 """
 
-import keras
 import pytest
 
-from tests.harness import TOLERANCE, Converted, randomise
+from tests.applications import network
+from tests.harness import TOLERANCE, Converted
 from tf2caffe import caffe_schema, parity
 
-SIZE = 97  # odd, so that padding is uneven somewhere
 NETWORKS = (
     "ConvNeXtTiny", "DenseNet121", "EfficientNetB0", "EfficientNetV2B0", "InceptionV3",
     "MobileNetV2", "MobileNetV3Small", "NASNetMobile", "ResNet50V2", "Xception",
 )  # fmt: skip
-
-
-def network(name):
-    keras.backend.clear_session()
-    made = getattr(keras.applications, name)
-    return randomise(made(weights=None, input_shape=(SIZE, SIZE, 3), classes=11))
 
 
 @pytest.mark.parametrize("name", NETWORKS)

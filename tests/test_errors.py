@@ -1,13 +1,11 @@
-"""Bad input: one line that names the file and says what to do, status 1, and every file as it was."""
+"""Bad input: one line that names the file and what to do, status 1, and every file as it was."""
 
-import json
+import contextlib
 import os
 import pickle
 import re
-import resource
 import shutil
 import signal
-import subprocess
 import sys
 import time
 
@@ -15,7 +13,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.pipeline import PROJECT, complaint, contents, mounted, run, run_warm, start
+from models.mnistcls import SAMPLE
+from tests.pipeline import (
+    PROJECT,
+    complaint,
+    contents,
+    end,
+    mounted,
+    run,
+    run_all,
+    run_warm,
+    start,
+)
 
 WEIGHTS, GRAPH = "tf_weights/mnistcls", "tf_weights/mnistcls/graph.json"
 NETS, ACTIVATIONS = "nets/mnistcls", "activations/mnistcls.npz"
@@ -311,7 +320,9 @@ BY_HAND = {
     ),
     "no bottom": ('  bottom: "input/bias"\n', "", r"layer conv01 \(Convolution\): its settings"),
     "group 0": ("pad: 1", "pad: 1 group: 0", r"layer conv01 \(Convolution\): its settings"),
-    "kernel beyond the image": ("kernel_size: 3", "kernel_size: 33", r"layer conv01 .*\(1, 16, -2, -2\)"),
+    "kernel beyond the image": (
+        "kernel_size: 3", "kernel_size: 33", r"layer conv01 .*\(1, 16, -2, -2\)",
+    ),
     "weights misshapen": (
         "num_output: 32", "num_output: 30",
         r"misshapen: conv02-kernel \(32, 16, 3, 3\), not \(30, 16, 3, 3\).*misshapen: bn02-gamma",
@@ -350,3 +361,68 @@ STEPS = {
     "build_caffe.py": [],
     "caffe_predict.py": OPENCV,
 }
+
+
+def all_refuse(folder, steps, told):
+    """The steps, run at once, each refuse in one line and change nothing."""
+    before = contents(folder)
+    commands = [(script, "--dir", folder, *STEPS[script]) for script in steps]
+    for script, ended in zip(steps, run_all(*commands), strict=True):
+        assert re.search(told, complaint(ended, script)), ended.err
+    assert contents(folder) == before
+
+
+def test_folder_that_cannot_be_written(work):
+    with mounted(work, "--bind", "-o", "ro", work):
+        all_refuse(work, STEPS, rf"^{work}/.*: Read-only file system; choose a folder .* --dir$")
+        line = refused(work, "train.py", "--epochs", 1, "--data", SAMPLE)
+        assert re.search(rf"^{work}.*: Read-only file system; .*--dir$", line), line
+
+
+@pytest.mark.parametrize(
+    ("free", "steps"),
+    [(0, STEPS), (1_000_000, ["tf_predict.py", "save_weights.py", "build_caffe.py"])],
+)
+def test_disk_that_is_full(finished, tmp_path, free, steps):
+    """Also where the pictures find room and the weights do not."""
+    with mounted(tmp_path, "-t", "tmpfs", "-o", "size=24m", "tmpfs"):
+        folder = tmp_path / "work"
+        shutil.copytree(finished.folder, folder)
+        with contextlib.suppress(OSError), (tmp_path / "rest").open("wb") as rest:
+            while True:
+                rest.write(bytes(4096))
+                rest.flush()
+        os.truncate(tmp_path / "rest", (tmp_path / "rest").stat().st_size - free)
+        told = rf"^{folder}/.*: No space left on device; free some space, or choose .* --dir$"
+        all_refuse(folder, steps, told)
+
+
+def test_ctrl_c_before_the_first_epoch_is_over(work):
+    before = contents(work)
+    process = start("train.py", "--dir", work, "--data", SAMPLE, PYTHONUNBUFFERED="1")
+    assert process.stdout.readline().startswith("data: ")
+    process.send_signal(signal.SIGINT)
+    line = complaint(end(process), "train.py")
+    assert "interrupted; " in line
+    after = contents(work)
+    changed = {path for path in before | after if before.get(path) != after.get(path)}
+    assert all(path.startswith("logs/mnistcls/") for path in changed), changed
+
+
+def test_ctrl_c_while_caffe_runs(work, tmp_path):
+    """The runtime, and what it has started, ends with the script."""
+    slow = tmp_path / "python"
+    slow.write_text('#!/bin/sh\necho $$ >"$0.pid.part"; mv "$0.pid.part" "$0.pid"\nsleep 300\n')
+    slow.chmod(0o755)
+    before = contents(work)
+    process = start("caffe_predict.py", "--dir", work, "--caffe-python", slow)
+    while not (pid := tmp_path / "python.pid").exists():
+        assert process.poll() is None, end(process)
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert "interrupted" in complaint(end(process), "caffe_predict.py")
+    assert contents(work) == before
+    with pytest.raises(ProcessLookupError):
+        for _ in range(100):  # until the killed one is buried
+            os.killpg(int(pid.read_text()), 0)
+            time.sleep(0.05)

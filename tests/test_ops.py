@@ -132,6 +132,21 @@ NETWORKS = {
     ),
     "permute_output": lambda x: layers.Permute((3, 1, 2))(x),
     "permute_flatten": lambda x: layers.Dense(5)(layers.Flatten()(layers.Permute((2, 3, 1))(x))),
+    "permute_convolve": lambda x: layers.Conv2D(4, (3, 2))(layers.Permute((2, 1, 3))(x)),
+    "dense_image": lambda x: layers.Conv2DTranspose(3, 3, 2, padding="same")(
+        layers.Reshape((4, 5, 3))(
+            layers.LeakyReLU()(
+                layers.BatchNormalization()(layers.Dense(60)(layers.GlobalMaxPooling2D()(x)))
+            )
+        )
+    ),
+    "concatenate_flattened": lambda x: layers.Dense(4)(
+        layers.BatchNormalization()(
+            layers.Concatenate()(
+                [layers.Flatten()(x), layers.Flatten()(x[:, :4]), layers.GlobalMaxPooling2D()(x)]
+            )
+        )
+    ),
     "channel_shuffle": lambda x: layers.Conv2D(4, 3)(
         layers.Reshape((9, 11, 6))(layers.Permute((1, 2, 4, 3))(layers.Reshape((9, 11, 2, 3))(x)))
     ),
@@ -150,6 +165,21 @@ NETWORKS = {
     "upsample_nearest": lambda x: layers.UpSampling2D((2, 3))(x),
     "upsample_1d": lambda x: layers.UpSampling1D(3)(layers.Reshape((99, 6))(x)),
     "upsample_bilinear": lambda x: layers.UpSampling2D((2, 3), interpolation="bilinear")(x),
+    "resize_nearest_any": lambda x: Wrapped(lambda x: tf.image.resize(x, (13, 5), "nearest"))(x),
+    "resize_bilinear_any": lambda x: Wrapped(lambda x: tf.image.resize(x, (14, 30)))(x),
+    "resize_smaller": lambda x: layers.Resizing(4, 7)(x),
+    "resize_bilinear_corners": lambda x: Wrapped(
+        lambda x: tf.compat.v1.image.resize_bilinear(x, (17, 21), align_corners=True)
+    )(x),
+    "resize_bilinear_old": lambda x: Wrapped(
+        lambda x: tf.compat.v1.image.resize_bilinear(x, (18, 15))
+    )(x),
+    "resize_nearest_corners": lambda x: Wrapped(
+        lambda x: tf.compat.v1.image.resize_nearest_neighbor(x, (18, 15), align_corners=True)
+    )(x),
+    "resize_nearest_old": lambda x: Wrapped(
+        lambda x: tf.compat.v1.image.resize_nearest_neighbor(x, (13, 15))
+    )(x),
     "depth_to_space": lambda x: Wrapped(lambda x: tf.nn.depth_to_space(x[..., :4], 2))(x),
     "space_to_depth": lambda x: Wrapped(lambda x: tf.nn.space_to_depth(x[:, :8, :10], 2))(x),
     "repeat_vector": lambda x: layers.RepeatVector(3)(layers.GlobalAveragePooling2D()(x)),

@@ -71,4 +71,5 @@ def load(path):
 def _blob(entry):
     layout = entry["layout"]
     axes = {key: tuple(map(tuple, layout[key])) for key in ("tf", "caffe")}
-    return Blob(entry["name"], entry["blob"], Layout(tuple(layout["sizes"]), **axes))
+    index = tuple(layout["index"]) if layout["index"] else None
+    return Blob(entry["name"], entry["blob"], Layout(tuple(layout["sizes"]), **axes, index=index))

@@ -74,7 +74,7 @@ class Net:
                 f"not {[blob.shape for blob in blobs]}"
             )
         shapes = SHAPES[message.type](message, bottoms)
-        if min(min(shape, default=1) for shape in shapes) < 1:
+        if any(size < 1 for shape in shapes for size in shape):
             raise Failure(f"layer {message.name} ({message.type}) makes an empty blob {shapes}")
         layer = Layer(message, list(blobs), shapes)
         self.layers.append(layer)
@@ -182,12 +182,12 @@ def _pooling(message, bottoms):
     if message.pooling_param.global_pooling:
         return [(n, c, 1, 1)]
     up = message.pooling_param.round_mode == 0  # Caffe rounds up, unless told to floor
-    out = []
-    for length, kernel, stride, pad in zip(size, *pooling_settings(message), strict=True):
+    settings, out = pooling_settings(message), []
+    for length, kernel, stride, pad in zip(size, *settings, strict=True):
         steps = (length + 2 * pad - kernel) / stride
         count = (ceil(steps) if up else int(steps)) + 1
-        if pad and (count - 1) * stride >= length + pad:
-            count -= 1  # the last window must start inside the image
+        if any(settings[2]) and (count - 1) * stride >= length + pad:
+            count -= 1  # with a pad on any side, the last window must start inside the image
         out.append(count)
     return [(n, c, *out)]
 
@@ -209,17 +209,20 @@ def _batch_norm_weights(message, bottoms):
 
 
 def _scale_weights(message, bottoms):
-    if len(bottoms) > 1:
-        return []
     param = message.scale_param
-    end = None if param.num_axes == -1 else param.axis + param.num_axes
-    shape = bottoms[0][param.axis : end]
-    return [shape] * (2 if param.bias_term else 1)
+    if len(bottoms) > 1:  # the factors are the second bottom
+        return [bottoms[1]] if param.bias_term else []
+    return [_axes(param, bottoms[0])] * (2 if param.bias_term else 1)
 
 
 def _bias_weights(message, bottoms):
-    param = message.bias_param
-    return [bottoms[0][param.axis : param.axis + param.num_axes]] if len(bottoms) == 1 else []
+    return [_axes(message.bias_param, bottoms[0])] if len(bottoms) == 1 else []
+
+
+def _axes(param, shape):
+    """The sizes of `num_axes` axes from `axis` on; -1 is all of them."""
+    start = param.axis % len(shape)
+    return shape[start:] if param.num_axes == -1 else shape[start : start + param.num_axes]
 
 
 def _prelu_weights(message, bottoms):
@@ -234,22 +237,25 @@ def _flatten(message, bottoms):
 
 def _reshape(message, bottoms):
     param, shape = message.reshape_param, bottoms[0]
-    end = len(shape) if param.num_axes == -1 else param.axis + param.num_axes
-    dims = [shape[param.axis + at] if dim == 0 else dim for at, dim in enumerate(param.shape.dim)]
+    start = param.axis if param.axis >= 0 else len(shape) + param.axis + 1  # -1: after the last
+    end = len(shape) if param.num_axes == -1 else start + param.num_axes
+    dims = [shape[start + at] if dim == 0 else dim for at, dim in enumerate(param.shape.dim)]
     if -1 in dims:
-        dims[dims.index(-1)] = prod(shape[param.axis : end]) // -prod(dims)
-    return [(*shape[: param.axis], *dims, *shape[end:])]
+        dims[dims.index(-1)] = prod(shape[start:end]) // -prod(dims)
+    return [(*shape[:start], *dims, *shape[end:])]
 
 
 def _concat(message, bottoms):
-    axis = message.concat_param.axis % len(bottoms[0])
+    param = message.concat_param
+    axis = param.concat_dim if param.HasField("concat_dim") else param.axis % len(bottoms[0])
     total = sum(shape[axis] for shape in bottoms)
     return [(*bottoms[0][:axis], total, *bottoms[0][axis + 1 :])]
 
 
 def _slice(message, bottoms):
     param, shape = message.slice_param, bottoms[0]
-    axis, points = param.axis, list(param.slice_point)
+    axis = param.slice_dim if param.HasField("slice_dim") else param.axis % len(shape)
+    points = list(param.slice_point)
     if not points:
         points = [shape[axis] * at // len(message.top) for at in range(1, len(message.top))]
     edges = [0, *points, shape[axis]]
@@ -260,7 +266,8 @@ def _slice(message, bottoms):
 
 
 def _input(message, bottoms):
-    return [tuple(shape.dim) for shape in message.input_param.shape]
+    shapes = [tuple(shape.dim) for shape in message.input_param.shape]
+    return shapes * len(message.top) if len(shapes) == 1 else shapes
 
 
 def _same(message, bottoms):
@@ -268,12 +275,12 @@ def _same(message, bottoms):
 
 
 def _argmax(message, bottoms):
-    n, *rest = bottoms[0]
-    param = message.argmax_param
+    param, shape = message.argmax_param, list(bottoms[0])
     if param.HasField("axis"):
-        axis = param.axis
-        return [(n, *rest)[:axis] + (param.top_k,) + (n, *rest)[axis + 1 :]]
-    return [(n, 2 if param.out_max_val else 1, param.top_k)]
+        shape[param.axis] = param.top_k
+        return [tuple(shape)]
+    rest = [1] * (len(shape) - 3)
+    return [(shape[0], 2 if param.out_max_val else 1, param.top_k, *rest)]
 
 
 def _power_summary(message):

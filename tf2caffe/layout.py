@@ -6,7 +6,8 @@ their order. A flatten of (7, 7, 32) has one TensorFlow axis, of the atoms H, W,
 axis, of C, H, W: what permutes the rows of the dense kernel after it is derived from that.
 
 Reshapes and transposes move nothing in TensorFlow's view, they only regroup atoms; whether the
-blob can follow without moving data is seen by comparing the orders.
+blob can follow without moving data is seen by comparing the orders. A dense layer may give its
+output in any order, so it takes the one that a reshape after it asks for.
 """
 
 from dataclasses import dataclass
@@ -19,11 +20,15 @@ from tf2caffe.stage import Failure, listed
 
 @dataclass(frozen=True)
 class Layout:
-    """Atom sizes; the atoms of each TensorFlow axis, and of each Caffe axis, batch left out."""
+    """Atom sizes; the atoms of each TensorFlow axis, and of each Caffe axis, batch left out.
+
+    `index` is for vectors joined of others: TensorFlow's element at each place of Caffe's.
+    """
 
     sizes: tuple
     tf: tuple
     caffe: tuple
+    index: tuple | None = None
 
     @property
     def tf_shape(self):
@@ -47,6 +52,8 @@ class Layout:
 
         As (size, first TensorFlow position) of each stretch that is contiguous in both.
         """
+        if self.index is not None:
+            return list(self.index)
         atoms = [atom for atom in self.tf_order if self.sizes[atom] > 1]
         place = {atom: at for at, atom in enumerate(atoms)}
         merged = []
@@ -62,6 +69,8 @@ class Layout:
 
     def to_caffe(self, array):
         """(N, TensorFlow's axes) -> (N, Caffe's axes)."""
+        if self.index is not None:
+            return array[:, self.index]
         place = {atom: at + 1 for at, atom in enumerate(self.tf_order)}
         atoms = array.reshape(len(array), *(self.sizes[atom] for atom in self.tf_order))
         moved = atoms.transpose(0, *(place[atom] for atom in self.order))
@@ -69,6 +78,8 @@ class Layout:
 
     def to_tf(self, array):
         """(N, Caffe's axes) -> (N, TensorFlow's axes)."""
+        if self.index is not None:
+            return array[:, np.argsort(self.index)]
         place = {atom: at + 1 for at, atom in enumerate(self.order)}
         atoms = array.reshape(len(array), *(self.sizes[atom] for atom in self.order))
         moved = atoms.transpose(0, *(place[atom] for atom in self.tf_order))
@@ -79,6 +90,10 @@ class Layout:
 
         Raises `ValueError` where the new axes cut across the old ones and the orders differ.
         """
+        if tuple(shape) == self.tf_shape:
+            return self
+        if self.index is not None:
+            raise ValueError("it takes apart what was joined of flattened tensors")
         if len(self.runs()) <= 1:  # both orders are the same: any shape will do
             atoms = tuple((at,) for at in range(len(shape)))
             return Layout(tuple(shape), atoms, atoms).settled()
@@ -105,6 +120,13 @@ class Layout:
         """Whether the blob is plain NCHW (or NC) of the tensor."""
         plain = usual(self.tf_shape)
         return self.caffe_shape == plain.caffe_shape and self.runs() == plain.runs()
+
+    def is_swapped(self):
+        """Whether the blob is NCHW, but that height and width have changed places."""
+        if len(self.tf) != 3 or self.index is not None:
+            return False
+        height, width, channels = self.tf
+        return Layout(self.sizes, (width, height, channels), self.caffe).settled().is_usual()
 
     def channel_order(self):
         """TensorFlow's channel at each of Caffe's channels, where nothing else is out of order.
@@ -156,13 +178,14 @@ def carry(graph):
     Raises `Failure` that lists each op through which a layout cannot be carried.
     """
     layouts = {name: usual(shape[1:]) for name, shape in graph.inputs.items()}
-    problems = []
+    wanted, problems = _wanted(graph), []
     for node in graph.nodes:
         rule = RULES.get(node.op, _plain)
         try:
             if node.shape[:1] not in ((), (1,)):
                 raise ValueError("it mixes the batch with other axes")
-            layouts[node.name] = rule(node, [layouts[name] for name in node.inputs])
+            layout = rule(node, [layouts[name] for name in node.inputs])
+            layouts[node.name] = wanted.get(node.name, layout) if node.op == "MatMul" else layout
             _check_arrays(node, layouts[node.name])
         except ValueError as error:
             problems.append(f"{node.name} ({node.op}): {error}")
@@ -170,6 +193,21 @@ def carry(graph):
     if problems:
         raise Failure(listed(f"{len(problems)} op(s) of {graph.name} cannot be laid out", problems))
     return layouts
+
+
+def _wanted(graph):
+    """The order in which a dense layer shall give its output, where it is then made an image."""
+    wanted, vectors = {}, {}
+    for node in reversed(graph.nodes):
+        asked = vectors.get(node.name)
+        if node.op == "Reshape" and len(node.shape) > 2:
+            shape = node.shape[1:]
+            vectors.setdefault(node.inputs[0], usual(shape).reshaped((prod(shape),)))
+        elif asked and RULES.get(node.op) in (_same, _elementwise) and len(node.inputs) == 1:
+            vectors.setdefault(node.inputs[0], asked)
+        elif asked and node.op == "MatMul" and node.shape[1:] == asked.tf_shape:
+            wanted[node.name] = asked
+    return {name: layout for name, layout in wanted.items() if name not in graph.outputs}
 
 
 def _check_arrays(node, layout):
@@ -182,7 +220,8 @@ def _check_arrays(node, layout):
 def _plain(node, layouts):
     """An output in the usual layout, made from inputs that can be brought into it."""
     for layout in layouts:
-        if not layout.is_usual() and layout.channel_order() is None:
+        carried = layout.is_usual() or layout.is_swapped()
+        if not carried and layout.channel_order() is None:
             raise ValueError(
                 "its input's elements are in another order in Caffe, which has no layer to "
                 "transpose them; move the Permute or Reshape before it"
@@ -209,6 +248,16 @@ def _dense(node, layouts):
 
 def _reshape(node, layouts):
     return layouts[0].reshaped(node.shape[1:])
+
+
+def _concat(node, layouts):
+    """Vectors may be joined in any order; images only in the usual one."""
+    if len(node.shape) != 2 or all(layout.is_usual() for layout in layouts):
+        return _plain(node, layouts)
+    ends = np.cumsum([0, *(layout.tf_shape[0] for layout in layouts)])
+    parts = [start + _places(layout) for start, layout in zip(ends, layouts, strict=False)]
+    plain = usual(node.shape[1:])
+    return Layout(plain.sizes, plain.tf, plain.caffe, tuple(np.concatenate(parts).tolist()))
 
 
 def _transpose(node, layouts):
@@ -249,51 +298,51 @@ def _argmax(node, layouts):
 
 
 def arrange(node, role, array, layouts):
-    """A weight as TensorFlow has it -> as Caffe takes it; `layouts` are those of the inputs."""
-    return ARRANGEMENTS.get((node.op, role), _operand)(node, array, layouts)
+    """A weight as TensorFlow has it -> as Caffe takes it; `layouts` are those of all tensors."""
+    inputs = [layouts[name] for name in node.inputs]
+    return ARRANGEMENTS.get((node.op, role), _operand)(node, array, inputs, layouts[node.name])
 
 
-def _operand(node, array, layouts):
+def _operand(node, array, inputs, output):
     """An elementwise constant: (C,) where it is one number a channel, else (C, H, W)."""
     shape = (1,) * (len(node.shape) - array.ndim) + array.shape
     array = array.reshape(shape)
     if shape[0] != 1:
         raise Failure(f"{node.name}: a constant differs along the batch")
     if len(shape) == 2:
-        flat = array[0]
-        return layouts[0].to_caffe(array)[0] if len(flat) == layouts[0].tf_shape[0] else flat
+        return output.to_caffe(array)[0] if array.size == output.tf_shape[0] else array[0]
     return array.reshape(-1) if array.size == shape[-1] else usual(shape[1:]).to_caffe(array)[0]
 
 
-def _vector(node, array, layouts):
+def _vector(node, array, inputs, output):
     """One number a channel, in the order in which a flattened blob has the channels."""
     flat = array.reshape(-1)
-    return layouts[0].to_caffe(flat[None])[0] if len(layouts[0].tf) == 1 else flat
+    return output.to_caffe(flat[None])[0] if len(output.tf) == 1 else flat
 
 
-def _bias(node, array, layouts):
-    return array.reshape(-1)
-
-
-def _convolution_kernel(node, array, layouts):
+def _convolution_kernel(node, array, inputs, output):
     return array.transpose(3, 2, 0, 1)  # HWIO -> OIHW
 
 
-def _depthwise_kernel(node, array, layouts):
+def _depthwise_kernel(node, array, inputs, output):
     h, w, c, m = array.shape
     return array.transpose(2, 3, 0, 1).reshape(c * m, 1, h, w)  # HWCM -> (C M)1HW
 
 
-def _transposed_kernel(node, array, layouts):
+def _transposed_kernel(node, array, inputs, output):
     return array.transpose(3, 2, 0, 1)  # HWOI -> IOHW
 
 
-def _dense_kernel(node, array, layouts):
+def _dense_kernel(node, array, inputs, output):
     kernel = array if node.attrs["transpose_b"] else array.T  # (in, out) -> (out, in)
-    if len(layouts[0].tf) != 1:
-        return kernel
-    rows = layouts[0].to_caffe(np.arange(kernel.shape[1])[None])[0]
-    return kernel if (np.diff(rows) == 1).all() else kernel[:, rows]  # HWC -> CHW
+    if not inputs[0].is_usual():
+        kernel = kernel[:, _places(inputs[0])]  # HWC -> CHW
+    return kernel if output.is_usual() else kernel[_places(output)]
+
+
+def _places(layout):
+    """TensorFlow's element at each place of a vector's blob."""
+    return layout.to_caffe(np.arange(layout.tf_shape[0])[None])[0]
 
 
 # Ops of one element from one (or two, or a constant) in the same place.
@@ -307,6 +356,7 @@ ELEMENTWISE = (
 RULES = {
     **dict.fromkeys(ELEMENTWISE, _elementwise),
     "ArgMax": _argmax,
+    "ConcatV2": _concat,
     "ExpandDims": _reshape,
     "FusedBatchNormV3": _same,
     "LogSoftmax": _same,
@@ -324,11 +374,13 @@ RULES = {
 
 # (op, weight) -> how the array is laid out for Caffe; any other is an elementwise constant.
 ARRANGEMENTS = {
-    **{(op, "bias"): _bias for op in ("Conv2D", "DepthwiseConv2dNative", "MatMul")},
     ("Conv2D", "kernel"): _convolution_kernel,
-    ("Conv2DBackpropInput", "bias"): _bias,
     ("Conv2DBackpropInput", "kernel"): _transposed_kernel,
     ("DepthwiseConv2dNative", "kernel"): _depthwise_kernel,
     **{("FusedBatchNormV3", role): _vector for role in ("gamma", "beta", "mean", "variance")},
+    **{
+        (op, "bias"): _vector
+        for op in ("Conv2D", "Conv2DBackpropInput", "DepthwiseConv2dNative", "MatMul")
+    },
     ("MatMul", "kernel"): _dense_kernel,
 }

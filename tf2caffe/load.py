@@ -1,27 +1,32 @@
-"""Every kind of model file to a `Trace`: Keras files, SavedModels, frozen graphs, TF1 checkpoints."""
+"""Every kind of model file to a `Trace`: Keras, SavedModels, frozen graphs, TF1 checkpoints."""
 
+import difflib
 import importlib.util
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from tf2caffe import checkpoint
+from tf2caffe import checkpoint, inference
 from tf2caffe.stage import Failure, first_line
-from tf2caffe.trace import Trace, function_trace, inlined, keras_trace, placeholder
-
-FREE = ("NoOp", "Assert", "Const", "SaveV2", "RestoreV2", "MergeV2Checkpoints")
+from tf2caffe.trace import TRAINING, Trace, fixed, function_trace, imported, keras_trace
 
 
 class Stored:
     """A value in a TF1 checkpoint, read when it is asked for."""
 
-    def __init__(self, reader, name):
+    def __init__(self, reader, name, shape=None):
         self.reader, self.name = reader, name
         self.dtype = reader.get_variable_to_dtype_map()[name]
-        self.shape = tf.TensorShape(reader.get_variable_to_shape_map()[name])
+        self.shape = tf.TensorShape(shape or reader.get_variable_to_shape_map()[name])
+
+    def reshaped(self, shape):
+        return Stored(self.reader, self.name, shape)
 
     def numpy(self):
-        return self.reader.get_tensor(self.name)
+        try:
+            return self.reader.get_tensor(self.name).reshape(self.shape)
+        except (RuntimeError, ValueError, tf.errors.OpError) as error:
+            raise Failure(f"variable {self.name} cannot be read ({first_line(error)})") from None
 
 
 def load(path, args):
@@ -58,40 +63,47 @@ def load_saved_model(path, args):
         raise Failure(f"{path} is a folder without saved_model.pb, so not a SavedModel")
     try:
         loaded = tf.saved_model.load(str(path))
-    except (OSError, ValueError, KeyError, tf.errors.OpError, DecodeError) as error:
+    except Exception as error:  # TensorFlow raises whatever the files make it stumble over
         raise Failure(f"{path}: not a whole SavedModel ({first_line(error)})") from None
-    signatures = list(loaded.signatures)
-    key = args.signature or ("serving_default" if len(signatures) != 1 else signatures[0])
-    if key not in signatures:
-        known = ", ".join(signatures) or "none"
-        raise Failure(f"{path} has no signature {key!r} (--signature); it has: {known}")
-    signature = loaded.signatures[key]
-    specs = {
-        name: tf.TensorSpec(fixed(name, spec.shape, args.shape), spec.dtype, name=name)
-        for name, spec in signature.structured_input_signature[1].items()
-    }
+    signature = chosen(loaded.signatures, args.signature, path)
+    given = signature.structured_input_signature[1]
+    switches = {name: tf.constant(False) for name, spec in given.items() if is_switch(name, spec)}
+    given = {name: spec for name, spec in given.items() if name not in switches}
+    sizes = fixed({name: spec.shape for name, spec in given.items()}, args.shape)
+    specs = {name: tf.TensorSpec(sizes[name], spec.dtype, name) for name, spec in given.items()}
 
     def call(*tensors):
-        return signature(**dict(zip(specs, tensors, strict=True)))
+        return signature(**dict(zip(specs, tensors, strict=True)), **switches)
 
-    function = tf.function(call, autograph=False).get_concrete_function(*specs.values())
+    try:
+        function = tf.function(call, autograph=False).get_concrete_function(*specs.values())
+    except (ValueError, TypeError, tf.errors.OpError) as error:
+        raise Failure(f"{path} cannot be traced at {sizes}: {first_line(error)}") from None
     function.loaded = loaded  # the variables live as long as what was loaded
     inputs = dict(zip(specs, function.inputs, strict=False))
     return function_trace(function, inputs, function.structured_outputs)
 
 
-def fixed(name, shape, given):
-    """The fixed shape of an input: batch 1, or what --shape says."""
-    if given is not None:
-        return list(given)
-    if shape.rank is None or None in shape[1:]:
-        raise Failure(f"input {name} has no fixed size {shape}; give one with --shape")
-    return [1, *shape[1:]]
+def chosen(signatures, name, path):
+    """The signature of that name, else `serving_default`, else the only one."""
+    names = list(signatures)
+    key = name or (names[0] if len(names) == 1 else "serving_default")
+    if key in signatures:
+        return signatures[key]
+    if not names:
+        raise Failure(f"{path} has no signature; save it with tf.saved_model.save(signatures=...)")
+    raise Failure(f"{path} has no signature {key}; choose one with --signature: {', '.join(names)}")
+
+
+def is_switch(name, spec):
+    """Whether an input only tells training from use."""
+    return spec.dtype == tf.bool and spec.shape.rank == 0 and TRAINING.search(name)
 
 
 def load_frozen(path, args):
-    graph_def = parsed(tf.compat.v1.GraphDef(), path)
-    return graph_trace(graph_def, {}, args, path)
+    if path.name == "saved_model.pb":
+        raise Failure(f"{path} is part of a SavedModel; give its folder: {path.parent}")
+    return graph_trace(parsed(tf.compat.v1.GraphDef(), path), {}, args, path)
 
 
 def parsed(message, path):
@@ -107,136 +119,99 @@ def load_checkpoint(path, args):
     graph_def = parsed(tf.compat.v1.MetaGraphDef(), path).graph_def
     try:
         reader = tf.train.load_checkpoint(str(path.with_suffix("")))
-        names = reader.get_variable_to_shape_map()
-        values = {name: Stored(reader, name) for name in names}
-    except (ValueError, KeyError, tf.errors.OpError) as error:
+        stored = {name: Stored(reader, name) for name in reader.get_variable_to_shape_map()}
+    except (ValueError, KeyError, RuntimeError, tf.errors.OpError) as error:
         raise Failure(f"{path}: its values cannot be read ({first_line(error)})") from None
-    return graph_trace(graph_def, values, args, path)
+    return graph_trace(graph_def, stored, args, path)
 
 
-def graph_trace(graph_def, values, args, path):
-    """The trace of a graph whose variables have `values`, between its inputs and outputs."""
-    with tf.Graph().as_default():
-        try:
-            tf.graph_util.import_graph_def(graph_def, name="")
-        except ValueError as error:
-            raise Failure(f"{path}: TensorFlow refuses its graph ({first_line(error)})") from None
-        nodes = {node.name: node for node in inlined(graph_def).node}
-    inputs = args.inputs or only(nodes, is_input, "input", path)
-    outputs = args.outputs or only(nodes, output_test(nodes), "output", path)
-    for name in [*inputs, *outputs]:
-        if name.split(":")[0] not in nodes:
-            raise Failure(f"{path} has no op called {name}")
-    variables = {}
-    for name in inputs:
-        nodes[name] = as_input(nodes[name], args.shape, graph_def)
-    use_moving_averages(nodes, values, variables)
-    read_variables(nodes, values, variables)
-    flat = tf.compat.v1.GraphDef(versions=graph_def.versions)
-    flat.node.extend(needed(nodes, outputs))
-    return Trace(
-        flat,
-        {name: f"{name}:0" for name in inputs},
-        {name: name if ":" in name else f"{name}:0" for name in outputs},
-        variables,
-    )
-
-
-def only(nodes, fits, kind, path):
-    """The names of all nodes that fit; `Failure` unless it is clear which are meant."""
-    found = [node.name for node in nodes.values() if fits(node)]
-    if not found or (kind == "output" and len(found) > 1):
-        named = ", ".join(found[:8]) or "none found"
-        raise Failure(f"{path}: name its {kind}s with --{kind}s NAME[,NAME]; candidates: {named}")
-    return found
-
-
-def is_input(node):
-    return node.op == "Placeholder" and node.attr["dtype"].type == tf.float32.as_datatype_enum
-
-
-def output_test(nodes):
-    """Whether no other node reads a node, and it computes something."""
-    read = {source(name) for node in nodes.values() for name in node.input}
-    return lambda node: node.name not in read and node.op not in FREE and node.input
-
-
-def source(name):
-    """The node that an input of a node names: `^a`, `a:1` and `a` are all `a`."""
-    return name.lstrip("^").split(":")[0]
-
-
-def as_input(node, shape, graph_def):
-    """A placeholder in the node's place, with the fixed shape that it, or --shape, has."""
-    with tf.Graph().as_default() as graph:
-        tf.graph_util.import_graph_def(graph_def, name="")
-        tensor = graph.get_tensor_by_name(f"{node.name}:0")
-        size = fixed(node.name, tensor.shape, shape)
-        return placeholder(node.name, tf.TensorSpec(size, tensor.dtype))
-
-
-def use_moving_averages(nodes, values, variables):
-    """BatchNorm in training mode takes its moving averages, found by what updates them."""
-    readers = {}
-    for node in nodes.values():
-        for name in node.input:
-            readers.setdefault(name if ":" in name else source(name), []).append(node)
-    for node in list(nodes.values()):
-        if node.op.startswith("FusedBatchNorm") and node.attr["is_training"].b:
-            averages = [moving_average(nodes, readers, f"{node.name}:{at}") for at in (1, 2)]
-            if None in averages or not set(averages) <= values.keys():
-                continue  # the reader refuses it by name
-            node.attr["is_training"].b = False
-            del node.input[3:]
-            for name in averages:
-                own = f"{node.name}/{name.rpartition('/')[2]}"
-                nodes[own] = placeholder(own, values[name])
-                variables[own] = (f"{name}:0", values[name])
-                node.input.append(own)
-
-
-def moving_average(nodes, readers, statistic):
-    """The variable that the first assignment after a batch's statistic updates."""
-    waiting, seen = [statistic], set()
-    while waiting:
-        for node in readers.get(waiting.pop(0), []):
-            if node.op.startswith("Assign"):
-                return source(node.input[0])
-            if node.name not in seen:
-                seen.add(node.name)
-                waiting.append(node.name)
-    return None
-
-
-def read_variables(nodes, values, variables):
-    """Variables become placeholders whose values are in the checkpoint."""
-    handles = {
-        node.name: node.attr["shared_name"].s.decode() or node.name
-        for node in nodes.values()
-        if node.op == "VarHandleOp"
+def graph_trace(graph_def, stored, args, path):
+    """The trace of a graph whose variables are `stored`, between its inputs and outputs."""
+    variables = inference.take_weights(graph_def)
+    checked(graph_def, path)
+    nodes = inference.used(graph_def, stored, variables)
+    graph = checked(graph_of(nodes, graph_def), path)
+    outputs = args.outputs or [only_result(nodes, graph, path)]
+    outputs = {name.removesuffix(":0"): tensor_of(graph, name, path).name for name in outputs}
+    inputs = args.inputs or sources(nodes, outputs, variables, path)
+    tensors = {name: tensor_of(graph, name, path) for name in inputs}
+    sizes = fixed({name: tensor.shape for name, tensor in tensors.items()}, args.shape)
+    specs = {
+        tensor.name: tf.TensorSpec(sizes[name], tensor.dtype.base_dtype)
+        for name, tensor in tensors.items()
     }
-    for name, node in list(nodes.items()):
-        if node.op in ("VariableV2", "Variable"):
-            stored = name
-        elif node.op == "ReadVariableOp" and source(node.input[0]) in handles:
-            stored = handles[source(node.input[0])]
-        else:
-            continue
-        if stored in values:
-            nodes[name] = placeholder(name, values[stored])
-            variables[name] = (f"{stored}:0", values[stored])
+    fed = inference.cut(nodes, specs)
+    kept = {node.name: node for node in inference.needed(nodes, outputs.values())}
+    try:
+        return Trace(graph_of(kept, graph_def), fed, outputs, variables)
+    except ValueError as error:
+        raise Failure(f"{path} cannot take {sizes}: {first_line(error)}") from None
 
 
-def needed(nodes, outputs):
-    """The nodes that the outputs depend on; losses and queues are not among them."""
-    found, waiting = {}, [source(name) for name in outputs]
-    while waiting:
-        name = waiting.pop()
-        if name in nodes and name not in found:
-            found[name] = nodes[name]
-            waiting += [source(read) for read in nodes[name].input if not read.startswith("^")]
-    return found.values()
+def graph_of(nodes, graph_def):
+    flat = tf.compat.v1.GraphDef(versions=graph_def.versions)
+    flat.node.extend(nodes.values())
+    return flat
 
+
+def checked(graph_def, path):
+    """The `tf.Graph` of a graph that came from a file."""
+    try:
+        return imported(graph_def)
+    except (ValueError, KeyError, TypeError, tf.errors.OpError) as error:
+        raise Failure(f"{path}: TensorFlow refuses its graph ({first_line(error)})") from None
+
+
+def tensor_of(graph, name, path):
+    """The tensor that a user calls `x` or `x:0`."""
+    try:
+        return graph.get_tensor_by_name(name if ":" in name else f"{name}:0")
+    except (KeyError, ValueError):
+        known = [op.name for op in graph.get_operations()]
+        near = ", ".join(difflib.get_close_matches(name, known)) or "none"
+        raise Failure(f"{path} has no tensor called {name}; names like it: {near}") from None
+
+
+def only_result(nodes, graph, path):
+    """The op that computes floats from what is fed, and that no other reads."""
+    read = inference.readers_of(nodes)
+    found = [
+        op.name
+        for op in graph.get_operations()
+        if op.name not in read and op.outputs and op.outputs[0].dtype == tf.float32
+        if fed(inference.needed(nodes, [op.name]))
+    ]
+    if len(found) != 1:
+        named = ", ".join(found[-8:]) or "none found"
+        raise Failure(f"{path}: name its outputs with --outputs NAME[,NAME]; candidates: {named}")
+    return found[0]
+
+
+def fed(nodes):
+    """The names of nodes whose values come from outside: placeholders, iterators and queues."""
+    return [node.name for node in nodes if node.op in FED]
+
+
+def sources(nodes, outputs, variables, path):
+    """The placeholders that the outputs depend on, but for single numbers."""
+    found = fed(inference.needed(nodes, outputs.values()))
+    found = [name for name in found if name not in variables]
+    data = [name for name in found if not is_number(nodes[name])]
+    if not data or any(nodes[name].op != "Placeholder" for name in data):
+        named = ", ".join(found) or "none found"
+        raise Failure(f"{path}: name its inputs with --inputs NAME[,NAME]; candidates: {named}")
+    return data
+
+
+def is_number(node):
+    shape = node.attr["shape"].shape
+    truth = node.attr["dtype"].type == tf.bool.as_datatype_enum
+    return node.op == "Placeholder" and (truth or not shape.dim and not shape.unknown_rank)
+
+
+# What a graph is fed by.
+FED = ("Placeholder", "IteratorGetNext", "QueueDequeueV2", "QueueDequeueManyV2",
+       "QueueDequeueUpToV2")  # fmt: skip
 
 LOADERS = {
     ".keras": load_keras,

@@ -14,6 +14,9 @@ from tf2caffe.layout import carry, reduced_axes, usual
 from tf2caffe.stage import Failure, listed
 
 
+LARGE = 256  # numbers in one window
+
+
 class Refused(Exception):
     """What Caffe cannot express: why, and what the user can do."""
 
@@ -44,10 +47,14 @@ class Mapping(Net):
         return self.blobs[name]
 
     def bottom(self, node, at=0):
-        """The blob of the node's input, as plain NCHW; shuffled channels are put in order."""
+        """The blob of the node's input, as plain NCHW; what was shuffled is put in order."""
         blob, layout = self.blob(node, at), self.layouts[node.inputs[at]]
         if layout.is_usual():
             return blob
+        if layout.is_swapped():
+            height, width, channels = layout.tf_shape
+            blob = self.reshape(f"{node.layer}/shape", blob, (channels, width, height))
+            return self.along_width(f"{node.layer}/swap", blob, np.eye(height))
         blob = self.reshape(f"{node.layer}/shape", blob, usual(layout.tf_shape).caffe_shape)
         order = layout.channel_order()
         kernel = np.zeros((len(order), len(order), 1, 1), np.float32)
@@ -128,6 +135,17 @@ class Mapping(Net):
         delta = np.zeros((channels, 1, *(left + right + 1 for left, right in kernel)), np.float32)
         delta[:, :, kernel[0][0], kernel[1][0]] = 1
         return self.convolve(name, blob, delta, stride=stride, pad=pads)
+
+    def along_width(self, name, blob, matrix):
+        """Every row of pixels multiplied by `matrix` (M, W); then height and width change places.
+
+        (N, C, H, W) -> (N, C, M, H): a Convolution with a kernel as wide as the image makes each
+        of the M numbers a channel, and a Reshape makes the channels rows.
+        """
+        _, channels, height, width = self.shapes[blob]
+        kernel = np.tile(matrix.astype(np.float32)[:, None, None], (channels, 1, 1, 1))
+        wide = self.convolve(f"{name}/wide", blob, kernel)
+        return self.reshape(name, wide, (channels, len(matrix), height))
 
     def spread(self, name, blob, shape):
         """The blob broadcast to `shape` (Caffe's axes after the batch)."""
@@ -420,10 +438,16 @@ def reduction(node, net):
 
 
 def _mean(node, net, blob, axes):
-    """A pooling window over height and width, a weighted sum of the channels."""
+    """A pooling window over height and width, a weighted sum of the channels.
+
+    Caffe adds up a window number by number: of a large one, rows first lose a tenth as much.
+    """
     shape = net.shapes[blob]
     if axes & {2, 3}:
         kernel = [shape[axis] if axis in axes else 1 for axis in (2, 3)]
+        if prod(kernel) > LARGE and min(kernel) > 1:
+            blob = _window(net, f"{node.layer}/rows", "AVE", blob, (1, kernel[1]))
+            kernel[1] = 1
         blob = _window(net, f"{node.layer}/pool", "AVE", blob, kernel)
     if 1 in axes:
         weights = np.full(shape[1], 1 / shape[1])
@@ -493,7 +517,8 @@ def concat(node, net):
     if axis == 0:
         raise Refused("it joins along the batch axis")
     caffe_axis = 1 if axis == rank - 1 else axis + 4 - rank + 1
-    blobs = [net.bottom(node, at) for at in range(len(node.inputs))]
+    take = net.blob if rank == 2 else net.bottom  # vectors are joined as they lie
+    blobs = [take(node, at) for at in range(len(node.inputs))]
     return net.add("Concat", node.layer, blobs, concat_param={"axis": caffe_axis})
 
 
@@ -575,10 +600,10 @@ def local_response_norm(node, net):
 
 
 def resize_nearest(node, net):
-    """Every pixel repeated: a depthwise Deconvolution of ones."""
+    """By whole factors every pixel is repeated: a depthwise Deconvolution of ones."""
     factors = _factors(node, net)
-    if node.attrs.get("align_corners"):
-        raise Refused("nearest neighbours with align_corners")
+    if factors is None or node.attrs["align_corners"]:
+        return _resize(node, net, _nearest)
     blob = net.bottom(node)
     channels = net.shapes[blob][1]
     ones = np.ones((channels, 1, *factors), np.float32)
@@ -586,10 +611,13 @@ def resize_nearest(node, net):
 
 
 def resize_bilinear(node, net):
-    """A depthwise Deconvolution with a tent; divided by what it makes of ones, for the borders."""
-    if node.attrs["align_corners"] or not node.attrs["half_pixel_centers"]:
-        raise Refused("only half_pixel_centers, as Keras resizes, can be expressed")
+    """By whole factors, from pixels' centres: a depthwise Deconvolution with a tent.
+
+    It is divided by what it makes of ones, for the borders.
+    """
     factors = _factors(node, net)
+    if factors is None or not node.attrs["half_pixel_centers"]:
+        return _resize(node, net, _bilinear)
     blob = net.bottom(node)
     channels = net.shapes[blob][1]
     tents = [_tent(factor) for factor in factors]
@@ -610,10 +638,51 @@ def _tent(factor):
 
 
 def _factors(node, net):
-    size, out = (net.layouts[name].caffe_shape[1:] for name in (node.inputs[0], node.name))
+    """How many times higher and wider the output is; None unless it is a whole number of times."""
+    size, out = _sizes(node, net)
     if any(many % one for many, one in zip(out, size, strict=True)):
-        raise Refused(f"resizing {size} to {out}, which is not a whole multiple")
+        return None
     return [many // one for many, one in zip(out, size, strict=True)]
+
+
+def _sizes(node, net):
+    return [net.layouts[name].caffe_shape[1:] for name in (node.inputs[0], node.name)]
+
+
+def _resize(node, net, weights):
+    """To any size: every row, then every column, multiplied by a matrix."""
+    (height, width), (high, wide) = _sizes(node, net)
+    rows = net.along_width(f"{node.layer}/width", net.bottom(node), weights(node, width, wide))
+    return net.along_width(f"{node.layer}/height", rows, weights(node, height, high))
+
+
+def _sources(node, size, out):
+    """Where each of `out` pixels lies among `size`, in float32, as TensorFlow computes it."""
+    at = np.arange(out, dtype=np.float32)
+    if node.attrs["align_corners"] and out > 1:
+        return at * (np.float32(size - 1) / np.float32(out - 1))
+    scale = np.float32(size) / np.float32(out)
+    half = np.float32(0.5) if node.attrs["half_pixel_centers"] else np.float32(0)
+    if node.op == "ResizeNearestNeighbor":
+        return (at + half) * scale
+    return (at + half) * scale - half
+
+
+def _nearest(node, size, out):
+    """(out, size): a 1 for the pixel that is taken."""
+    sources = _sources(node, size, out)
+    taken = np.floor(sources + 0.5) if node.attrs["align_corners"] else np.floor(sources)
+    return np.eye(size)[np.clip(taken, 0, size - 1).astype(int)]
+
+
+def _bilinear(node, size, out):
+    """(out, size): how much of each of the two pixels around is taken."""
+    sources = _sources(node, size, out)
+    lower = np.floor(sources)
+    share = (sources - lower)[:, None]
+    first = np.eye(size)[np.clip(lower, 0, size - 1).astype(int)]
+    second = np.eye(size)[np.clip(np.ceil(sources), 0, size - 1).astype(int)]
+    return first * (1 - share) + second * share
 
 
 def depth_to_space(node, net):

@@ -127,12 +127,13 @@ def taken_apart(prototxt, table, path):
 
 
 def allowed(depth, tolerance):
-    """The bound of what a layer may have inherited, `depth` layers after the network's input.
+    """The bound for a layer that lies `depth` layers deep, from the network's input on.
 
-    Each layer rounds on its own, by chance up or down, so what they add up to grows with the
-    square root of their number. Up to SHALLOW of them the tolerance itself holds.
+    What each layer rounds is passed on to the next, and at worst it adds up: every layer beyond
+    the first SHALLOW is allowed to add the tolerance of one. (A fault shows in the own error, which
+    has no such allowance.)
     """
-    return tolerance * max(1.0, (depth / SHALLOW) ** 0.5)
+    return tolerance * max(1, depth - SHALLOW + 1)
 
 
 def first_stray(rows, tolerance):

@@ -8,14 +8,16 @@ it to Rsqrt, Mul, Sub, AddV2) and the bias of a convolution or dense layer.
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cache
 from math import prod
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.framework import op_def_registry
 
 from tf2caffe.graph import Graph, Node, Weight
 from tf2caffe.stage import Failure, listed
-from tf2caffe.trace import Trace
+from tf2caffe.trace import Trace, known_size
 
 
 @dataclass(eq=False)
@@ -40,12 +42,19 @@ class Constant:
         if self.tensor.op.name in self.trace.variables:
             return self.trace.variables[self.tensor.op.name][1].numpy()
         value = tf.get_static_value(self.tensor)
-        return self.trace.values([self.tensor.name])[0] if value is None else value
+        return self.trace.value(self.tensor.name) if value is None else value
+
+    def is_computed(self):
+        """Whether TensorFlow must be run for its value."""
+        stored = self.tensor.op.name in self.trace.variables
+        return not stored and tf.get_static_value(self.tensor) is None
 
     def is_number(self, number):
         """Whether it is this one number, written in the graph."""
+        if self.tensor.shape.num_elements() != 1:
+            return False
         value = tf.get_static_value(self.tensor)
-        return value is not None and value.size == 1 and float(value.reshape(())) == number
+        return value is not None and float(value.reshape(())) == number
 
 
 @dataclass(eq=False)
@@ -85,12 +94,14 @@ def read(trace, name, names=None, classes=()):
     Caffe shall call them. Raises `Failure` that lists every op that cannot be read.
     """
     inputs, ops, outputs = _extract(trace)
+    _refuse_unfit(trace, inputs, _live(ops, outputs.values()), outputs)
     for recognise in RECOGNISERS:
         ops = _live(ops, outputs.values())
         recognise(ops)
     ops = _live(ops, outputs.values())
-    _refuse_unknown(ops)
     _name(ops, trace, outputs)
+    _refuse(_unknown(ops, OPS) + _other_types(ops))
+    _together(trace, [constant for op in ops for constant in op.constants.values()])
     nodes = [_node(op) for op in ops]
     shapes = {op.name: op.shape for op in inputs}
     graph = Graph(
@@ -122,13 +133,26 @@ def _results(raw, operands, trace):
     """What each output of a TensorFlow op is to us: an op, a constant, or what it passes on."""
     if raw.type in PASSED_ON:
         return list(zip(raw.outputs, operands, strict=False))
-    dynamic = any(isinstance(operand, Op) for operand in operands)
-    if not dynamic or (raw.type in OF_SHAPES and raw.inputs[0].shape.is_fully_defined()):
+    dynamic = any(isinstance(operand, Op) for operand in operands) or _is_fed(raw, trace)
+    if not dynamic or known_size(raw) is not None:
         return [(output, Constant(output, trace)) for output in raw.outputs]
     same = _unchanged(raw, operands)
     if same is not None:
         return [(raw.outputs[0], same)]
     return [(output, _op(raw, output, operands)) for output in raw.outputs]
+
+
+def _is_fed(raw, trace):
+    """Whether an op without dynamic operands is not a constant either: random, or from outside."""
+    if raw.type == "Placeholder":
+        return raw.name not in trace.variables
+    return _is_stateful(raw.type)
+
+
+@cache
+def _is_stateful(type):
+    definition = op_def_registry.get(type)
+    return definition is None or definition.is_stateful
 
 
 def _unchanged(raw, operands):
@@ -189,8 +213,17 @@ def _live(ops, outputs):
     return [op for op in ops if id(op) in found]
 
 
+def _together(trace, constants):
+    """Let the constants that must be computed be computed at once."""
+    trace.together |= {constant.tensor.name for constant in constants if constant.is_computed()}
+
+
 def _settings(ops):
     """Operands that are settings become attributes, spelt as the mapping takes them."""
+    for op in ops:
+        settings = [constant for name, constant in op.constants.items() if name.endswith("!")]
+        if settings:
+            _together(settings[0].trace, settings)
     for op in ops:
         for name in [name for name in op.constants if name.endswith("!")]:
             op.attrs[name.rstrip("!")] = op.constants.pop(name).value().tolist()
@@ -292,7 +325,7 @@ def _plain_argmax(ops):
 def _batch_norm(ops):
     """x * inv + (beta - mean * inv) with inv = gamma * rsqrt(variance + epsilon) is BatchNorm."""
     for op in ops:
-        if op.type == "AddV2" and len(op.inputs) == 1 and op.inputs[0].type == "Mul":
+        if op.type in ADD and len(op.inputs) == 1 and op.inputs[0].type == "Mul":
             scaled, (shift,) = op.inputs[0], op.constants.values()
             if len(scaled.inputs) == 1:
                 (factor,) = scaled.constants.values()
@@ -338,7 +371,7 @@ def _root_of_variance(tensor):
     if tensor.op.type == "Mul":
         tensor, gamma = tensor.op.inputs
     root = _bare(tensor)
-    if root.op.type != "Rsqrt" or _bare(root.op.inputs[0]).op.type != "AddV2":
+    if root.op.type != "Rsqrt" or _bare(root.op.inputs[0]).op.type not in ADD:
         return None, None
     variance, epsilon = _bare(root.op.inputs[0]).op.inputs
     epsilon = tf.get_static_value(epsilon)
@@ -391,10 +424,10 @@ def _pixelwise_dense(ops):
             if before is None or before.type != "Reshape" or "b" not in product.constants:
                 continue
             source = before.inputs[0]
-            if len(source.shape) > 2 and source.shape[:-1] == op.shape[:-1]:
-                if before.shape[-1] == source.shape[-1] and op.shape[-1] == product.shape[-1]:
-                    op.become(product)
-                    op.inputs = [source]
+            kept = len(source.shape) > 2 and source.shape[:-1] == op.shape[:-1]
+            if kept and (before.shape[-1], op.shape[-1]) == (source.shape[-1], product.shape[-1]):
+                op.become(product)
+                op.inputs = [source]
 
 
 def _repeat(ops):
@@ -423,57 +456,137 @@ def _bias(ops):
         source, vector = op.inputs[0], next(iter(op.constants.values()))
         alone = readers[id(source)] == 1 and "bias" not in source.constants
         channels = source.shape[-1]
-        if alone and source.type in BIASED and vector.tensor.shape.num_elements() == channels:
-            if vector.shape[-1:] == (channels,) and op.shape == source.shape:
-                op.become(source, bias=Constant(_bare(vector.tensor), vector.trace))
+        fits = vector.shape[-1:] == (channels,) and vector.tensor.shape.num_elements() == channels
+        if alone and source.type in BIASED and fits and op.shape == source.shape:
+            op.become(source, bias=Constant(_bare(vector.tensor), vector.trace))
 
 
-def _refuse_unknown(ops):
-    """Raise `Failure` that lists each op that cannot be written to graph.json, and why."""
+def _refuse(problems):
+    if problems:
+        raise Failure(listed(f"{len(problems)} thing(s) cannot be taken to Caffe", problems))
+
+
+def _refuse_unfit(trace, inputs, ops, outputs):
+    """Raise `Failure`, before anything is recognised, where there is nothing sound to look at."""
+    problems = [
+        f"{op.name} ({op.tensor.dtype.name} input): an op reads it as such, Caffe's inputs are "
+        "floats; let the model take float32, or cast it to float32 first"
+        for op in inputs
+        if op.tensor.dtype != tf.float32
+    ]
+    problems += [
+        f"{name} (output): it does not depend on the input; leave it out of the outputs"
+        for name, output in outputs.items()
+        if isinstance(output, Constant)
+    ]
+    if not problems and not ops:
+        problems.append(f"{', '.join(outputs)} (output): it is the input itself, there are no ops")
+    unshaped = _unshaped(ops)
+    if problems or unshaped:
+        _name(ops, trace, outputs)
+        known = OPS | OPS_ON_THE_WAY | dict.fromkeys(GUARDS)
+        _refuse(problems + _unknown(ops, known) + [_told(op, DYNAMIC) for op in unshaped])
+
+
+def _unshaped(ops):
+    """The ops that make outputs of unknown shape out of inputs of known shape."""
+    return [
+        op
+        for op in ops
+        if not op.tensor.shape.is_fully_defined()
+        if all(part.tensor.shape.is_fully_defined() for part in op.inputs)
+    ]
+
+
+def _unknown(ops, known):
+    """What is wrong with ops that cannot be written to graph.json."""
     problems = []
     for op in ops:
-        if op.type not in OPS:
-            why = WHY.get(op.type, "Caffe has no equal for this op")
+        if op.type not in known:
+            problems.append(_told(op, WHY.get(op.type, NO_EQUAL)))
         elif op.attrs.get("training"):
-            why = "it takes the statistics of the batch; export the model for inference"
-        elif op.tensor.dtype not in (tf.float32, tf.int32, tf.int64):
-            why = f"it computes in {op.tensor.dtype.name}; Caffe computes in float32"
-        elif not op.tensor.shape.is_fully_defined():
-            why = f"its output's shape {op.tensor.shape} is not fixed; give sizes with --shape"
-        else:
-            continue
-        problems.append(f"{op.tensor.op.name} ({op.type}): {why}")
-    if problems:
-        raise Failure(listed(f"{len(problems)} op(s) cannot be taken to Caffe", problems))
+            problems.append(_told(op, IN_TRAINING))
+    return problems
+
+
+def _other_types(ops):
+    """Computing in half or double precision, told once for each type."""
+    found = {}
+    for op in ops:
+        if op.tensor.dtype not in (tf.float32, tf.int32, tf.int64) and op.type in OPS:
+            found.setdefault(op.tensor.dtype.name, []).append(op)
+    return [
+        _told(ops[0], f"it{_and_more(ops)} in {name}; Caffe computes in float32: build the model "
+              "with that type (its weights may stay as they are)")
+        for name, ops in found.items()
+    ]  # fmt: skip
+
+
+def _and_more(ops):
+    return f" and {len(ops) - 1} more compute" if len(ops) > 1 else " computes"
+
+
+def _told(op, why):
+    return f"{op.name} ({op.tensor.op.type}): {why}"
 
 
 def _name(ops, trace, outputs):
     """Give each op the name that the user knows: the layer's for its main op, `layer/Op` else."""
+    places = (_layers if trace.layers else _scopes)(ops, trace)
     groups = {}
     for op in ops:
-        scope, path = _scope(op.tensor.op.name, trace.layers)
-        groups.setdefault(scope, (path, []))[1].append(op)
+        scope, path, own = places[id(op)]
+        groups.setdefault(scope, (path, []))[1].append((op, own))
     keys = {id(op): key for key, op in outputs.items()}
     taken = Counter(name for name in trace.inputs)
     for path, members in groups.values():
         if not path:
-            for op in members:
-                op.layer = _unique(keys.get(id(op), op.short), taken)
-                op.name = op.layer if op.layer == op.short else f"{op.layer}/{op.short}"
+            for op, own in members:
+                op.layer = _unique(keys.get(id(op), own), taken)
+                op.name = op.layer if op.layer == own else f"{op.layer}/{op.short}"
             continue
         path = _unique(path, taken)
-        weighted = [op for op in members if _arrays(op)]
-        main = (weighted or members)[-1]
-        for op in members:
-            own = f"{path}/{op.short}"
-            op.name = _unique(own, taken)
+        main = _main([op for op, _ in members], trace.layers)
+        for op, own in members:
+            op.name = _unique(f"{path}/{own}", taken)
             op.layer = path if op is main else op.name
+
+
+def _main(ops, layers):
+    """The op that bears the layer's name: the last with weights. In a mere scope of several
+    convolutions none does."""
+    weighted = [op for op in ops if _arrays(op)]
+    return None if len(weighted) > 1 and not layers else (weighted or ops)[-1]
+
+
+def _layers(ops, trace):
+    """Where each op is: (its Keras layer as TensorFlow spells it, as the user does, the op)."""
+    return {id(op): (*_scope(op.tensor.op.name, trace.layers), op.short) for op in ops}
+
+
+def _scopes(ops, trace):
+    """Where each op is, by the scopes that it was made in; what is common to all is left out."""
+    paths = {id(op): [p for p in op.tensor.op.name.split("/") if not CALL.match(p)] for op in ops}
+    scoped = [path for path in paths.values() if len(path) > 1]
+    decorated = bool(scoped) and all(KERAS.search(path[0]) for path in scoped)
+    root = 0
+    while len({path[root] if len(path) > root + 1 else None for path in paths.values()}) == 1:
+        root += 1
+    decorated &= all(KERAS.search(path[root]) for path in scoped if len(path) > root + 1)
+    places = {}
+    for op in ops:
+        *scope, own = paths[id(op)][root:]
+        if scope[-1:] == ["batchnorm"]:  # the scope that tf.nn.batch_normalization opens
+            scope.pop()
+        shown = [KERAS.sub("", part) for part in scope] if decorated else scope
+        places[id(op)] = "/".join(scope), "/".join(shown), own if not scope else op.short
+    return places
 
 
 def _scope(name, layers):
     """The scope that the layer's ops share, as TensorFlow spells it and as the user knows it.
 
-    Keras opens each layer's scope twice, which makes TensorFlow add `_1` to it, `_2` when the
+    Keras opens each layer's scope twice, which makes TensorFlow add `_1` to it, `_3` when the
     layer is called again.
     """
     parts = name.split("/")[:-1]
@@ -531,11 +644,16 @@ def _name_files(graph):
 # Passed on without a trace: they change nothing once the network is trained.
 PASSED_ON = (
     "CheckNumerics", "EnsureShape", "Identity", "IdentityN", "PlaceholderWithDefault",
-    "PreventGradient", "Snapshot", "StopGradient",
+    "PreventGradient", "Print", "Snapshot", "StopGradient",
 )  # fmt: skip
 
-# Known from the shape alone, which a fixed batch makes constant.
-OF_SHAPES = ("Shape", "ShapeN", "Size", "Rank")
+ADD = ("Add", "AddV2")
+
+# What a recogniser takes away.
+GUARDS = ("Bitcast", "BitwiseAnd", "Equal", "Less", "LogicalAnd", "SelectV2")
+
+# A scope that is a function's call, and one to which Keras 3 has added a number.
+CALL, KERAS = re.compile(r"(Stateful)?PartitionedCall(_\d+)?$"), re.compile(r"_\d*[13579]$")
 
 BIASED = ("Conv2D", "Conv2DBackpropInput", "DepthwiseConv2dNative", "MatMul")
 
@@ -616,21 +734,61 @@ SETTLED = {
     "Unpack": _settle_unpack,
 }
 
+NO_EQUAL = "Caffe has no equal for it; build the model without it, or end the network before it"
+DYNAMIC = "its output's shape depends on the data; Caffe's are fixed: end the network before it"
+IN_TRAINING = (
+    "it takes the statistics of the batch, and nothing tells its moving averages; export the model "
+    "for inference"
+)
+
 # Why an op is refused, where more can be said than that Caffe has no equal.
 WHY = {
     **dict.fromkeys(
-        ("If", "StatelessIf", "While", "StatelessWhile", "Switch", "Merge", "Enter", "Exit"),
-        "control flow that depends on the data; Caffe's networks are fixed",
+        ("Enter", "Exit", "If", "LoopCond", "Merge", "NextIteration", "RefMerge", "RefSwitch",
+         "StatelessIf", "StatelessWhile", "Switch", "While"),
+        "control flow that depends on the data, Caffe's networks are fixed; decide it (training? "
+        "which branch?) before the model is saved",
     ),
     **dict.fromkeys(
-        ("BatchMatMulV2", "Einsum", "BatchMatMul"),
-        "a product of two computed tensors (attention); Caffe multiplies by weights only",
+        ("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum"),
+        "a product of two computed tensors (attention), Caffe multiplies by weights only; end the "
+        "network before it",
     ),
     **dict.fromkeys(
-        ("Greater", "GreaterEqual", "Less", "LessEqual", "Equal", "SelectV2", "Where"),
-        "a choice that depends on the data; use relu, maximum or minimum",
+        ("Equal", "Greater", "GreaterEqual", "Less", "LessEqual", "NotEqual", "Select", "SelectV2",
+         "Where"),
+        "a choice that depends on the data; say it with relu, maximum or minimum",
     ),
-    **dict.fromkeys(("Conv3D", "MaxPool3D", "AvgPool3D"), "Caffe's layers are two-dimensional"),
-    "MirrorPad": "Caffe pads with zeros only",
-    "GatherV2": "Caffe has no portable lookup",
-}
+    **dict.fromkeys(
+        ("AvgPool3D", "Conv3D", "Conv3DBackpropInputV2", "MaxPool3D"),
+        "Caffe's layers are two-dimensional; end the network before it",
+    ),
+    **dict.fromkeys(
+        ("FakeQuantWithMinMaxArgs", "FakeQuantWithMinMaxVars",
+         "FakeQuantWithMinMaxVarsPerChannel", "QuantizeAndDequantizeV2", "QuantizeAndDequantizeV3",
+         "QuantizeAndDequantizeV4"),
+        "it rounds to a few bits, Caffe computes in float32; save the model without quantisation",
+    ),
+    **dict.fromkeys(
+        ("Dequantize", "QuantizeV2", "QuantizedConv2D", "QuantizedMatMul", "QuantizedRelu"),
+        "it computes in integers, Caffe in float32; save the model before it is quantised",
+    ),
+    **dict.fromkeys(
+        ("Multinomial", "RandomStandardNormal", "RandomUniform", "RandomUniformInt",
+         "StatelessRandomNormalV2", "StatelessRandomUniformV2", "TruncatedNormal"),
+        "random numbers, Caffe's networks have none; save the model for inference",
+    ),
+    **dict.fromkeys(
+        ("HashTableV2", "LookupTableFindV2"),
+        "a table of strings or integers; end the network before it, or begin it after",
+    ),
+    **dict.fromkeys(
+        ("ReadVariableOp", "VarHandleOp", "Variable", "VariableV2"),
+        "a variable whose value is not in the file; save the model together with it",
+    ),
+    "Cast": "it changes the type within the network, Caffe computes in float32; leave it out",
+    "GatherV2": "a lookup, for which Caffe has no portable layer; slice, or end the network before",
+    "MirrorPad": "Caffe pads with zeros only; build the model with zero padding",
+    "Placeholder": "it is fed from outside, but is none of the inputs; name it with --inputs, or "
+    "save the model with its value",
+}  # fmt: skip

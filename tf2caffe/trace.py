@@ -5,13 +5,14 @@ fetched only when it is asked for. (Freezing the weights into the graph costs mi
 on a large network.) Only this module and `reader` know TensorFlow; steps 5 and 6 import neither.
 """
 
+import re
 from dataclasses import dataclass, field
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
 
-from tf2caffe.stage import Failure
+from tf2caffe.stage import Failure, first_line
 
 
 @dataclass
@@ -20,7 +21,8 @@ class Trace:
 
     `inputs` and `outputs` map the model's own names to tensors' names (`x:0`), `variables` a
     placeholder's name to (the variable's name, the variable or its value). `layers` are the names
-    of the Keras layers, where there are any.
+    of the Keras layers, where there are any. `together` are tensors that are worth computing at
+    once, as soon as one of them is asked for.
     """
 
     graph_def: tf.compat.v1.GraphDef
@@ -28,32 +30,38 @@ class Trace:
     outputs: dict
     variables: dict
     layers: frozenset = frozenset()
+    together: set = field(default_factory=set, init=False, repr=False)
+    computed: dict = field(default_factory=dict, init=False, repr=False)
     graph: tf.Graph = field(init=False, repr=False)
 
     def __post_init__(self):
-        self.graph = tf.Graph()
-        with self.graph.as_default():
-            tf.graph_util.import_graph_def(self.graph_def, name="")
+        _take_floats(self.graph_def, self.inputs)
+        self.graph = imported(self.graph_def)
 
-    def values(self, tensors):
-        """The values of tensors (names) that do not depend on the input, as arrays."""
-        return self.function(tensors)({})
+    def value(self, tensor):
+        """The value of a tensor (its name) that does not depend on the input, as an array."""
+        if tensor not in self.computed:
+            wanted = sorted({tensor, *self.together})
+            self.computed |= zip(wanted, self.function(wanted)({}), strict=True)
+            self.together.clear()
+        return self.computed[tensor]
 
     def function(self, tensors):
         """A function from the inputs, {name: array}, to the values of the tensors, as arrays."""
         wanted = [self.graph.get_tensor_by_name(name) for name in tensors]
-        read = [op.outputs[0] for op in ancestors(wanted) if op.type == "Placeholder"]
+        ops = ancestors(wanted)
+        read = [op.outputs[0] for op in ops if op.type == "Placeholder"]
+        sizes = {op.outputs[0].name: size for op in ops if (size := known_size(op)) is not None}
 
-        def imported(*arguments):
+        def compute(*arguments):
+            fed = dict(zip((tensor.name for tensor in read), arguments, strict=True))
+            known = {name: tf.constant(size) for name, size in sizes.items()}
             return tf.graph_util.import_graph_def(
-                self.graph_def,
-                input_map=dict(zip((tensor.name for tensor in read), arguments, strict=True)),
-                return_elements=list(tensors),
-                name="",
+                self.graph_def, input_map=fed | known, return_elements=list(tensors), name=""
             )
 
         signature = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in read]
-        function = tf.compat.v1.wrap_function(imported, signature)
+        function = tf.compat.v1.wrap_function(compute, signature)
         variables = {f"{name}:0": value for name, (_, value) in self.variables.items()}
 
         def call(inputs):
@@ -70,48 +78,112 @@ def _tensor(value):
     return tf.convert_to_tensor(value if readable else value.numpy())
 
 
+def imported(graph_def):
+    """The `tf.Graph` of a graph."""
+    with tf.Graph().as_default() as graph:
+        tf.graph_util.import_graph_def(graph_def, name="")
+    return graph
+
+
+def known_size(op):
+    """What an op gives that asks for a shape, where the fixed batch makes that known."""
+    return tf.get_static_value(op.outputs[0]) if op.type in ("Shape", "Size", "Rank") else None
+
+
+def _take_floats(graph_def, inputs):
+    """Make each input that is cast to float32 at once a float32, as Caffe's inputs are."""
+    nodes = {node.name: node for node in graph_def.node}
+    for tensor in inputs.values():
+        name = tensor.removesuffix(":0")
+        readers = [node for node in graph_def.node if name in node.input or tensor in node.input]
+        casts = [node for node in readers if node.op == "Cast"]
+        others = [node for node in readers if node.op not in ("Cast", "Shape")]
+        if not casts or others or any(cast.attr["DstT"].type != tf.float32 for cast in casts):
+            continue
+        nodes[name].attr["dtype"].type = tf.float32.as_datatype_enum
+        for node in readers:
+            if node.op == "Shape":
+                node.attr["T"].type = tf.float32.as_datatype_enum
+            else:
+                node.attr["SrcT"].type = tf.float32.as_datatype_enum
+
+
 def ancestors(tensors):
-    """Every op that the tensors depend on."""
+    """Every op that the tensors depend on, but for their sizes."""
     found, waiting = {}, [tensor.op for tensor in tensors]
     while waiting:
         op = waiting.pop()
         if op.name not in found:
             found[op.name] = op
-            waiting += [tensor.op for tensor in op.inputs]
+            waiting += [tensor.op for tensor in op.inputs] if known_size(op) is None else []
     return list(found.values())
 
 
 def keras_trace(model, shape=None):
     """Trace a Keras model with batch 1; `shape` (batch first) stands in for an unknown size."""
-    specs = _specs(model, shape)
-    structure = model.input if getattr(model, "inputs", None) else specs[0]
+    structure = _structure(model, shape)
+    tensors = {_input_name(tensor): tensor for tensor in tf.nest.flatten(structure)}
+    sizes = fixed({name: tf.TensorShape(x.shape) for name, x in tensors.items()}, shape)
+    specs = [tf.TensorSpec(sizes[name], x.dtype, name) for name, x in tensors.items()]
 
     def call(*inputs):
         return model(tf.nest.pack_sequence_as(structure, inputs), training=False)
 
-    function = tf.function(call, autograph=False).get_concrete_function(*specs)
+    try:
+        function = tf.function(call, autograph=False).get_concrete_function(*specs)
+    except Exception as error:  # whatever the model's own code raises
+        raise Failure(f"model {model.name} cannot be traced: {first_line(error)}") from None
     inputs = dict(zip((spec.name for spec in specs), function.inputs, strict=False))
     layers = {layer.name for layer in model._flatten_layers(include_self=False)}
     outputs = _named(function.structured_outputs, getattr(model, "output_names", None))
     return function_trace(function, inputs, outputs, frozenset(layers))
 
 
-def _specs(model, shape):
-    """A fixed shape for each input. Raises `Failure` where a size is unknown."""
-    if not getattr(model, "inputs", None):  # a subclassed model does not tell
-        if shape is None:
-            raise Failure(f"model {model.name} does not tell its input's size; give --shape")
-        return [tf.TensorSpec(shape, tf.float32, "input")]
-    specs = []
-    for tensor in model.inputs:
-        size = [1, *tensor.shape[1:]] if shape is None else list(shape)
-        name = tensor._keras_history.operation.name
-        if None in size:
-            raise Failure(
-                f"input {name} has no fixed size {tuple(tensor.shape)}; give one with --shape"
-            )
-        specs.append(tf.TensorSpec(size, tensor.dtype, name))
-    return specs
+def _structure(model, shape):
+    """What the model takes: tensors or specs, alone or in lists and dictionaries.
+
+    A subclassed model tells only the shapes that it was built for, if these.
+    """
+    if getattr(model, "inputs", None):
+        return model.input
+    built = (model.get_build_config() or {}).get("input_shape") if shape is None else shape
+    if built is None:
+        raise Failure(f"model {model.name} does not tell its input's size; give it with --shape")
+    return _specs_of(built, "input")
+
+
+def _specs_of(shapes, name):
+    """The specs of shapes, alone or in lists and dictionaries, which are named after `name`."""
+    if isinstance(shapes, dict):
+        return {key: _specs_of(shape, key) for key, shape in shapes.items()}
+    if all(size is None or isinstance(size, int) for size in shapes):
+        return tf.TensorSpec(shapes, tf.float32, name)
+    return [_specs_of(shape, f"{name}_{at}") for at, shape in enumerate(shapes)]
+
+
+def _input_name(tensor):
+    """The name of an input; Keras's own tensors know their layer, specs have a name."""
+    history = getattr(tensor, "_keras_history", None)
+    return history.operation.name if history else tensor.name
+
+
+def fixed(shapes, given):
+    """The inputs' shapes with batch 1, {name: list}; `given` (--shape) tells unknown sizes."""
+    scalars = [name for name, shape in shapes.items() if shape.rank == 0]
+    if scalars:
+        raise Failure(f"input {scalars[0]} is a single number; Caffe's inputs have a batch axis")
+    unknown = [name for name, shape in shapes.items() if not shape[1:].is_fully_defined()]
+    if unknown and given is None:
+        sizes = ", ".join(f"{name} {shapes[name]}" for name in unknown)
+        raise Failure(f"inputs of unknown size: {sizes}; give it with --shape 1,H,W,C")
+    sizes = {name: [1, *shape[1:]] for name, shape in shapes.items() if name not in unknown}
+    for name in (unknown or shapes) if given else ():
+        wanted = shapes[name][1:]
+        if given[0] != 1 or not wanted.is_compatible_with(given[1:]):
+            text = ",".join(map(str, given))
+            raise Failure(f"--shape {text}: input {name} is {shapes[name]}, and the batch is 1")
+        sizes[name] = list(given)
+    return {name: sizes[name] for name in shapes}
 
 
 def _named(structure, names):
@@ -145,35 +217,63 @@ def function_trace(function, inputs, outputs, layers=frozenset()):
 
 
 def inlined(graph_def):
-    """The graph with every call of a function replaced by its body.
+    """The graph with every call of a function, and every branch that is decided, replaced by it.
 
     TensorFlow's own inliner leaves alone what is marked to be compiled, as Keras marks grouped and
     depthwise convolutions.
     """
     library = {function.signature.name: function for function in graph_def.library.function}
-    nodes, renamed = list(graph_def.node), {}
-    while any(node.op in CALLS for node in nodes):
-        expanded = []
-        for node in nodes:
-            if node.op in CALLS:
-                expanded += _body(node, library, renamed)
-            else:
-                expanded.append(node)
+    nodes, renamed = {node.name: node for node in graph_def.node}, {}
+    while any(_called(node, nodes, renamed) for node in nodes.values()):
+        expanded = {}
+        for node in nodes.values():
+            body = _called(node, nodes, renamed)
+            parts = _body(node, *body, library, renamed) if body else [node]
+            expanded |= {part.name: part for part in parts}
         nodes = expanded
     flat = tf.compat.v1.GraphDef(versions=graph_def.versions)
-    for node in nodes:
+    for node in nodes.values():
         copy = flat.node.add()
         copy.CopyFrom(node)
-        inputs = [_followed(name, renamed) for name in node.input if not name.startswith("^")]
+        inputs = [followed(name, renamed) for name in node.input if not name.startswith("^")]
         del copy.input[:]
         copy.input.extend(inputs)
     return flat
 
 
-def _body(call, library, renamed):
+def _called(node, nodes, renamed):
+    """(the name of the function that a node calls, its arguments); None if it calls none."""
+    if node.op in CALLS:
+        return node.attr["f"].func.name, node.input
+    if node.op in ("If", "StatelessIf"):
+        choice = decided(node.input[0], nodes, lambda name: followed(name, renamed))
+        if choice is not None:
+            branch = "then_branch" if choice else "else_branch"
+            return node.attr[branch].func.name, node.input[1:]
+    return None
+
+
+def decided(name, nodes, follow=lambda name: name):
+    """Whether a condition is true when the network is used, not trained; None if it depends."""
+    node = nodes.get(follow(name).removesuffix(":0"))
+    if node is None:
+        return None
+    if node.op in ("Placeholder", "PlaceholderWithDefault") and TRAINING.search(node.name):
+        return False if node.attr["dtype"].type == tf.bool else None
+    if node.op == "Const" and node.attr["dtype"].type == tf.bool:
+        return bool(tf.make_ndarray(node.attr["value"].tensor))
+    if node.op in ("Identity", "PlaceholderWithDefault"):
+        return decided(node.input[0], nodes, follow)
+    if node.op == "LogicalNot":
+        choice = decided(node.input[0], nodes, follow)
+        return None if choice is None else not choice
+    return None
+
+
+def _body(call, function, given, library, renamed):
     """The nodes of a called function, under the call's name; what the call gives is `renamed`."""
-    body = function_def_to_graph(library[call.attr["f"].func.name], include_library_functions=True)
-    arguments = dict(zip((tensor.op.name for tensor in body.inputs), call.input, strict=False))
+    body = function_def_to_graph(library[function], include_library_functions=True)
+    arguments = dict(zip((tensor.op.name for tensor in body.inputs), given, strict=False))
     for at, tensor in enumerate(body.outputs):
         name = arguments.get(tensor.op.name, f"{call.name}/{tensor.name}")
         renamed[f"{call.name}:{at}" if at else call.name] = name.removesuffix(":0")
@@ -193,7 +293,7 @@ def _body(call, library, renamed):
     return nodes
 
 
-def _followed(name, renamed):
+def followed(name, renamed):
     while name in renamed:
         name = renamed[name]
     return name
@@ -223,3 +323,6 @@ def placeholder(name, value):
 
 
 CALLS = ("StatefulPartitionedCall", "PartitionedCall")
+
+# Names of conditions that tell training from use.
+TRAINING = re.compile(r"(^|[/_])(is_)?(train(ing)?|learning)(_phase|_mode)?(_\d+)?$|phase_train")
