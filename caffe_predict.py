@@ -37,12 +37,12 @@ def main():
     print(f"left: {handoff.parity}\n")
     if verdict:
         sys.exit(f"NOT EQUAL: {verdict}")
-    worst = max(rows, key=lambda row: row.error)
-    bound = parity.allowed(max(row.depth for row in rows), args.tolerance)
+    alone, whole = (max(rows, key=key) for key in (lambda row: row.own, lambda row: row.error))
     answers = f", {len(kept.images)} equal answers" if table.answers else ""
     print(
-        f"EQUAL: all {len(rows)} layers within {bound:.2g} of their scale "
-        f"(worst: {worst.blob}, {worst.error:.1e}){answers}"
+        f"EQUAL: all {len(rows)} layers within {args.tolerance:g} of their scale "
+        f"(worst: {alone.blob}, {alone.own:.1e}; from the input on: {whole.blob}, "
+        f"{whole.error:.1e}){answers}"
     )
 
 

@@ -92,7 +92,6 @@ NETWORKS = {
     "softmax": lambda x: layers.Softmax()(x),
     "softmax_height": lambda x: layers.Softmax(axis=1)(x),
     "softmax_width": lambda x: layers.Softmax(axis=2)(x),
-    "log_softmax": lambda x: layers.Activation("log_softmax")(x),
     "gelu_tanh": lambda x: ops.gelu(x, approximate=True),
     "gelu_erf": lambda x: ops.gelu(x, approximate=False),
     "erf": lambda x: ops.erf(x),

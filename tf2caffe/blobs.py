@@ -63,9 +63,11 @@ def load(path):
         record = json.loads(path.read_text(encoding="utf-8"))
         for key in ("inputs", "layers"):
             record[key] = [_blob(entry) for entry in record[key]]
-        return Table(**record)
+        table = Table(**record)
+        _check(table)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise Failure(f"{path} is damaged ({error}); {again}") from None
+    return table
 
 
 def _blob(entry):
@@ -73,3 +75,23 @@ def _blob(entry):
     axes = {key: tuple(map(tuple, layout[key])) for key in ("tf", "caffe")}
     index = tuple(layout["index"]) if layout["index"] else None
     return Blob(entry["name"], entry["blob"], Layout(tuple(layout["sizes"]), **axes, index=index))
+
+
+def _check(table):
+    """Raise `ValueError` unless names are texts, layouts are sound and something is compared."""
+    entries = [*table.inputs, *table.layers]
+    texts = [table.source, *table.answers, *table.classes]
+    texts += [text for entry in entries for text in (entry.name, entry.blob)]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("a name is not a text")
+    if not table.inputs or not table.layers:
+        raise ValueError("no inputs or no layers")
+    for entry in entries:
+        layout = entry.layout
+        atoms, index = list(range(len(layout.sizes))), layout.index
+        if not all(type(size) is int and size > 0 for size in layout.sizes):
+            raise ValueError(f"the sizes of {entry.name}")
+        if sorted(layout.order) != atoms or sorted(layout.tf_order) != atoms:
+            raise ValueError(f"the axes of {entry.name}")
+        if index and (layout.tf_shape != (len(index),) or sorted(index) != list(range(len(index)))):
+            raise ValueError(f"the index of {entry.name}")

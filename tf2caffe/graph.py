@@ -135,16 +135,24 @@ def _graph(record):
 
 def _check(graph):
     """Raise `ValueError` unless every name is known before it is read and every field is sound."""
-    known = set()
+    texts = [graph.name, graph.source, *graph.outputs, *graph.classes]
+    texts += [*graph.names, *graph.names.values()]
+    for node in graph.nodes:
+        texts += [node.name, node.layer, node.op, *node.inputs]
+    if not all(isinstance(text, str) for text in texts) or isinstance(graph.classes, str):
+        raise ValueError("a name is not a text")
     shapes = [*graph.inputs.values(), *(node.shape for node in graph.nodes)]
-    shapes += [weight.shape for weight in graph.weights()]
-    if any(not isinstance(size, int) or size < 1 for shape in shapes for size in shape):
+    sizes = [size for shape in shapes for size in shape]
+    sizes += [size for weight in graph.weights() for size in weight.shape]
+    if not all(shapes) or not all(isinstance(size, int) and 0 < size < 2**31 for size in sizes):
         raise ValueError("a shape is not made of positive whole numbers")
-    known.update(graph.inputs)
+    known = set(graph.inputs)
     for node in graph.nodes:
         strange = [name for name in node.inputs if name not in known]
-        if strange or node.name in known:
-            raise ValueError(f"op {node.name} reads {strange} or is named twice")
+        if strange or not node.inputs or node.name in known:
+            raise ValueError(f"op {node.name} reads {strange or 'nothing'} or is named twice")
+        if not isinstance(node.attrs, dict):
+            raise ValueError(f"the settings of op {node.name} are not named")
         known.add(node.name)
         for weight in node.weights.values():
             if Path(weight.file).name != weight.file:

@@ -98,5 +98,9 @@ def _table(path, net, graph):
     if not entries:
         known = ", ".join(dict.fromkeys(graph.caffe_name(node.layer) for node in graph.nodes))
         raise Failure(f"{path}: no layer is called as one of {known}: nothing could be compared")
-    answers = [entry.name for entry in entries if entry.name in graph.outputs]
+    answers = [
+        entry.name
+        for entry in entries
+        if entry.name in graph.outputs and len(entry.layout.tf_shape) == 1
+    ]
     return blobs.Table(inputs, entries, answers, graph.classes, graph.source)

@@ -106,9 +106,9 @@ def take_branches(nodes):
         live = [name for name in node.input if not _is_dead(name, dead) and name[0] != "^"]
         if node.op in ("Merge", "RefMerge") and len(live) == 1:
             renamed[node.name] = live[0]
-    for name, output in dead:
-        if output is None:
-            nodes.pop(name, None)
+    gone = {name for name, output in dead if output is None} | choices.keys() | renamed.keys()
+    for name in gone & nodes.keys():
+        del nodes[name]
     rewire(nodes, renamed)
 
 

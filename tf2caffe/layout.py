@@ -92,6 +92,8 @@ class Layout:
         """
         if tuple(shape) == self.tf_shape:
             return self
+        if prod(shape) != prod(self.tf_shape):
+            raise ValueError(f"{self.tf_shape} cannot be reshaped to {tuple(shape)}")
         if self.index is not None:
             raise ValueError("it takes apart what was joined of flattened tensors")
         if len(self.runs()) <= 1:  # both orders are the same: any shape will do

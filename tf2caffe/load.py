@@ -8,7 +8,9 @@ from google.protobuf.message import DecodeError
 
 from tf2caffe import checkpoint, inference
 from tf2caffe.stage import Failure, first_line
-from tf2caffe.trace import TRAINING, Trace, fixed, function_trace, imported, keras_trace
+from tf2caffe.trace import (
+    TRAINING, Trace, ancestors, fixed, function_trace, imported, keras_trace,
+)  # fmt: skip
 
 
 class Stored:
@@ -128,30 +130,26 @@ def load_checkpoint(path, args):
 def graph_trace(graph_def, stored, args, path):
     """The trace of a graph whose variables are `stored`, between its inputs and outputs."""
     variables = inference.take_weights(graph_def)
-    checked(graph_def, path)
+    graph = checked(graph_def, path)
+    outputs = {
+        name.removesuffix(":0"): tensor_of(graph, name, path)
+        for name in args.outputs or [only_result(graph, path)]
+    }
+    ends = marked(graph_def, outputs)
     nodes = inference.used(graph_def, stored, variables)
-    graph = checked(graph_of(nodes, graph_def), path)
-    outputs = args.outputs or [only_result(nodes, graph, path)]
-    outputs = {name.removesuffix(":0"): tensor_of(graph, name, path).name for name in outputs}
-    inputs = args.inputs or sources(nodes, outputs, variables, path)
+    inputs = args.inputs or sources(inference.needed(nodes, ends.values()), variables, path)
     tensors = {name: tensor_of(graph, name, path) for name in inputs}
     sizes = fixed({name: tensor.shape for name, tensor in tensors.items()}, args.shape)
-    specs = {
-        tensor.name: tf.TensorSpec(sizes[name], tensor.dtype.base_dtype)
-        for name, tensor in tensors.items()
-    }
-    fed = inference.cut(nodes, specs)
-    kept = {node.name: node for node in inference.needed(nodes, outputs.values())}
+    fed = inference.cut(
+        nodes,
+        {tensor.name: tf.TensorSpec(sizes[name], tensor.dtype) for name, tensor in tensors.items()},
+    )
+    flat = tf.compat.v1.GraphDef(versions=graph_def.versions)
+    flat.node.extend(inference.needed(nodes, ends.values()))
     try:
-        return Trace(graph_of(kept, graph_def), fed, outputs, variables)
+        return Trace(flat, fed, {name: f"{end}:0" for name, end in ends.items()}, variables)
     except ValueError as error:
         raise Failure(f"{path} cannot take {sizes}: {first_line(error)}") from None
-
-
-def graph_of(nodes, graph_def):
-    flat = tf.compat.v1.GraphDef(versions=graph_def.versions)
-    flat.node.extend(nodes.values())
-    return flat
 
 
 def checked(graph_def, path):
@@ -172,14 +170,13 @@ def tensor_of(graph, name, path):
         raise Failure(f"{path} has no tensor called {name}; names like it: {near}") from None
 
 
-def only_result(nodes, graph, path):
+def only_result(graph, path):
     """The op that computes floats from what is fed, and that no other reads."""
-    read = inference.readers_of(nodes)
     found = [
         op.name
         for op in graph.get_operations()
-        if op.name not in read and op.outputs and op.outputs[0].dtype == tf.float32
-        if fed(inference.needed(nodes, [op.name]))
+        if op.outputs and op.outputs[0].dtype == tf.float32 and not op.outputs[0].consumers()
+        if any(part.type in FED for part in ancestors(op.outputs[:1]))
     ]
     if len(found) != 1:
         named = ", ".join(found[-8:]) or "none found"
@@ -187,20 +184,25 @@ def only_result(nodes, graph, path):
     return found[0]
 
 
-def fed(nodes):
-    """The names of nodes whose values come from outside: placeholders, iterators and queues."""
-    return [node.name for node in nodes if node.op in FED]
+def marked(graph_def, outputs):
+    """Add an Identity behind each output, which stays where the output falls away: its name."""
+    ends = {}
+    for name, tensor in outputs.items():
+        node = graph_def.node.add(name=f"output/of/{name.replace(':', '_')}", op="Identity")
+        node.input.append(tensor.name)
+        node.attr["T"].type = tensor.dtype.base_dtype.as_datatype_enum
+        ends[name] = node.name
+    return ends
 
 
-def sources(nodes, outputs, variables, path):
-    """The placeholders that the outputs depend on, but for single numbers."""
-    found = fed(inference.needed(nodes, outputs.values()))
-    found = [name for name in found if name not in variables]
-    data = [name for name in found if not is_number(nodes[name])]
-    if not data or any(nodes[name].op != "Placeholder" for name in data):
-        named = ", ".join(found) or "none found"
+def sources(nodes, variables, path):
+    """The placeholders among the nodes that an output depends on, but for single numbers."""
+    found = [node for node in nodes if node.op in FED and node.name not in variables]
+    data = [node for node in found if not is_number(node)]
+    if not data or any(node.op != "Placeholder" for node in data):
+        named = ", ".join(node.name for node in found) or "none found"
         raise Failure(f"{path}: name its inputs with --inputs NAME[,NAME]; candidates: {named}")
-    return data
+    return [node.name for node in data]
 
 
 def is_number(node):

@@ -200,7 +200,7 @@ def build(graph):
             problems.append(f"{node.name} ({node.op}): {reason}")
             net.blobs[node.name] = node.name
             net.shapes[node.name] = (1, *net.layouts[node.name].caffe_shape)
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             told = f"graph.json is damaged at {node.name} ({type(error).__name__}: {error})"
             raise Failure(f"{told}; run save_weights.py (step 4) again") from error
     if problems:
@@ -564,22 +564,12 @@ def strided_slice(node, net):
 
 def softmax(node, net):
     """Along TensorFlow's last axis, wherever that lies in Caffe."""
-    return net.add("Softmax", node.layer, net.blob(node), softmax_param=_softmax_axis(node, net))
-
-
-def _softmax_axis(node, net):
     layout = net.layouts[node.name]
     if layout.tf[-1] not in layout.caffe:
-        raise Refused("its axis is not an axis of the Caffe blob")
+        raise Refused("its axis is not one of the Caffe blob's; reshape before it")
     axis = layout.caffe.index(layout.tf[-1]) + 1
-    return {"axis": axis} if axis != 1 else {}
-
-
-def log_softmax(node, net):
-    x = net.add(
-        "Softmax", f"{node.layer}/softmax", net.blob(node), softmax_param=_softmax_axis(node, net)
-    )
-    return net.add("Log", node.layer, x)
+    param = {"axis": axis} if axis != 1 else {}
+    return net.add("Softmax", node.layer, net.blob(node), softmax_param=param)
 
 
 def local_response_norm(node, net):
@@ -714,7 +704,7 @@ def elementwise(node, net):
     blobs = _operands(node, net, sides)
     if len(blobs) == 2:
         return TWO_BLOBS[node.op](node.layer, net, *blobs)
-    (role, value), (blob,) = next(iter(sides.items())), blobs
+    ((role, value),), (blob,) = sides.items(), blobs
     if node.op not in ONE_BLOB:
         raise Refused("Caffe cannot compute it with a constant")
     return ONE_BLOB[node.op](node.layer, net, blob, value, role == "x")
@@ -851,18 +841,24 @@ def leaky_relu(node, net):
 
 
 def relu6(node, net):
-    """6 - relu(6 - relu(x))."""
+    """relu(x) - relu(x - 6), which loses nothing where x is small."""
     above = net.add("ReLU", f"{node.layer}/above", net.blob(node))
-    below = net.affine(f"{node.layer}/below", above, -1.0, 6.0)
-    return net.affine(node.layer, net.add("ReLU", f"{node.layer}/relu", below), -1.0, 6.0)
+    beyond = net.affine(f"{node.layer}/minus", net.blob(node), beta=-6.0)
+    beyond = net.add("ReLU", f"{node.layer}/beyond", beyond)
+    return net.eltwise(node.layer, "SUM", above, beyond, (1, -1))
 
 
 def elu(node, net, scale=1.0, alpha=1.0):
-    """relu(x) + alpha * (e^-b - 1) with b = relu(-x), where e^-b = 1 / sigmoid(b) - 1."""
+    """relu(x) + alpha (e^-b - 1), b = relu(-x); e^-b - 1 = -2 t / (1 + t) with t = tanh(b / 2).
+
+    Not every consumer has ELU or Exp, and next to 0 nothing is lost so.
+    """
     above, below = _halves(node, net)
-    fall = _decay(f"{node.layer}/fall", net, below)
-    rise = net.eltwise(f"{node.layer}/rise", "SUM", above, fall, (scale, scale * alpha))
-    return net.affine(node.layer, rise, beta=-scale * alpha)
+    half = net.affine(f"{node.layer}/half", below, 0.5)
+    tanh = net.add("TanH", f"{node.layer}/tanh", half)
+    share = net.affine(f"{node.layer}/share", tanh, beta=1.0, power=-1.0)
+    fall = net.eltwise(f"{node.layer}/fall", "PROD", tanh, share)
+    return net.eltwise(node.layer, "SUM", above, fall, (scale, -2 * scale * alpha))
 
 
 def selu(node, net):
@@ -939,7 +935,6 @@ OPS = {
     "LRN": local_response_norm,
     "LeakyRelu": leaky_relu,
     "Log": layer("Log"),
-    "LogSoftmax": log_softmax,
     "MatMul": dense,
     "Max": reduction,
     "MaxPool": max_pool,

@@ -145,7 +145,7 @@ def _structure(model, shape):
     A subclassed model tells only the shapes that it was built for, if these.
     """
     if getattr(model, "inputs", None):
-        return model.input
+        return getattr(model, "input", model.inputs[0])
     built = (model.get_build_config() or {}).get("input_shape") if shape is None else shape
     if built is None:
         raise Failure(f"model {model.name} does not tell its input's size; give it with --shape")
@@ -262,7 +262,7 @@ def decided(name, nodes, follow=lambda name: name):
         return False if node.attr["dtype"].type == tf.bool else None
     if node.op == "Const" and node.attr["dtype"].type == tf.bool:
         return bool(tf.make_ndarray(node.attr["value"].tensor))
-    if node.op in ("Identity", "PlaceholderWithDefault"):
+    if node.op in ("Identity", "PlaceholderWithDefault", "RefSwitch", "Switch"):
         return decided(node.input[0], nodes, follow)
     if node.op == "LogicalNot":
         choice = decided(node.input[0], nodes, follow)

@@ -1,0 +1,550 @@
+"""Every kind of model file: taken to real Caffe, and equal to what the model itself computes."""
+
+import textwrap
+from argparse import Namespace
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+from tensorflow.python.training import moving_averages
+
+from tests.harness import assert_equal, randomise
+from tests.pipeline import run
+from tf2caffe import load
+
+IMAGE = (9, 11, 3)
+RANDOM = np.random.default_rng(3)
+v1 = tf.compat.v1
+
+
+def loaded(path, **options):
+    """The trace of a file; the options are those of the command line."""
+    none = dict.fromkeys(("shape", "custom", "signature", "inputs", "outputs"))
+    return load.load(path, Namespace(**none | options))
+
+
+def proven(trace, folder, pycaffe, expected):
+    """The layers' names, once all are equal in Caffe and the outputs are what is `expected`.
+
+    That is a function of the inputs, {name: array}, to the list of outputs.
+    """
+    converted = assert_equal(trace, folder, pycaffe)
+    outputs = [converted.layers[name] for name in converted.graph.outputs]
+    for ours, theirs in zip(outputs, expected(converted.inputs), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+    return [node.layer for node in converted.graph.nodes]
+
+
+def answers(model):
+    """What a Keras model itself gives, as a function of the inputs."""
+
+    def expected(inputs):
+        given = list(inputs.values())
+        if isinstance(getattr(model, "_inputs_struct", None), dict):
+            given = inputs
+        given = given[0] if isinstance(given, list) and len(given) == 1 else given
+        return [np.asarray(output) for output in tf.nest.flatten(model(given, training=False))]
+
+    return expected
+
+
+def functional():
+    """A shared layer, a nested model, layers without weights."""
+    data = keras.Input(IMAGE, name="data")
+    shared = layers.Conv2D(3, 3, padding="same", name="shared")
+    x = layers.BatchNormalization(name="bn")(shared(shared(data)))
+    x = layers.ReLU(name="act")(x)
+    depthwise = layers.DepthwiseConv2D(3, name="dw")
+    x = keras.Sequential([keras.Input(IMAGE), depthwise], name="inner")(x)
+    x = layers.Conv2D(4, 3, name="conv_1")(layers.Dropout(0.5)(x))
+    x = layers.Dense(5, name="fc")(layers.Flatten(name="flat")(x))
+    return randomise(keras.Model(data, x, name="mynet"))
+
+
+FUNCTIONAL = ["shared", "shared_1", "bn", "act", "inner/dw", "conv_1", "flat", "fc"]
+
+
+def sequential(*first):
+    parts = [layers.Conv2D(4, 3, name="c1"), layers.Flatten(name="f"), layers.Dense(3, name="d1")]
+    model = keras.Sequential([*first, *parts])
+    model.build((None, *IMAGE))
+    return randomise(model)
+
+
+def several():
+    """Two inputs and three outputs, one of them in the middle."""
+    image, extra = keras.Input(IMAGE, name="image"), keras.Input((7,), name="extra")
+    features = layers.Conv2D(4, 3, name="features")(image)
+    pooled = layers.GlobalAveragePooling2D(name="pooled")(features)
+    joined = layers.Concatenate(name="joined")([pooled, layers.Dense(4, name="side")(extra)])
+    return image, extra, features, layers.Dense(5, name="class")(joined), joined
+
+
+def in_lists():
+    image, extra, *outputs = several()
+    return randomise(keras.Model([image, extra], outputs))
+
+
+def in_dictionaries():
+    image, extra, features, answer, joined = several()
+    outputs = {"zfeatures": features, "answer": answer, "joined": joined}
+    return randomise(keras.Model({"image": image, "extra": extra}, outputs))
+
+
+SEVERAL = {"features", "pooled", "joined", "side", "class"}
+KERAS = {
+    "functional": (functional, set(FUNCTIONAL)),
+    "sequential": (sequential, {"c1", "f", "d1"}),
+    "sequential_input": (lambda: sequential(keras.Input(IMAGE)), {"c1", "f", "d1"}),
+    "lists": (in_lists, SEVERAL),
+    "dictionaries": (in_dictionaries, SEVERAL),
+}
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.parametrize("name", KERAS)
+def test_keras(name, suffix, tmp_path, pycaffe):
+    make, names = KERAS[name]
+    model, path = make(), tmp_path / f"my{suffix}"
+    model.save(path)
+    assert set(proven(loaded(path), tmp_path, pycaffe, answers(model))) == names
+
+
+CUSTOM = """
+    import keras
+    from keras import layers, ops
+
+    @keras.saving.register_keras_serializable("mine")
+    class Gate(layers.Layer):
+        def __init__(self, units, **kwargs):
+            super().__init__(**kwargs)
+            self.units = units
+
+        def build(self, shape):
+            self.kernel = self.add_weight(shape=(shape[-1], self.units), name="kernel")
+
+        def call(self, x):
+            return ops.sigmoid(ops.matmul(x, self.kernel)) * 2.0
+
+        def get_config(self):
+            return super().get_config() | {"units": self.units}
+
+    @keras.saving.register_keras_serializable("mine")
+    class Net(keras.Model):
+        def __init__(self, units, **kwargs):
+            super().__init__(**kwargs)
+            self.units = units
+            self.conv = layers.Conv2D(4, 3, activation="relu", name="conv")
+            self.flat, self.gate = layers.Flatten(name="flat"), Gate(units, name="gate")
+
+        def call(self, x):
+            return self.gate(self.flat(self.conv(x)))
+
+        def get_config(self):
+            return super().get_config() | {"units": self.units}
+"""
+
+
+@pytest.fixture
+def custom(tmp_path):
+    """(a file that registers classes, what is in it)."""
+    file = tmp_path / "mine.py"
+    file.write_text(textwrap.dedent(CUSTOM))
+    load.register(file)
+    made = {name: keras.saving.get_registered_object(f"mine>{name}") for name in ("Gate", "Net")}
+    yield file, Namespace(**made)
+    for name in made:
+        keras.saving.get_custom_objects().pop(f"mine>{name}", None)
+
+
+def test_custom_layer(custom, tmp_path, pycaffe):
+    file, classes = custom
+    data = keras.Input(IMAGE)
+    x = classes.Gate(5, name="gate")(layers.Flatten(name="flat")(data))
+    model, path = randomise(keras.Model(data, x)), tmp_path / "my.keras"
+    model.save(path)
+    names = proven(loaded(path, custom=file), tmp_path, pycaffe, answers(model))
+    assert {name.split("/")[0] for name in names} == {"flat", "gate"}
+
+
+@pytest.mark.parametrize("given", [None, [1, *IMAGE]])
+def test_subclassed(given, custom, tmp_path, pycaffe):
+    file, classes = custom
+    model, path = classes.Net(5), tmp_path / "my.keras"
+    model(np.zeros((1, *IMAGE)))
+    randomise(model).save(path)
+    names = proven(loaded(path, custom=file, shape=given), tmp_path, pycaffe, answers(model))
+    assert names[:3] == ["conv", "conv/Relu", "flat"]
+
+
+def test_size_given(tmp_path, pycaffe):
+    data = keras.Input((None, None, 3), name="data")
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3, name="conv")(data))
+    model, path = randomise(keras.Model(data, x)), tmp_path / "my.keras"
+    model.save(path)
+    trace = loaded(path, shape=[1, *IMAGE])
+    assert "conv" in proven(trace, tmp_path, pycaffe, answers(model))
+
+
+def test_whole_numbers(tmp_path, pycaffe):
+    """An image of bytes becomes floats first: Caffe takes floats at once."""
+    data = keras.Input(IMAGE, name="data", dtype="uint8")
+    x = layers.Conv2D(4, 3, name="conv")(layers.Rescaling(1 / 127.5, -1, name="scaled")(data))
+    model, path = randomise(keras.Model(data, x)), tmp_path / "my.keras"
+    model.save(path)
+    trace = loaded(path)
+    image = RANDOM.integers(0, 256, (1, *IMAGE))
+    (ours,) = trace.function(trace.outputs.values())({"data": image.astype(np.float32)})
+    np.testing.assert_allclose(ours, model(image.astype(np.uint8)), rtol=1e-4, atol=1e-5)
+    assert_equal(trace, tmp_path, pycaffe)
+
+
+@pytest.mark.parametrize("name", ["functional", "lists", "dictionaries"])
+def test_keras_exported(name, tmp_path, pycaffe):
+    make, names = KERAS[name]
+    model, path = make(), tmp_path / "my"
+    model.export(path, verbose=False)
+    trace = loaded(path)
+    result = tf.saved_model.load(path).signatures["serving_default"]
+
+    def expected(inputs):
+        given = {known: inputs[known] for known in result.structured_input_signature[1]}
+        answer = [result(**{k: tf.constant(v[at : at + 1]) for k, v in given.items()})
+                  for at in (0, 1)]  # fmt: skip
+        return [np.concatenate([part[key] for part in answer]) for key in trace.outputs]
+
+    assert set(proven(trace, tmp_path / "caffe", pycaffe, expected)) == names
+
+
+class Module(tf.Module):
+    """Two signatures; one with scopes, conditions and a size that is not known."""
+
+    def __init__(self):
+        super().__init__()
+        kernels = [RANDOM.normal(size=(3, 3, 3, 4)), RANDOM.normal(size=(4, 5))]
+        self.conv, self.dense = (tf.Variable(kernel.astype(np.float32)) for kernel in kernels)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], name="image")])
+    def classify(self, image):
+        with tf.name_scope("net"):
+            with tf.name_scope("conv1"):
+                x = tf.nn.relu(tf.nn.conv2d(image, self.conv, 2, "SAME"))
+            with tf.name_scope("head"):
+                x = tf.matmul(tf.reduce_mean(x, [1, 2]), self.dense)
+        return {"answer": x}
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, *IMAGE], name="image"), tf.TensorSpec([], tf.bool, name="training")
+        ]
+    )  # fmt: skip
+    def switched(self, image, training):
+        x = tf.nn.conv2d(image, self.conv, 1, "VALID", name="conv1")
+        x = tf.cond(training, lambda: tf.nn.dropout(x, 0.5), lambda: tf.nn.relu(x) * 3.0)
+        return {"maps": x}
+
+
+@pytest.fixture
+def module(tmp_path):
+    module, path = Module(), tmp_path / "my"
+    signatures = {"classify": module.classify, "switched": module.switched}
+    tf.saved_model.save(module, path, signatures)
+    return module, path
+
+
+def test_saved_module(module, tmp_path, pycaffe):
+    module, path = module
+    trace = loaded(path, signature="classify", shape=[1, *IMAGE])
+    names = proven(
+        trace, tmp_path / "caffe", pycaffe,
+        lambda inputs: [module.classify(inputs["image"])["answer"]],
+    )  # fmt: skip
+    assert names == ["conv1", "conv1/Relu", "head/Mean", "head"]
+
+
+def test_saved_condition(module, tmp_path, pycaffe):
+    module, path = module
+    trace = loaded(path, signature="switched")
+    names = proven(
+        trace, tmp_path / "caffe", pycaffe,
+        lambda inputs: [module.switched(inputs["image"], tf.constant(False))["maps"]],
+    )  # fmt: skip
+    assert names[0] == "conv1"
+
+
+def test_keras_frozen(tmp_path, pycaffe):
+    model = functional()
+    function = tf.function(lambda data: model(data, training=False))
+    concrete = function.get_concrete_function(tf.TensorSpec([None, *IMAGE], name="data"))
+    graph = convert_variables_to_constants_v2(concrete).graph
+    path = tmp_path / "my.pb"
+    path.write_bytes(graph.as_graph_def().SerializeToString())
+    assert proven(loaded(path), tmp_path, pycaffe, answers(model)) == FUNCTIONAL
+
+
+def inception(x):
+    """Slim's manner of naming, an unfused BatchNorm, a fused one."""
+    with v1.variable_scope("InceptionV1"):
+        with v1.variable_scope("Conv2d_1a"):
+            x = tf.nn.conv2d(x, variable("weights", 3, 3, 3, 4), 2, "SAME", name="Conv2D")
+            with v1.variable_scope("BatchNorm"):
+                names = ("moving_mean", "moving_variance", "beta", "gamma")
+                x = tf.nn.batch_normalization(x, *(variable(name, 4) for name in names), 0.01)
+            x = tf.nn.relu(x, name="Relu")
+        with v1.variable_scope("Conv2d_2b"):
+            x = tf.nn.conv2d(x, variable("weights", 1, 1, 4, 6), 1, "VALID", name="Conv2D")
+            x = tf.nn.bias_add(x, variable("biases", 6))
+            names = ("gamma", "beta", "moving_mean", "moving_variance")
+            x, *_ = v1.nn.fused_batch_norm(
+                x, *(variable(name, 6) for name in names), epsilon=0.02, is_training=False
+            )
+        return tf.reduce_mean(x, [1, 2], name="Logits")
+
+
+INCEPTION = ["Conv2d_1a", "Conv2d_1a/BatchNorm", "Conv2d_1a/Relu", "Conv2d_2b/Conv2D",
+             "Conv2d_2b/FusedBatchNormV3", "Logits"]  # fmt: skip
+
+
+def variable(name, *shape):
+    value = RANDOM.uniform(0.5, 1.5, shape).astype(np.float32)
+    return v1.get_variable(name, initializer=value, trainable="moving" not in name)
+
+
+@pytest.fixture(params=["ref", "resource"])
+def old_graph(request):
+    """TF1's way: a graph of ref or resource variables, TF1's own conditions."""
+    resource = v1.resource_variables_enabled()
+    (v1.enable_resource_variables if request.param == "resource" else
+     v1.disable_resource_variables)()  # fmt: skip
+    v1.disable_control_flow_v2()
+    yield tf.Graph()
+    v1.enable_control_flow_v2()
+    (v1.enable_resource_variables if resource else v1.disable_resource_variables)()
+
+
+def in_session(session, output, given):
+    """What a TF1 session makes of the inputs, as a function of them."""
+    return lambda inputs: [session.run(output, given(next(iter(inputs.values()))))]
+
+
+def frozen(session, name, folder):
+    """A frozen graph in a file."""
+    path = folder / "my.pb"
+    graph_def = session.graph.as_graph_def()
+    graph_def = v1.graph_util.convert_variables_to_constants(session, graph_def, [name])
+    path.write_bytes(graph_def.SerializeToString())
+    return path
+
+
+def saved(session, folder):
+    """A checkpoint of the session."""
+    v1.train.Saver().save(session, str(folder / "model.ckpt"), 7)
+    return folder / "model.ckpt-7.meta"
+
+
+def started():
+    """A session with initial values."""
+    session = v1.Session()
+    session.run([v1.global_variables_initializer(), v1.local_variables_initializer()])
+    return session
+
+
+def test_frozen_graph(old_graph, tmp_path, pycaffe):
+    with old_graph.as_default():
+        x = v1.placeholder(tf.float32, [None, *IMAGE], "x")
+        output, session = inception(x), started()
+    path = frozen(session, "InceptionV1/Logits", tmp_path)
+    expected = in_session(session, output, lambda image: {x: image})
+    assert proven(loaded(path), tmp_path / "1", pycaffe, expected) == INCEPTION
+    trace = loaded(path, inputs=["x:0"], outputs=["InceptionV1/Logits:0"])
+    assert proven(trace, tmp_path / "2", pycaffe, expected) == INCEPTION
+
+
+def test_frozen_from_within(old_graph, tmp_path, pycaffe):
+    """Inputs and outputs in the middle of a graph."""
+    with old_graph.as_default():
+        x = v1.placeholder(tf.float32, [None, *IMAGE], "x")
+        inception(tf.nn.avg_pool2d(x, 2, 1, "SAME", name="before"))
+        session = started()
+    path, inner = frozen(session, "InceptionV1/Logits", tmp_path), "InceptionV1/Conv2d_1a/Relu"
+    expected = in_session(session, f"{inner}:0", lambda image: {"before:0": image})
+    trace = loaded(path, inputs=["before"], outputs=[inner])
+    names = proven(trace, tmp_path, pycaffe, expected)
+    assert names == ["Conv2D", "BatchNorm", "Relu"]
+
+
+def test_checkpoint(old_graph, tmp_path, pycaffe):
+    with old_graph.as_default():
+        x = v1.placeholder(tf.float32, [None, None, None, 3], "x")
+        output, session = inception(x), started()
+        path = saved(session, tmp_path)
+    trace = loaded(path, shape=[1, *IMAGE], outputs=["InceptionV1/Logits"])
+    expected = in_session(session, output, lambda image: {x: image})
+    assert proven(trace, tmp_path, pycaffe, expected) == INCEPTION
+
+
+def norm(x, training, fused, update=True):
+    """BatchNorm as one built it in TF1; `training` None is a graph that only trains."""
+    names = ("gamma", "beta", "moving_mean", "moving_variance")
+    gamma, beta, mean, variance = (variable(name, x.shape[-1]) for name in names)
+
+    def trained():
+        if fused:
+            y, *statistics = v1.nn.fused_batch_norm(x, gamma, beta, epsilon=0.01)
+        else:
+            statistics = tf.nn.moments(x, [0, 1, 2])
+            y = tf.nn.batch_normalization(x, *statistics, beta, gamma, 0.01)
+        updates = [
+            moving_averages.assign_moving_average(average, now, 0.9, zero_debias=False)
+            for average, now in zip((mean, variance), statistics[:2], strict=True)
+            if update
+        ]
+        with tf.control_dependencies(updates):
+            return tf.identity(y)
+
+    def used():
+        return tf.nn.batch_normalization(x, mean, variance, beta, gamma, 0.01)
+
+    if training is None:
+        return trained()
+    return v1.cond(training, trained, used) if training is not False else used()
+
+
+def network(x, training, fused, dropped):
+    """Two convolutions with BatchNorm and dropout, a dense layer."""
+    for name, depth in (("conv1", 3), ("conv2", 4)):
+        with v1.variable_scope(name):
+            x = tf.nn.conv2d(x, variable("weights", 3, 3, depth, 4), 1, "SAME")
+            with v1.variable_scope("bn"):
+                x = norm(x, training, fused)
+            x = dropped(tf.nn.relu(x))
+    with v1.variable_scope("fc"):
+        x = tf.reshape(x, [-1, int(np.prod(x.shape[1:]))])
+        return tf.nn.bias_add(tf.matmul(x, variable("w", x.shape[1], 5)), variable("b", 5))
+
+
+def trained(logits, labels):
+    """A loss, and one step of an optimiser, so that gradients and slots are in the graph."""
+    with v1.name_scope("loss"):
+        loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+        loss = tf.reduce_mean(loss) + v1.losses.get_regularization_loss()
+    return v1.train.MomentumOptimizer(1e-3, 0.9).minimize(loss)
+
+
+def inference(values, fused):
+    """The same network in a graph of its own, in use, with the values of a training session."""
+    with tf.Graph().as_default():
+        x = v1.placeholder(tf.float32, [None, *IMAGE])
+        logits, session = network(x, False, fused, lambda x: x), started()
+        for variable in v1.global_variables():
+            variable.load(values[variable.op.name], session)
+    return in_session(session, logits, lambda image: {x: image})
+
+
+def values_of(session):
+    return {variable.op.name: session.run(variable) for variable in v1.global_variables()}
+
+
+def fed(kind):
+    """(images, labels) of a training graph, and what --inputs must be."""
+    images = RANDOM.normal(size=(8, *IMAGE)).astype(np.float32)
+    labels = RANDOM.integers(0, 5, 8)
+    if kind == "placeholder":
+        x = v1.placeholder_with_default(images, [None, *IMAGE], "x")
+        return x, v1.placeholder_with_default(labels, [None], "labels"), "x"
+    if kind == "iterator":
+        dataset = tf.data.Dataset.from_tensor_slices((labels, images)).repeat().batch(8)
+        labels, images = v1.data.make_one_shot_iterator(dataset).get_next()
+        return images, labels, "IteratorGetNext:1"
+    image, label = v1.train.slice_input_producer([images, labels])
+    x, labels = v1.train.shuffle_batch([image, label], 8, 16, 8)
+    return x, labels, "shuffle_batch"
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("kind", ["placeholder", "iterator", "queue"])
+def test_training_checkpoint(kind, fused, old_graph, tmp_path, pycaffe):
+    with old_graph.as_default():
+        x, labels, name = fed(kind)
+        keep = v1.placeholder_with_default(0.5, [], "keep_prob")
+        logits = network(x, None, fused, lambda x: v1.nn.dropout(v1.nn.dropout(x, 0.7), keep))
+        step, session = trained(logits, labels), started()
+        coordinator = v1.train.Coordinator()
+        threads = v1.train.start_queue_runners(session, coordinator)
+        for _ in range(3):
+            session.run(step)
+        coordinator.request_stop()
+        path, values = saved(session, tmp_path), values_of(session)
+        session.close()
+        coordinator.join(threads, stop_grace_period_secs=1, ignore_live_threads=True)
+    trace = loaded(path, inputs=[name], outputs=["fc/BiasAdd"])
+    names = proven(trace, tmp_path, pycaffe, inference(values, fused))
+    assert {"conv1", "conv1/bn", "conv1/Relu", "conv2", "fc"} <= set(names)
+    assert not any("dropout" in name for name in names)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("default", [None, False, True])
+def test_switched_checkpoint(default, fused, old_graph, tmp_path, pycaffe):
+    """BatchNorm and dropout that a placeholder switches between training and use."""
+    with old_graph.as_default():
+        x = v1.placeholder(tf.float32, [None, *IMAGE], "x")
+        training = v1.placeholder(tf.bool, [], "is_training")
+        if default is not None:
+            training = v1.placeholder_with_default(default, [], "is_training")
+
+        def dropped(x):
+            return v1.cond(training, lambda: v1.nn.dropout(x, 0.5), lambda: tf.identity(x))
+
+        network(x, training, fused, dropped)
+        session = started()
+        path, values = saved(session, tmp_path), values_of(session)
+    trace = loaded(path, outputs=["fc/BiasAdd"])
+    names = proven(trace, tmp_path, pycaffe, inference(values, fused))
+    assert names.count("conv1") == names.count("fc") == 1
+
+
+def test_condition_of_functions(tmp_path, pycaffe):
+    """TF2's `If`, decided by a placeholder's default."""
+    path = tmp_path / "my.pb"
+    with tf.Graph().as_default() as graph:
+        x = v1.placeholder(tf.float32, [None, *IMAGE], "x")
+        off = v1.placeholder_with_default(False, [], "noisy")
+        y = tf.cond(off, lambda: x * tf.random.normal([3]), lambda: tf.nn.relu(x))
+        tf.identity(y * 2.0, "y")
+        path.write_bytes(graph.as_graph_def().SerializeToString())
+    expected = lambda inputs: [np.maximum(inputs["x"], 0) * 2]  # noqa: E731
+    proven(loaded(path, outputs=["y"]), tmp_path, pycaffe, expected)
+
+
+def steps(folder, given, name, *options):
+    """Steps 3 to 6 as a user runs them; step 6 proves every layer."""
+    for script, first in (
+        ("tf_predict.py", [given, *options]),
+        ("save_weights.py", [given, *options]),
+        ("build_caffe.py", [name]),
+        ("caffe_predict.py", [name]),
+    ):
+        ended = run(script, *first, "--dir", folder)
+        assert ended.status == 0, ended
+    return ended.out
+
+
+def test_scripts_keras(custom, tmp_path):
+    file, classes = custom
+    model = classes.Net(5)
+    model(np.zeros((1, *IMAGE)))
+    randomise(model).save(tmp_path / "my.keras")
+    steps(tmp_path, tmp_path / "my.keras", "my", "--custom", file)
+    assert (tmp_path / "nets" / "my.caffemodel").exists()
+
+
+def test_scripts_checkpoint(tmp_path):
+    with tf.Graph().as_default():
+        inception(v1.placeholder(tf.float32, [None, None, None, 3], "x"))
+        path = saved(started(), tmp_path)
+    steps(tmp_path, path, "my", "--name", "my", "--shape", "1,9,11,3", "--outputs",
+          "InceptionV1/Logits")  # fmt: skip
