@@ -1,6 +1,9 @@
 """Bad input: one line that names the file and what to do, status 1, and every file as it was."""
 
 import contextlib
+import functools
+import json
+import math
 import os
 import pickle
 import re
@@ -13,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import build_caffe
 from models.mnistcls import SAMPLE
 from tests.pipeline import (
     PROJECT,
@@ -25,6 +29,9 @@ from tests.pipeline import (
     run_warm,
     start,
 )
+from tf2caffe import activations, blobs, graph, mapping, parity
+from tf2caffe.handoff import Handoff
+from tf2caffe.stage import Failure
 
 WEIGHTS, GRAPH = "tf_weights/mnistcls", "tf_weights/mnistcls/graph.json"
 NETS, ACTIVATIONS = "nets/mnistcls", "activations/mnistcls.npz"
@@ -355,6 +362,82 @@ def test_network_written_by_hand_that_is_not_there(work, tmp_path):
     assert str(tmp_path) in refused(work, "build_caffe.py", "--prototxt", tmp_path)
 
 
+def places(record, path=()):
+    """The path to everything that there is in a JSON record."""
+    yield path
+    items = record.items() if isinstance(record, dict) else enumerate(record)
+    for key, value in items:
+        if isinstance(value, dict | list):
+            yield from places(value, (*path, key))
+        else:
+            yield (*path, key)
+
+
+def damaged(text, seed):
+    """Copies of a JSON text, in each of which one value is another one, or gone."""
+    random = np.random.default_rng(seed)
+    wrong = [None, "x", -1, 0, 1.5, True, 10**30, [], {}, [None], math.nan]
+    for path in places(json.loads(text)):
+        record = json.loads(text)
+        if not path:
+            yield json.dumps(wrong[random.integers(len(wrong))])
+            continue
+        parent = functools.reduce(lambda found, key: found[key], path[:-1], record)
+        choice = random.integers(len(wrong) + 1)
+        if choice == len(wrong):
+            del parent[path[-1]]
+        else:
+            parent[path[-1]] = wrong[choice]
+        yield json.dumps(record)
+
+
+def count_refusals(texts, path, use):
+    """How many of the texts `use` refuses; it raises nothing but `Failure`."""
+    refusals = 0
+    for text in texts:
+        path.write_text(text)
+        try:
+            use()
+        except Failure:
+            refusals += 1
+        except Exception as error:
+            error.add_note(text)
+            raise
+    return refusals
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_damaged_graph(work, seed):
+    handoff = Handoff(work, "mnistcls")
+
+    def step_5():
+        network = graph.load(handoff.graph)
+        graph.load_weights(network, handoff.weights)
+        net = mapping.build(network)
+        build_caffe.write(handoff, net, net.prototxt(), blobs.Table.of(net))
+
+    step_5()
+    texts = list(damaged(handoff.graph.read_text(), seed))
+    refusals = count_refusals(texts, handoff.graph, step_5)
+    assert 0.5 * len(texts) < refusals < len(texts)  # some only rename things
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_damaged_table_of_blobs(work, opencv, seed):
+    handoff = Handoff(work, "mnistcls")
+    kept = activations.load(handoff.activations)
+    one = {name: array[:1] for name, array in (kept.inputs | kept.layers).items()}
+
+    def step_6():
+        table = blobs.load(handoff.blobs)
+        parity.prove(opencv, handoff.prototxt, handoff.caffemodel, table, one, one)
+
+    step_6()
+    texts = list(damaged(handoff.blobs.read_text(), seed))
+    refusals = count_refusals(texts, handoff.blobs, step_6)
+    assert 0.5 * len(texts) < refusals < len(texts)
+
+
 STEPS = {
     "tf_predict.py": [],
     "save_weights.py": [],
@@ -381,10 +464,13 @@ def test_folder_that_cannot_be_written(work):
 
 @pytest.mark.parametrize(
     ("free", "steps"),
-    [(0, STEPS), (1_000_000, ["tf_predict.py", "save_weights.py", "build_caffe.py"])],
+    [
+        (0, ["build_caffe.py", "caffe_predict.py"]),
+        # room for the pictures, not for the weights
+        (1_000_000, ["tf_predict.py", "save_weights.py", "build_caffe.py"]),
+    ],
 )
 def test_disk_that_is_full(finished, tmp_path, free, steps):
-    """Also where the pictures find room and the weights do not."""
     with mounted(tmp_path, "-t", "tmpfs", "-o", "size=24m", "tmpfs"):
         folder = tmp_path / "work"
         shutil.copytree(finished.folder, folder)

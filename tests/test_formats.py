@@ -305,7 +305,7 @@ def inception(x):
 
 
 INCEPTION = ["Conv2d_1a", "Conv2d_1a/BatchNorm", "Conv2d_1a/Relu", "Conv2d_2b/Conv2D",
-             "Conv2d_2b/FusedBatchNormV3", "Logits"]  # fmt: skip
+             "Conv2d_2b/FusedBatchNorm", "Logits"]  # fmt: skip
 
 
 def variable(name, *shape):

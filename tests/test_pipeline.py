@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from models import mnistcls
-from tests.pipeline import PROJECT, SCRIPTS, complaint, contents, end, run, run_all, start
+from tests.pipeline import PROJECT, SCRIPTS, complaint, contents, end, run, run_all, run_warm, start
 from tf2caffe import caffe_schema
 
 LEFT = {
@@ -157,7 +157,9 @@ def test_step_6_finds_every_layer_equal(runtime, work):
 
 
 def test_step_6_can_be_too_strict(work):
-    ended = run("caffe_predict.py", "--dir", work, "--tolerance", "1e-12", "--runtime", "opencv")
+    ended = run_warm(
+        "caffe_predict.py", "--dir", work, "--tolerance", "1e-12", "--runtime", "opencv"
+    )
     assert ended.status == 1 and "strays" in ended.err and "1e-12 is allowed" in ended.err
     assert json.loads((work / "nets/mnistcls.parity.json").read_text())["verdict"] != "equal"
 
@@ -283,7 +285,7 @@ def planted(request, finished, tmp_path_factory):
     shutil.copytree(finished.folder, folder)
     if in_weights:
         in_weights(folder)
-        assert run("build_caffe.py", "--dir", folder).status == 0
+        assert run_warm("build_caffe.py", "--dir", folder).status == 0
     if in_nets:
         in_nets(folder)
     folders = {"pycaffe": folder, "opencv": shutil.copytree(folder, folder.with_name("opencv"))}
@@ -323,16 +325,16 @@ def test_steps_3_and_4_on_two_states_of_the_network(finished, tmp_path):
     shutil.copytree(folder, other)
     steps = run_all(("tf_predict.py", "--dir", folder), ("save_weights.py", "--dir", other))
     assert [ended.status for ended in steps] == [0, 0]
-    assert run("build_caffe.py", "--dir", other).status == 0
+    assert run_warm("build_caffe.py", "--dir", other).status == 0
     for stale in (folder, other):
         before = contents(stale)
         line = complaint(
-            run("caffe_predict.py", "--dir", stale, "--runtime", "opencv"), "caffe_predict.py"
+            run_warm("caffe_predict.py", "--dir", stale, "--runtime", "opencv"), "caffe_predict.py"
         )
         assert f"{stale}/activations/mnistcls.npz" in line and "tf_predict.py (step 3)" in line
         assert contents(stale) == before
     shutil.copy(folder / "activations/mnistcls.npz", other / "activations/mnistcls.npz")
-    ended = run("caffe_predict.py", "--dir", other, "--runtime", "opencv")
+    ended = run_warm("caffe_predict.py", "--dir", other, "--runtime", "opencv")
     assert ended.status == 0 and "EQUAL: all 14 layers" in ended.out
 
 
@@ -363,10 +365,10 @@ def test_a_network_written_by_hand(work, runtime, tmp_path, header):
     own = tmp_path / "own.prototxt"
     text = (work / PROTOTXT).read_text()
     own.write_text(by_hand(text) if header else text.replace('top: "data"', 'top: "data" # in'))
-    built = run("build_caffe.py", "--dir", work, "--prototxt", own)
+    built = run_warm("build_caffe.py", "--dir", work, "--prototxt", own)
     assert (built.status, built.err) == (0, ""), built
     assert (work / PROTOTXT).read_text() == own.read_text()
-    ended = run("caffe_predict.py", "--dir", work, "--runtime", runtime.name)
+    ended = run_warm("caffe_predict.py", "--dir", work, "--runtime", runtime.name)
     assert (ended.status, ended.err) == (0, ""), ended
     record = json.loads((work / "nets/mnistcls.parity.json").read_text())
     blobs = {layer["tensorflow"]: layer["caffe"] for layer in record["layers"]}
@@ -381,15 +383,15 @@ def test_a_network_written_by_hand(work, runtime, tmp_path, header):
 def test_fault_in_a_network_written_by_hand(work, runtime, tmp_path):
     own = tmp_path / "own.prototxt"
     own.write_text(by_hand((work / PROTOTXT).read_text()).replace("eps: 0.001", "eps: 0.01"))
-    assert run("build_caffe.py", "--dir", work, "--prototxt", own).status == 0
-    ended = run("caffe_predict.py", "--dir", work, "--runtime", runtime.name)
+    assert run_warm("build_caffe.py", "--dir", work, "--prototxt", own).status == 0
+    ended = run_warm("caffe_predict.py", "--dir", work, "--runtime", runtime.name)
     assert ended.status == 1 and ended.err.startswith("NOT EQUAL: relu1/Relu (Caffe: norm1) is")
 
 
 def test_a_network_written_by_hand_without_the_answers(work, tmp_path):
     own = tmp_path / "own.prototxt"
     own.write_text((work / PROTOTXT).read_text().rpartition("layer {")[0])
-    assert run("build_caffe.py", "--dir", work, "--prototxt", own).status == 0
-    ended = run("caffe_predict.py", "--dir", work, "--runtime", "opencv")
+    assert run_warm("build_caffe.py", "--dir", work, "--prototxt", own).status == 0
+    ended = run_warm("caffe_predict.py", "--dir", work, "--runtime", "opencv")
     assert ended.status == 0 and "EQUAL: all 13 layers" in ended.out
     assert "equal answers" not in ended.out  # none were compared

@@ -248,7 +248,7 @@ def test_checkpoint_that_is_another_archive(tmp_path):
     handoff.checkpoint.parent.mkdir()
     with zipfile.ZipFile(handoff.checkpoint, "w") as archive:
         archive.writestr("config.json", "{}")
-    with pytest.raises(Failure, match="mnistcls.keras: not a Keras model"):
+    with pytest.raises(Failure, match="mnistcls.keras: not a model that Keras can load"):
         load_checkpoint(handoff)
 
 

@@ -64,6 +64,8 @@ def load(path):
         arrays = [*inputs.values(), *found.values()]
         if not inputs or any(len(array) != len(activations.images) for array in arrays):
             raise ValueError("not as many outputs as images")
+        if images.dtype.kind != "U" or any(array.dtype.kind not in "fiub" for array in arrays):
+            raise ValueError("no names, or no numbers")
         activations.images[activations.shown]
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise Failure(f"{path} is damaged ({error}); {again}") from None

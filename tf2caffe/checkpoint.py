@@ -1,5 +1,9 @@
 """Keras models from files: the trained network of step 1, and users' own."""
 
+import json
+import textwrap
+import zipfile
+
 from tf2caffe import archive, quiet
 from tf2caffe.stage import Failure, first_line
 
@@ -28,10 +32,41 @@ def keras_model(path, advice="save the model again"):
     quiet.tensorflow()
     import keras
 
+    version, config = written(path)
+    if version.startswith("2") and "hard_sigmoid" in config:
+        # 0.2 x + 0.5 became x / 6 + 0.5
+        raise Failure(f"{path}: hard_sigmoid is another function in Keras 3; {EXPORT}")
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever the file makes it stumble over
-        if "custom" in str(error) or "register" in str(error):
-            advice = "--custom FILE.py names the file that registers its custom layers"
-        why = f"{type(error).__name__}: {first_line(error)}"
+        why = f"{type(error).__name__}: {textwrap.shorten(first_line(error), 160)}"
+        advice = advised(str(error), version) or advice
         raise Failure(f"{path}: not a model that Keras can load ({why}); {advice}") from None
+
+
+def written(path):
+    """(the version of Keras that wrote a file, the model's configuration); "" where unknown."""
+    import h5py
+
+    try:
+        if path.suffix == ".keras":
+            with zipfile.ZipFile(path) as file:
+                return json.loads(file.read("metadata.json"))["keras_version"], ""
+        with h5py.File(path) as file:
+            return str(file.attrs["keras_version"]), str(file.attrs["model_config"])
+    except (OSError, KeyError, ValueError):
+        return "", ""  # Keras itself will tell
+
+
+def advised(error, version):
+    """What a user can do about Keras's error; None if nothing special."""
+    if version.startswith("2"):
+        return f"Keras {version} wrote it, and not all of that is read by Keras 3; {EXPORT}"
+    if "lambda" in error.lower():
+        return "a Lambda holds code, which is not run; make it a layer class (--custom FILE.py)"
+    if "custom" in error or "register" in error:
+        return "--custom FILE.py names the file that registers its custom layers"
+    return None
+
+
+EXPORT = "load it in Keras 2, leave a SavedModel (model.export) and give that folder"

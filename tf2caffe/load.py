@@ -9,7 +9,13 @@ from google.protobuf.message import DecodeError
 from tf2caffe import checkpoint, inference
 from tf2caffe.stage import Failure, first_line
 from tf2caffe.trace import (
-    TRAINING, Trace, ancestors, fixed, function_trace, imported, keras_trace,
+    TRAINING,
+    Trace,
+    ancestors,
+    fixed,
+    function_trace,
+    imported,
+    keras_trace,
 )  # fmt: skip
 
 

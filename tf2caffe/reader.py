@@ -542,7 +542,8 @@ def _name(ops, trace, outputs):
     for path, members in groups.values():
         if not path:
             for op, own in members:
-                op.layer = _unique(keys.get(id(op), own), taken)
+                key = keys.get(id(op), own)
+                op.layer = _unique(own if key.endswith(f"/{own}") else key, taken)
                 op.name = op.layer if op.layer == own else f"{op.layer}/{op.short}"
             continue
         path = _unique(path, taken)
@@ -579,7 +580,8 @@ def _scopes(ops, trace):
         if scope[-1:] == ["batchnorm"]:  # the scope that tf.nn.batch_normalization opens
             scope.pop()
         shown = [KERAS.sub("", part) for part in scope] if decorated else scope
-        places[id(op)] = "/".join(scope), "/".join(shown), own if not scope else op.short
+        told = own if not scope or (own != op.type == op.tensor.op.type) else op.short
+        places[id(op)] = "/".join(scope), "/".join(shown), op.short if decorated else told
     return places
 
 

@@ -1,0 +1,426 @@
+"""The deploy form of a network: as few layers as give the same outputs, activations in place.
+
+`deploy` runs the PASSES at the foot, each a function of a `Net` and the blobs that must stay. What
+holds for all of them: a blob that keeps its name keeps its values, so that a table of blobs stays
+true for those that are still there. Sums are taken in float64 and rounded once. No weight is
+copied: what a fold changes is computed while it is written.
+"""
+
+from collections import Counter
+from dataclasses import replace
+from functools import partial
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+
+from tf2caffe import caffe_schema
+from tf2caffe.caffe_net import Layer, Net, convolution_settings
+
+IDLE = ("Dropout", "Split")
+SHAPING = ("Concat", "Flatten", "Reshape")  # with one bottom, and if the shape stays, idle too
+IN_PLACE = ("ELU", "Power", "ReLU", "Sigmoid", "TanH")
+SHARING = ("Flatten", "Input", "Reshape", "Slice", "Split")  # a top is the bottom's own memory
+
+
+class Affine(NamedTuple):
+    """gamma * x + beta, in float64: each () or (C,)."""
+
+    gamma: np.ndarray
+    beta: np.ndarray
+
+    def over(self, channels):
+        """The two as arrays (channels,)."""
+        return Affine(*(np.broadcast_to(numbers, channels) for numbers in self))
+
+
+class Scaled:
+    """The product of a kernel and factors that broadcast to it; an array as far as `Net` asks."""
+
+    def __init__(self, kernel, *factors):
+        self.kernel, self.factors = kernel, factors
+        if isinstance(kernel, Scaled):
+            self.kernel, self.factors = kernel.kernel, (*kernel.factors, *factors)
+        self.shape, self.size = kernel.shape, kernel.size
+
+    def rows(self):
+        """The kernel along its first axis, in float64."""
+        factors = [np.broadcast_to(factor, self.shape) for factor in self.factors]
+        for row, *parts in zip(self.kernel, *factors, strict=True):
+            yield prod(parts, start=row.astype(np.float64))
+
+    def reshape(self, *shape):
+        """The kernel itself, in float32."""
+        rounded = np.empty(self.shape, np.float32)
+        for at, row in enumerate(self.rows()):
+            rounded[at] = row
+        return rounded.reshape(*shape)
+
+
+def deploy(net, outputs):
+    """The deploy form of `net`. The blobs in `outputs` stay, and those that no layer reads."""
+    outputs = {*outputs, *separated(net).outputs()}
+    for step in PASSES:
+        net = step(net, outputs)
+    return net
+
+
+def outputs_of(graph, table):
+    """The blobs of the graph's outputs; of one that Caffe does not make (ArgMax), its inputs'."""
+    blobs = {entry.name: entry.blob for entry in [*table.inputs, *table.layers]}
+    inputs = {node.name: node.inputs for node in graph.nodes}
+    wanted = [[name] if name in blobs else inputs.get(name, []) for name in graph.outputs]
+    return {blobs[name] for names in wanted for name in names if name in blobs}
+
+
+def surviving(table, net):
+    """The table of the blobs that are still in `net`."""
+    return replace(table, layers=[entry for entry in table.layers if entry.blob in net.shapes])
+
+
+def multiply_adds(net):
+    """How many numbers all convolutions, deconvolutions and dense layers multiply, for one image.
+
+    Every number of a kernel meets each place of the output, a deconvolution's each of the input.
+    """
+    total = 0
+    for layer in net.layers:
+        if layer.type in ("Convolution", "Deconvolution", "InnerProduct"):
+            shape = net.shapes[layer.bottoms[0]] if layer.type == "Deconvolution" else layer.shape
+            total += layer.blobs[0].size * prod(shape[2:])
+    return total
+
+
+def rewired(layer, bottoms, tops):
+    """The layer with its blobs called otherwise: {name: new name}, for both sides."""
+    message = caffe_schema.LayerParameter()
+    message.CopyFrom(layer.message)
+    message.bottom[:] = [bottoms.get(blob, blob) for blob in layer.bottoms]
+    message.top[:] = [tops.get(blob, blob) for blob in layer.tops]
+    return Layer(message, layer.blobs, layer.shapes)
+
+
+def rebuilt(name, layers):
+    """A network of these layers: all shapes are derived, all weights checked again."""
+    net = Net(name)
+    for layer in layers:
+        net.append(layer.message, layer.blobs)
+    return net
+
+
+def separated(net, outputs=()):
+    """Nothing in place: of layers that write one blob, only the last one's top keeps its name."""
+    last = {top: layer for layer in net.layers for top in layer.tops}
+    apart, names = Net(net.name), {}
+    apart.shapes |= net.shapes  # so that `free` keeps clear of them
+    for layer in net.layers:
+        tops = {top: top if last[top] is layer else apart.free(layer.name) for top in layer.tops}
+        made = rewired(layer, names, tops)
+        apart.append(made.message, made.blobs)
+        names.update(tops)
+    return rebuilt(net.name, apart.layers)
+
+
+def without_idle(net, outputs):
+    """Layers that change nothing are left out, unless what they make is an output."""
+    names, layers = {}, []
+    for layer in net.layers:
+        if is_idle(layer, net) and layer.tops[0] not in outputs:
+            bottom = layer.bottoms[0]
+            names |= dict.fromkeys(layer.tops, names.get(bottom, bottom))
+        else:
+            layers.append(rewired(layer, names, {}))
+    return rebuilt(net.name, layers)
+
+
+def is_idle(layer, net):
+    if len(layer.bottoms) != 1 or not layer.tops:
+        return False
+    if layer.type in SHAPING:
+        return layer.shape == net.shapes[layer.bottoms[0]]
+    found = affine(layer)
+    return layer.type in IDLE or bool(
+        found and np.all(found.gamma == 1) and not np.any(found.beta)
+    )
+
+
+def joining(rule, net, outputs):
+    """Every layer that `rule` can make one with the layer whose output it alone reads.
+
+    The one layer stands in the reader's place, is called as it, and makes its blob.
+    """
+    found, layers = Makers(net, outputs), {}
+    for layer in net.layers:
+        while (first := found.private(layer)) and (made := rule(first, layer)):
+            del layers[first.name]
+            layer = made
+        layers[layer.name] = layer
+        found.add(layer)
+    return rebuilt(net.name, layers.values())
+
+
+class Makers:
+    """Which layer makes each blob, as far as layers were added, and which blobs one layer reads."""
+
+    def __init__(self, net, outputs):
+        readers = Counter(bottom for layer in net.layers for bottom in layer.bottoms)
+        self.private_blobs = {blob for blob, count in readers.items() if count == 1} - outputs
+        self.makers = {}
+
+    def add(self, layer):
+        self.makers.update(dict.fromkeys(layer.tops, layer))
+
+    def private(self, layer):
+        """The layer whose one output `layer` alone reads, and it nothing else; or None."""
+        if len(layer.bottoms) != 1 or layer.bottoms[0] not in self.private_blobs:
+            return None
+        first = self.makers[layer.bottoms[0]]
+        return first if len(first.tops) == 1 else None
+
+
+def joined(first, second, message, blobs):
+    """A layer with the settings of `message` in the place of the two."""
+    new = caffe_schema.LayerParameter()
+    new.CopyFrom(message)
+    new.name, new.bottom[:], new.top[:] = second.name, first.bottoms, second.tops
+    return Layer(new, blobs, second.shapes)
+
+
+def affine(layer):
+    """What a layer does to each channel, as an `Affine`; None if that is not all that it does."""
+    return AFFINES[layer.type](layer) if layer.type in AFFINES and len(layer.bottoms) == 1 else None
+
+
+def _power(layer):
+    """With scale 0 it is a constant, which is left alone."""
+    param = layer.message.power_param
+    if param.power != 1 or param.scale == 0:
+        return None
+    return Affine(np.float64(param.scale), np.float64(param.shift))
+
+
+def _scale(layer):
+    param, blobs = layer.message.scale_param, [blob.astype(np.float64) for blob in layer.blobs]
+    if (param.axis, param.num_axes) != (1, 1):
+        return None
+    return Affine(blobs[0], blobs[1] if param.bias_term else np.float64(0))
+
+
+def _bias(layer):
+    param = layer.message.bias_param
+    if (param.axis, param.num_axes) != (1, 1):
+        return None
+    return Affine(np.float64(1), layer.blobs[0].astype(np.float64))
+
+
+def _batch_norm(layer):
+    """Caffe divides mean and variance by the third blob, unless that is 0: then both are 0."""
+    param = layer.message.batch_norm_param
+    if param.HasField("use_global_stats") and not param.use_global_stats:
+        return None
+    mean, variance, (divisor,) = (blob.astype(np.float64) for blob in layer.blobs)
+    factor = 1 / divisor if divisor else 0.0
+    gamma = 1 / np.sqrt(variance * factor + param.eps)
+    return Affine(gamma, -mean * factor * gamma)
+
+
+AFFINES = {"BatchNorm": _batch_norm, "Bias": _bias, "Power": _power, "Scale": _scale}
+
+
+def affine_and_affine(first, second):
+    """One Power if both are the same for all channels (a power then may follow), else one Scale."""
+    one = affine(first)
+    if one is None:
+        return None
+    if second.type == "Power" and np.ndim(one.gamma) == np.ndim(one.beta) == 0:
+        param = second.message.power_param
+        scale, shift = param.scale * one.gamma, param.scale * one.beta + param.shift
+        message = caffe_schema.LayerParameter(
+            type="Power", power_param={"power": param.power, "scale": scale, "shift": shift}
+        )
+        return joined(first, second, message, [])
+    other = affine(second)
+    if other is None:
+        return None
+    both = Affine(one.gamma * other.gamma, one.beta * other.gamma + other.beta)
+    blobs = [np.float32(numbers) for numbers in both.over(first.shape[1])]
+    message = caffe_schema.LayerParameter(type="Scale", scale_param={"bias_term": True})
+    return joined(first, second, message, blobs)
+
+
+def pad_and_convolution(first, second):
+    """Zeros that a delta kernel puts around: the next convolution pads as much itself.
+
+    Where they are uneven by one, as in TensorFlow's SAME, its kernel takes zeros in.
+    """
+    added = delta_pads(first)
+    if added is None or second.type != "Convolution" or min(map(min, added)) < 0:
+        return None
+    kernel, _, pad, dilation = convolution_settings(second.message)
+    pads = [(a + p, b + p) for (a, b), p in zip(added, pad, strict=True)]
+    zeros = [(max(after - before, 0), max(before - after, 0)) for before, after in pads]
+    if any(sum(pair) > (d == 1) for pair, d in zip(zeros, dilation, strict=True)):
+        return None
+    weights, *bias = second.blobs
+    if any(map(any, zeros)):
+        weights = np.pad(weights, [(0, 0), (0, 0), *zeros])
+    made = joined(first, second, second.message, [weights, *bias])
+    set_sizes(made.message.convolution_param, "pad", [max(pair) for pair in pads])
+    set_sizes(made.message.convolution_param, "kernel_size", weights.shape[2:])
+    return made
+
+
+def delta_pads(layer):
+    """Zeros (before, after) that a layer adds along h and w, if that is all that it does.
+
+    It is a depthwise convolution whose kernels are all the same, a 1 among zeros; what is less
+    than 0 is cut off.
+    """
+    if layer.type != "Convolution" or len(layer.blobs) != 1 or layer.blobs[0].shape[1] != 1:
+        return None
+    kernel, stride, pad, dilation = convolution_settings(layer.message)
+    weights, group = layer.blobs[0], layer.message.convolution_param.group
+    places = np.argwhere(weights[0, 0])
+    if (stride, dilation, group, len(places)) != ((1, 1), (1, 1), len(weights), 1):
+        return None
+    if weights[0, 0].max() != 1 or not (weights == weights[0]).all():
+        return None
+    return [(p - at, p - (k - 1 - at)) for p, k, at in zip(pad, kernel, places[0], strict=True)]
+
+
+def set_sizes(param, name, sizes):
+    """A setting along h and w: one number if both are alike."""
+    stem = name.removesuffix("_size")
+    for field in (name, f"{stem}_h", f"{stem}_w"):
+        param.ClearField(field)
+    getattr(param, name).extend([sizes[0]] if sizes[0] == sizes[1] else sizes)
+
+
+def is_linear(layer):
+    """Whether it is a kernel times its one input, plus a bias a channel."""
+    if layer.type == "InnerProduct":
+        param = layer.message.inner_product_param
+        return param.axis == 1 and not param.transpose
+    return layer.type in ("Convolution", "Deconvolution") and len(layer.bottoms) == 1
+
+
+def linear_and_affine(first, second):
+    """A kernel takes in what becomes of its output: y = g (W x + b) + h = (g W) x + (g b + h)."""
+    found = affine(second)
+    if found is None or not is_linear(first):
+        return None
+    gamma, beta = found.over(first.shape[1])
+    if len(first.blobs) > 1:
+        beta = gamma * first.blobs[1] + beta
+    kernel = Scaled(first.blobs[0], per_output(first, gamma))
+    return with_bias(joined(first, second, first.message, [kernel]), beta)
+
+
+def affine_and_linear(first, second):
+    """A kernel takes in what became of its input: y = W (g x + h) + b = (W g) x + (W h + b).
+
+    A shift reaches every place of the output alike only where no zeros are padded.
+    """
+    found = affine(first)
+    if found is None or not is_linear(second):
+        return None
+    if np.any(found.beta) and not meets_no_padding(second):
+        return None
+    gamma, beta = found.over(first.shape[1])
+    kernel = Scaled(second.blobs[0])
+    bias = second.blobs[1].astype(np.float64) if len(second.blobs) > 1 else np.zeros(())
+    if np.any(beta):
+        shift = np.broadcast_to(per_input(second, beta), kernel.shape)
+        bias = bias + [np.sum(row * part) for row, part in zip(kernel.rows(), shift, strict=True)]
+    kernel = Scaled(kernel, per_input(second, gamma))
+    return with_bias(joined(first, second, second.message, [kernel]), bias)
+
+
+def meets_no_padding(layer):
+    """Whether every number of the kernel meets a number of the input, wherever the kernel lies."""
+    if layer.type == "Convolution":
+        return convolution_settings(layer.message)[2] == (0, 0)
+    return layer.type == "InnerProduct"
+
+
+def per_output(layer, numbers):
+    """A number for each channel of the output (O,), as it is to be multiplied with the kernel."""
+    if layer.type == "Deconvolution":  # (I, O / group, H, W)
+        return _in_groups(layer, numbers, layer.blobs[0].shape[0])
+    return numbers.reshape(-1, *[1] * (len(layer.blobs[0].shape) - 1))
+
+
+def per_input(layer, numbers):
+    """A number for each channel of the input (I,), as it is to be multiplied with the kernel.
+
+    A dense layer may read an image: C, H, W in one.
+    """
+    if layer.type == "InnerProduct":
+        return np.repeat(numbers, layer.blobs[0].shape[1] // len(numbers))[None]
+    if layer.type == "Convolution":  # (O, I / group, H, W)
+        return _in_groups(layer, numbers, layer.blobs[0].shape[0])
+    return numbers.reshape(-1, 1, 1, 1)
+
+
+def _in_groups(layer, numbers, rows):
+    """(channels,) -> (rows, channels / group, 1, 1), for the rows of a group its own channels."""
+    group = layer.message.convolution_param.group
+    rows = rows if group > 1 else 1
+    return np.repeat(numbers.reshape(group, -1), rows // group, axis=0)[:, :, None, None]
+
+
+def with_bias(layer, bias):
+    """The layer with this bias behind its kernel; with none if there is nothing but zeros."""
+    field = "inner_product_param" if layer.type == "InnerProduct" else "convolution_param"
+    param = getattr(layer.message, field)
+    if np.any(bias):
+        param.ClearField("bias_term")
+        layer.blobs.append(np.float32(bias))
+    else:
+        param.bias_term = False
+    return layer
+
+
+def through_flatten(net, outputs):
+    """What is done to the channels of an image before it is flattened, into the dense layer after.
+
+    The flattened blob has other values then, so it gets another name.
+    """
+    found, layers = Makers(net, outputs), {}
+    for layer in net.layers:
+        flatten = found.private(layer) if layer.type == "InnerProduct" else None
+        first = found.private(flatten) if flatten and flatten.type == "Flatten" else None
+        made = affine_and_linear(first, layer) if first else None
+        if made:
+            del layers[first.name]
+            name = net.free(flatten.name)
+            layers[flatten.name] = joined(first, flatten, flatten.message, [])
+            layers[flatten.name].message.top[:] = made.message.bottom[:] = [name]
+        layers[layer.name] = made or layer
+        found.add(layer)
+    return rebuilt(net.name, layers.values())
+
+
+def in_place(net, outputs):
+    """Activations write over what they alone read, under the name that they gave it."""
+    found, names = Makers(net, outputs), {}
+    for layer in net.layers:
+        first = found.private(layer) if layer.type in IN_PLACE else None
+        if first and first.type not in SHARING:
+            names[layer.bottoms[0]] = layer.tops[0]
+        found.add(layer)
+    for blob in reversed(list(names)):  # in a chain, the last one's
+        names[blob] = names.get(names[blob], names[blob])
+    return rebuilt(net.name, [rewired(layer, names, names) for layer in net.layers])
+
+
+PASSES = (
+    separated,
+    without_idle,
+    partial(joining, affine_and_affine),
+    partial(joining, pad_and_convolution),
+    partial(joining, linear_and_affine),
+    partial(joining, affine_and_linear),
+    through_flatten,
+    in_place,
+)
