@@ -3,14 +3,15 @@
 Reads   tf_weights/NAME/ (graph.json and the weights); with --prototxt a network written by hand,
         whose layers take the saved weights by name.
 Leaves  nets/NAME.prototxt, nets/NAME.caffemodel, nets/NAME.blobs.json (which blob holds which of
-        TensorFlow's outputs) and imgs/NAME/caffe-net.png (the network drawn).
+        TensorFlow's outputs) and imgs/NAME/caffe-net.png (the network drawn); with --deploy
+        beside them the form that chips take: nets/NAME.deploy.*, imgs/NAME/caffe-net-deploy.png.
 
     python build_caffe.py
 """
 
 from pathlib import Path
 
-from tf2caffe import blobs, caffe_net, diagram, graph, handwritten, mapping, stage
+from tf2caffe import blobs, caffe_net, deploy, diagram, graph, handwritten, mapping, stage
 from tf2caffe.handoff import Handoff, replacing
 
 
@@ -28,10 +29,12 @@ def main():
     print_layers(net)
     if args.prototxt:
         print_uncompared(network, table)
-    write(handoff, net, text, table)
-    diagram.draw_network(handoff.imgs / "caffe-net.png", net.layers)
-    for path in (handoff.prototxt, handoff.caffemodel, handoff.imgs / "caffe-net.png"):
-        print(f"left: {path} ({path.stat().st_size:,} bytes)")
+    leave(handoff, net, text, table)
+    if args.deploy:
+        form = Handoff(args.dir, args.name, deploy=True)
+        smaller = deploy.deploy(net, deploy.outputs_of(network, table))
+        leave(form, smaller, smaller.prototxt(), deploy.surviving(table, net, smaller))
+        print_costs((net, handoff), (smaller, form))
 
 
 def arguments():
@@ -40,6 +43,10 @@ def arguments():
     parser.add_argument(
         "--prototxt", type=Path, metavar="FILE",
         help="load the saved weights into this network, by layer name",
+    )  # fmt: skip
+    parser.add_argument(
+        "--deploy", action="store_true",
+        help="also build the form that chips take: folded, in place, with the same outputs",
     )  # fmt: skip
     return parser.parse_args()
 
@@ -66,6 +73,29 @@ def print_uncompared(network, table):
 
 def shown(shape):
     return "x".join(map(str, shape)) or "1"
+
+
+def print_costs(*forms):
+    """What the network takes in each form, given with its files."""
+    rows = [("", "inspectable", "deploy")]
+    counts = {
+        "layers": lambda net, files: len(net.layers),
+        "parameters": lambda net, files: sum(blob.size for lay in net.layers for blob in lay.blobs),
+        "multiply-adds": lambda net, files: deploy.multiply_adds(net),
+        "bytes of caffemodel": lambda net, files: files.caffemodel.stat().st_size,
+    }
+    rows += [(name, *(f"{count(*form):,}" for form in forms)) for name, count in counts.items()]
+    print()
+    for name, before, after in rows:
+        print(f"{name:<19}  {before:>15}  {after:>15}")
+
+
+def leave(handoff, net, text, table):
+    """The files of one form of the network, and its picture."""
+    write(handoff, net, text, table)
+    diagram.draw_network(handoff.diagram, net.layers)
+    for path in (handoff.prototxt, handoff.caffemodel, handoff.diagram):
+        print(f"left: {path} ({path.stat().st_size:,} bytes)")
 
 
 def write(handoff, net, text, table):

@@ -3,7 +3,8 @@
 Reads   nets/NAME.prototxt, .caffemodel and .blobs.json, activations/NAME.npz.
 Leaves  imgs/NAME/caffe/convs.png, denses.png and res10.png (as TensorFlow's, on the same scale),
         imgs/NAME/compare.png (TensorFlow, Caffe, their difference) and nets/NAME.parity.json.
-        The exit status is 0 only if every layer and every answer agree.
+        The exit status is 0 only if every layer and every answer agree. With --deploy it is
+        the form nets/NAME.deploy.* that is compared, and no pictures are drawn.
 
     python caffe_predict.py
 """
@@ -19,7 +20,7 @@ TOLERANCE = 1e-5  # a right mnistcls strays by 1e-6 at most; a wrong epsilon by 
 
 def main():
     args = arguments()
-    handoff = Handoff(args.dir, args.name)
+    handoff = Handoff(args.dir, args.name, args.deploy)
     table, kept = blobs.load(handoff.blobs), activations.load(handoff.activations)
     if table.source != kept.source:
         raise stage.Failure(
@@ -29,7 +30,7 @@ def main():
     rows, runtime = run(args, handoff, table, kept)
     parity.print_table(rows, kept.shown)
     print()
-    for path in draw(args, handoff, table, kept, rows):
+    for path in [] if args.deploy else draw(args, handoff, table, kept, rows):
         print(f"left: {path}")
     verdict = judge(rows, table, kept, args.tolerance)
     told = "equal" if verdict is None else verdict
@@ -54,6 +55,7 @@ def arguments():
         help="largest error of a layer, relative to its largest value (default: %(default)g; see "
         "the README for what deep networks may inherit)",
     )  # fmt: skip
+    parser.add_argument("--deploy", action="store_true", help="compare the deploy form")
     parser.add_argument("--labels", type=Path, metavar="FILE", help="a label a line, for pictures")
     activations.add_layers(parser)
     runtimes.add_arguments(parser)

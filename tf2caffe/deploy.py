@@ -1,9 +1,9 @@
 """The deploy form of a network: as few layers as give the same outputs, activations in place.
 
 `deploy` runs the PASSES at the foot, each a function of a `Net` and the blobs that must stay. What
-holds for all of them: a blob that keeps its name keeps its values, so that a table of blobs stays
-true for those that are still there. Sums are taken in float64 and rounded once. No weight is
-copied: what a fold changes is computed while it is written.
+holds for all of them: a layer that keeps its name makes what it made, and one that stands for two
+is called as the last of them; outputs keep their blobs' names too. Sums are taken in float64 and
+rounded once. No large weight is copied: what a fold makes of it is computed while it is written.
 """
 
 from collections import Counter
@@ -73,9 +73,17 @@ def outputs_of(graph, table):
     return {blobs[name] for names in wanted for name in names if name in blobs}
 
 
-def surviving(table, net):
-    """The table of the blobs that are still in `net`."""
-    return replace(table, layers=[entry for entry in table.layers if entry.blob in net.shapes])
+def surviving(table, net, deployed):
+    """The table of the blobs of `net` that are still made, as they are called now."""
+    places = written(net)
+    blobs = {place: blob for blob, place in written(deployed).items()}
+    found = [(entry, blobs.get(places[entry.blob])) for entry in table.layers]
+    return replace(table, layers=[replace(entry, blob=blob) for entry, blob in found if blob])
+
+
+def written(net):
+    """{blob: (the layer that writes it last, which of its tops)}."""
+    return {top: (layer.name, at) for layer in net.layers for at, top in enumerate(layer.tops)}
 
 
 def multiply_adds(net):
@@ -139,9 +147,7 @@ def is_idle(layer, net):
     if layer.type in SHAPING:
         return layer.shape == net.shapes[layer.bottoms[0]]
     found = affine(layer)
-    return layer.type in IDLE or bool(
-        found and np.all(found.gamma == 1) and not np.any(found.beta)
-    )
+    return layer.type in IDLE or bool(found and np.all(found.gamma == 1) and not np.any(found.beta))
 
 
 def joining(rule, net, outputs):
@@ -394,23 +400,25 @@ def through_flatten(net, outputs):
         if made:
             del layers[first.name]
             name = net.free(flatten.name)
-            layers[flatten.name] = joined(first, flatten, flatten.message, [])
-            layers[flatten.name].message.top[:] = made.message.bottom[:] = [name]
+            message = joined(first, flatten, flatten.message, []).message
+            message.name, message.top[:], made.message.bottom[:] = name, [name], [name]
+            layers[flatten.name] = Layer(message, [], flatten.shapes)
         layers[layer.name] = made or layer
         found.add(layer)
     return rebuilt(net.name, layers.values())
 
 
 def in_place(net, outputs):
-    """Activations write over what they alone read, under the name that they gave it."""
+    """Activations write over what they alone read, and so leave it under the name that it had.
+
+    OpenCV calls a convolution as its blob, so the blob cannot be called as the activation.
+    """
     found, names = Makers(net, outputs), {}
     for layer in net.layers:
         first = found.private(layer) if layer.type in IN_PLACE else None
-        if first and first.type not in SHARING:
-            names[layer.bottoms[0]] = layer.tops[0]
+        if first and first.type not in SHARING and layer.tops[0] not in outputs:
+            names[layer.tops[0]] = names.get(layer.bottoms[0], layer.bottoms[0])
         found.add(layer)
-    for blob in reversed(list(names)):  # in a chain, the last one's
-        names[blob] = names.get(names[blob], names[blob])
     return rebuilt(net.name, [rewired(layer, names, names) for layer in net.layers])
 
 

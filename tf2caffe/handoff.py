@@ -7,25 +7,26 @@ from pathlib import Path
 
 
 class Handoff:
-    """The hand-off files of the network NAME under the root folder DIR."""
+    """The hand-off files of the network NAME under the root folder DIR; those of either form."""
 
-    def __init__(self, root, name):
-        root = Path(root)
+    def __init__(self, root, name, deploy=False):
+        root, form = Path(root), f"{name}.deploy" if deploy else name
         self.root, self.name = root, name
         self.data = root / "data"
         self.checkpoint = root / "checkpoints" / f"{name}.keras"
         self.logs = root / "logs" / name
         self.test_images = root / "imgs" / "test" / name
         self.imgs = root / "imgs" / name
+        self.diagram = self.imgs / ("caffe-net-deploy.png" if deploy else "caffe-net.png")
         self.tf_imgs = self.imgs / "tf"
         self.caffe_imgs = self.imgs / "caffe"
         self.activations = root / "activations" / f"{name}.npz"
         self.weights = root / "tf_weights" / name
         self.graph = self.weights / "graph.json"
-        self.prototxt = root / "nets" / f"{name}.prototxt"
-        self.caffemodel = root / "nets" / f"{name}.caffemodel"
-        self.blobs = root / "nets" / f"{name}.blobs.json"
-        self.parity = root / "nets" / f"{name}.parity.json"
+        self.prototxt = root / "nets" / f"{form}.prototxt"
+        self.caffemodel = root / "nets" / f"{form}.caffemodel"
+        self.blobs = root / "nets" / f"{form}.blobs.json"
+        self.parity = root / "nets" / f"{form}.parity.json"
 
 
 @contextlib.contextmanager

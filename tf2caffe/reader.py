@@ -570,9 +570,7 @@ def _scopes(ops, trace):
     paths = {id(op): [p for p in op.tensor.op.name.split("/") if not CALL.match(p)] for op in ops}
     scoped = [path for path in paths.values() if len(path) > 1]
     decorated = bool(scoped) and all(KERAS.search(path[0]) for path in scoped)
-    root = 0
-    while len({path[root] if len(path) > root + 1 else None for path in paths.values()}) == 1:
-        root += 1
+    root = _common(list(paths.values()))
     decorated &= all(KERAS.search(path[root]) for path in scoped if len(path) > root + 1)
     places = {}
     for op in ops:
@@ -583,6 +581,14 @@ def _scopes(ops, trace):
         told = own if not scope or (own != op.type == op.tensor.op.type) else op.short
         places[id(op)] = "/".join(scope), "/".join(shown), op.short if decorated else told
     return places
+
+
+def _common(paths):
+    """How many leading scopes all the paths share; a path's last part is the op itself."""
+    root = 0
+    while all(len(path) > root + 1 for path in paths) and len({p[root] for p in paths}) == 1:
+        root += 1
+    return root
 
 
 def _scope(name, layers):
