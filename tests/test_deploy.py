@@ -1,12 +1,19 @@
 """The deploy form: what is folded, what is not, and that both runtimes agree with TensorFlow."""
 
+import json
+
 import keras
+import numpy as np
 import pytest
 from keras import layers, ops
 
 import build_caffe
-from tests.harness import TOLERANCE, Converted, randomise
-from tf2caffe import blobs, deploy, parity
+from models import mnistcls
+from tests.applications import network
+from tests.harness import TOLERANCE, Converted, random_input, randomise
+from tests.pipeline import contents, run
+from tf2caffe import blobs, caffe_schema, deploy, parity
+from tf2caffe.caffe_net import Net
 from tf2caffe.handoff import Handoff
 
 IMAGE = (9, 11, 6)
@@ -70,9 +77,14 @@ def dense_norm(x):
 
 def flatten_relu(x):
     """Caffe's Flatten shares its input's memory, which the ReLU must not write over."""
-    y = ops.square(x)
-    first = layers.Dense(3)(layers.ReLU()(layers.Flatten()(y - 1.0)))
-    return first * layers.Dense(3)(layers.GlobalMaxPooling2D()(y))
+    y = conv(x)
+    gate = layers.Dense(5)(layers.ReLU()(layers.Flatten()(y)))
+    return y * layers.Reshape((1, 1, 5))(gate)
+
+
+def squeeze_excite(x):
+    pooled = layers.Reshape((1, 1, 6))(layers.GlobalAveragePooling2D()(x))
+    return x * conv(pooled, 6, 1, activation="sigmoid")
 
 
 # Composition -> its output for an image of 9x11 pixels and 6 channels, and the layers that are left
@@ -147,7 +159,8 @@ NETWORKS = {
     "read_output": (read_output, "Conv ReLU"),
     "residual": (lambda x: layers.ReLU()(norm(conv(x, 6, padding="same")) + x),
                  "Conv Eltwise ReLU"),
-    "flatten_relu": (flatten_relu, "Power Flatten ReLU Dense Pooling Flatten Dense Eltwise"),
+    "flatten_relu": (flatten_relu, "Conv Flatten ReLU Dense Reshape Deconv Eltwise"),
+    "squeeze_excite": (squeeze_excite, "Pooling Conv Sigmoid Deconv Eltwise"),
     "relu6": (lambda x: layers.ReLU(6)(norm(conv(x)) * 4.0), "Conv ReLU Power ReLU Eltwise"),
     "swish": (lambda x: layers.Activation("silu")(norm(conv(x))), "Conv Sigmoid Eltwise"),
     "elu": (lambda x: layers.Activation("elu")(norm(conv(x))), None),
@@ -178,3 +191,272 @@ def test_composition(name, runtime, tmp_path):
         assert deployed.types() == NETWORKS[name][1]
     before, after = deployed.converted.net, deployed.net
     assert len(after.layers) <= len(before.layers)
+
+
+@pytest.mark.parametrize(
+    "name, left, gone",
+    [
+        ("MobileNetV2", 207, "BatchNorm Scale"),
+        ("ResNet50", 125, "BatchNorm Scale"),
+        ("EfficientNetB0", 260, "BatchNorm Scale Reshape"),
+    ],
+)
+def test_network(name, left, gone, pycaffe, opencv, tmp_path):
+    deployed = Deployed(network(name), tmp_path, images=1)
+    assert len(deployed.net.layers) == left
+    assert not {layer.type for layer in deployed.net.layers} & set(gone.split())
+    for runtime in (pycaffe, opencv):
+        rows = deployed.rows(runtime)
+        assert parity.first_stray(rows, TOLERANCE) == (None, None)
+        assert len(rows) == len(deployed.table.layers) > 70
+    before, after = deployed.converted.handoff.caffemodel, deployed.handoff.caffemodel
+    assert after.stat().st_size < before.stat().st_size
+    assert deploy.multiply_adds(deployed.net) < deploy.multiply_adds(deployed.converted.net)
+
+
+def test_mnistcls_keeps_its_shift_before_the_padded_convolution(runtime, tmp_path):
+    deployed = Deployed(randomise(mnistcls.build()), tmp_path)
+    blocks = "Conv ReLU Pooling Conv ReLU Pooling Flatten Dense ReLU Dense Softmax"
+    assert deployed.types() == f"Power {blocks}"
+    assert deployed.net.layers[1].message.power_param.shift == -128
+    assert strays(deployed.rows(runtime)) == []
+
+
+def wrong_beta(found):
+    return deploy.Affine(found.gamma, 0 * found.beta)
+
+
+def wrong_epsilon(found):
+    return deploy.Affine(found.gamma / np.sqrt(1 + 1e-3 * found.gamma**2), found.beta)
+
+
+def turned(pads):
+    return [(after, before) for before, after in pads]
+
+
+# What a fold might get wrong: the composition that tells, what is planted
+FAULTS = {
+    "beta": ("conv_norm", "affine", wrong_beta),
+    "epsilon": ("conv_norm", "affine", wrong_epsilon),
+    "beta of a dense layer's input": ("norm_flatten_dense", "affine", wrong_beta),
+    "padding": ("norm_conv_padded", "meets_no_padding", lambda evenly: True),
+    "zeros before and after": ("pad_uneven_depthwise", "delta_pads", turned),
+    "channels of groups": ("norm_conv_grouped", "_in_groups", lambda rows: rows[::-1]),
+    "outputs of a deconvolution": ("deconv_norm", "per_output", lambda rows: rows[:, ::-1]),
+    "elements of a channel": ("norm_flatten_dense", "per_input", lambda row: np.roll(row, 1)),
+    "memory that is shared": ("flatten_relu", "SHARING", ()),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_wrong_fold_is_told(fault, pycaffe, tmp_path, monkeypatch):
+    name, function, change = FAULTS[fault]
+    right = getattr(deploy, function)
+
+    def wrong(*arguments):
+        found = right(*arguments)
+        return None if found is None else change(found)
+
+    monkeypatch.setattr(deploy, function, wrong if callable(right) else change)
+    assert strays(Deployed(composition(name), tmp_path).rows(pycaffe))
+
+
+def image_net(channels=3, size=(5, 4)):
+    net = Net("net")
+    net.add("Input", "data", input_param={"shape": [{"dim": [1, channels, *size]}]})
+    return net
+
+
+def numbers(*shape):
+    return random_input(shape, seed=sum(shape))
+
+
+def add_convolution(net, name, bottom, channels=2, **param):
+    kernel = numbers(channels, net.shapes[bottom][1], 2, 2)
+    param |= {"num_output": channels, "kernel_size": [2]}
+    return net.add(
+        "Convolution", name, bottom, [kernel, numbers(channels)], convolution_param=param
+    )
+
+
+def assert_same(net, outputs, runtime, folder):
+    """The net and its deploy form make the same outputs; return the deploy form."""
+    form, made = deploy.deploy(net, set(outputs)), []
+    for at, one in enumerate((net, form)):
+        prototxt, caffemodel = folder / f"{at}.prototxt", folder / f"{at}.caffemodel"
+        prototxt.write_text(one.prototxt())
+        with caffemodel.open("wb") as file:
+            one.write_caffemodel(file)
+        image = random_input((2, *net.shapes["data"][1:]))
+        made.append(runtime.run(prototxt, caffemodel, {"data": image}, outputs))
+    for blob in outputs:
+        assert parity.relative_error(made[0][blob], made[1][blob]) < 2e-6
+    return form
+
+
+def kinds(net):
+    return [layer.type for layer in net.layers[1:]]
+
+
+def test_idle_layers(runtime, tmp_path):
+    net = image_net()
+    net.add("Dropout", "dropout", "data")
+    net.add("Scale", "ones", "dropout", [np.ones(3, np.float32)])
+    net.add("Power", "same", "ones")
+    net.add("ReLU", "relu", "same")
+    net.add("Flatten", "flat", "relu")
+    net.add("Flatten", "flatter", "flat")
+    net.add("Power", "output", "flatter")
+    form = assert_same(net, ["output"], runtime, tmp_path)
+    assert [layer.name for layer in form.layers] == ["data", "relu", "flatter", "output"]
+
+
+def test_written_by_hand_in_place(runtime, tmp_path):
+    """Layers that write over their input, and blobs called otherwise than their layers."""
+    net = image_net()
+    add_convolution(net, "conv", "data")
+    eps = {"eps": 0.01}
+    stats = [numbers(2), np.abs(numbers(2)) + 1, np.float32([999])]
+    for kind, params in {
+        "BatchNorm": {"blobs": stats, "batch_norm_param": eps},
+        "Scale": {"blobs": [numbers(2)]},
+        "Dropout": {},
+        "ReLU": {},
+    }.items():
+        blobs = params.pop("blobs", [])
+        message = caffe_schema.LayerParameter(
+            name=kind.lower(), type=kind, bottom=["conv"], top=["conv"], **params
+        )
+        net.append(message, blobs)
+    net.add("Pooling", "pool", "conv", pooling_param={"kernel_size": 2})
+    form = assert_same(net, ["conv", "pool"], runtime, tmp_path)
+    assert kinds(form) == ["Convolution", "ReLU", "Pooling"]
+
+
+@pytest.mark.parametrize("divisor", [0, 0.5, 1])
+def test_third_blob_of_batch_norm(divisor, runtime, tmp_path):
+    net = image_net()
+    add_convolution(net, "conv", "data")
+    blobs = [numbers(2), np.abs(numbers(2)) + 1, np.float32([divisor])]
+    net.add("BatchNorm", "norm", "conv", blobs, batch_norm_param={"eps": 0.1})
+    assert kinds(assert_same(net, ["norm"], runtime, tmp_path)) == ["Convolution"]
+
+
+def test_statistics_of_the_batch_are_not_folded():
+    net = image_net()
+    blobs = [numbers(3), np.abs(numbers(3)), np.ones(1, np.float32)]
+    net.add("BatchNorm", "norm", "data", blobs, batch_norm_param={"use_global_stats": False})
+    add_convolution(net, "conv", "norm")
+    assert kinds(deploy.deploy(net, {"conv"})) == ["BatchNorm", "Convolution"]
+
+
+def test_dense_layer_on_an_image(runtime, tmp_path):
+    net = image_net()
+    net.add("Scale", "scale", "data", [numbers(3), numbers(3)], scale_param={"bias_term": True})
+    param = {"num_output": 4, "bias_term": False}
+    net.add("InnerProduct", "dense", "scale", [numbers(4, 60)], inner_product_param=param)
+    assert kinds(assert_same(net, ["dense"], runtime, tmp_path)) == ["InnerProduct"]
+
+
+@pytest.mark.parametrize("param", [{"axis": 2}, {"transpose": True}])
+def test_other_dense_layers_are_left(param, pycaffe, tmp_path):
+    net = image_net()
+    net.add("Power", "twice", "data", power_param={"scale": 2.0})
+    shape = (4, 20) if "axis" in param else (60, 4)
+    param |= {"num_output": 4, "bias_term": False}
+    net.add("InnerProduct", "dense", "twice", [numbers(*shape)], inner_product_param=param)
+    form = assert_same(net, ["dense"], pycaffe, tmp_path)
+    assert kinds(form) == ["Power", "InnerProduct"]
+
+
+def test_bias_and_constants(pycaffe, tmp_path):
+    """A Bias is folded (OpenCV has none); a Power of scale 0 is a constant, not an affine."""
+    net = image_net()
+    add_convolution(net, "conv", "data")
+    net.add("Bias", "bias", "conv", [numbers(2)])
+    net.add("Power", "constant", "bias", power_param={"scale": 0.0, "shift": 3.0})
+    add_convolution(net, "after", "constant", pad=[1])
+    form = assert_same(net, ["after"], pycaffe, tmp_path)
+    assert kinds(form) == ["Convolution", "Power", "Convolution"]
+
+
+def test_scale_of_another_axis_or_blob_is_left(pycaffe, tmp_path):
+    net = image_net()
+    add_convolution(net, "conv", "data")
+    net.add("Scale", "rows", "conv", [numbers(4)], scale_param={"axis": 2})
+    net.add("Pooling", "pool", "rows", pooling_param={"global_pooling": True})
+    net.add("Flatten", "flat", "pool")
+    net.add("Scale", "gate", ["rows", "flat"], scale_param={"axis": 0, "num_axes": 2})
+    form = assert_same(net, ["gate"], pycaffe, tmp_path)
+    assert kinds(form) == kinds(net)
+
+
+def test_no_weight_is_copied(tmp_path):
+    """The arrays that step 5 maps into memory stay there, in what is folded too."""
+    deployed = Deployed(composition("norm_conv_norm"), tmp_path)
+    kernel = deployed.layer("Convolution").blobs[0]
+    assert isinstance(kernel, deploy.Scaled) and isinstance(kernel.kernel, np.memmap)
+    deployed = Deployed(composition("conv_norm_relu_conv"), tmp_path)
+    assert isinstance(deployed.net.layers[-1].blobs[0], np.memmap)
+
+
+LAYERS = [
+    "data", "input/bias", "bn01", "relu01", "pool01", "bn02", "relu02", "pool02", "flatten",
+    "dense01", "relu03", "dense02", "prob",
+]  # fmt: skip
+
+
+@pytest.fixture
+def built(work):
+    """The folder of the six scripts with the deploy form in it, what there was before, what it says."""
+    before = contents(work)
+    return work, before, run("build_caffe.py", "--dir", work, "--deploy")
+
+
+def test_scripts(built, runtime):
+    work, before, said = built
+    assert (said.status, said.err) == (0, "")
+    net = caffe_schema.load(work / "nets/mnistcls.deploy.prototxt")
+    assert [layer.name for layer in net.layer] == LAYERS
+    binary = caffe_schema.NetParameter.FromString(
+        (work / "nets/mnistcls.deploy.caffemodel").read_bytes()
+    )
+    assert [(layer.name, layer.type) for layer in binary.layer] == [
+        (layer.name, layer.type) for layer in net.layer
+    ]
+    rows = [line.rsplit(maxsplit=2) for line in said.out.splitlines()[-4:]]
+    assert rows[:3] == [
+        ["layers", "17", "13"],
+        ["parameters", "813,404", "813,258"],
+        ["multiply-adds", "1,824,000", "1,824,000"],
+    ]
+    ended = run("caffe_predict.py", "--dir", work, "--deploy", "--runtime", runtime.name)
+    assert (ended.status, ended.err) == (0, "")
+    assert ended.out.splitlines()[-1].startswith("EQUAL: all 9 layers within 1e-05")
+    record = json.loads((work / "nets/mnistcls.deploy.parity.json").read_text())
+    assert [layer["caffe"] for layer in record["layers"]] == [
+        "input/bias", "bn01", "pool01", "bn02", "pool02", "flatten", "dense01", "dense02", "prob",
+    ]  # fmt: skip
+    after = contents(work)
+    assert {path: after[path] for path in before} == before
+    assert {str(path) for path in after.keys() - before.keys()} == {
+        "imgs/mnistcls/caffe-net-deploy.png",
+        *(f"nets/mnistcls.deploy.{end}" for end in
+          ("prototxt", "caffemodel", "blobs.json", "parity.json")),
+    }  # fmt: skip
+
+
+def test_script_tells_a_wrong_kernel(built, runtime):
+    work, _, _ = built
+    path = work / "nets/mnistcls.deploy.caffemodel"
+    net = caffe_schema.NetParameter.FromString(path.read_bytes())
+    (blob,) = (layer.blobs[1] for layer in net.layer if layer.name == "bn02")
+    blob.data = (np.frombuffer(blob.data, np.float32) * 1.001).tobytes()
+    path.write_bytes(net.SerializeToString())
+    ended = run("caffe_predict.py", "--dir", work, "--deploy", "--runtime", runtime.name)
+    assert ended.status == 1 and ended.err.startswith("NOT EQUAL: relu2/Relu (Caffe: bn02) is")
+
+
+def test_script_without_the_deploy_form(work):
+    ended = run("caffe_predict.py", "--dir", work, "--deploy", "--runtime", "opencv")
+    assert ended.status == 1 and "mnistcls.deploy.blobs.json does not exist" in ended.err

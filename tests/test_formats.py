@@ -2,6 +2,7 @@
 
 import textwrap
 from argparse import Namespace
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -15,7 +16,7 @@ from tests.harness import assert_equal, randomise
 from tests.pipeline import run
 from tf2caffe import load
 
-IMAGE = (9, 11, 3)
+IMAGE, DATA = (9, 11, 3), Path(__file__).parent / "data"
 RANDOM = np.random.default_rng(3)
 v1 = tf.compat.v1
 
@@ -187,6 +188,15 @@ def test_size_given(tmp_path, pycaffe):
     model.save(path)
     trace = loaded(path, shape=[1, *IMAGE])
     assert "conv" in proven(trace, tmp_path, pycaffe, answers(model))
+
+
+def test_keras_2(tmp_path, pycaffe):
+    """A file that Keras 2 wrote (see tests/data/keras2.py), with what it answered there."""
+    trace, known = loaded(DATA / "keras2.h5"), np.load(DATA / "keras2.npz")
+    function = trace.function(trace.outputs.values())
+    ours = [function({"data": image[None]})[0][0] for image in known["image"]]
+    np.testing.assert_allclose(ours, known["answer"], rtol=1e-4, atol=1e-6)
+    assert_equal(trace, tmp_path, pycaffe)
 
 
 def test_whole_numbers(tmp_path, pycaffe):

@@ -233,6 +233,25 @@ def _batch_norm(layer):
 AFFINES = {"BatchNorm": _batch_norm, "Bias": _bias, "Power": _power, "Scale": _scale}
 
 
+def shape_and_shape(first, second):
+    """Of two layers that only give the same numbers other axes, the last one is enough."""
+    if not (keeps_batch(first) and keeps_batch(second)):
+        return None
+    if len(second.shape) == 2:
+        return joined(first, second, caffe_schema.LayerParameter(type="Flatten"), [])
+    dims = [0, *second.shape[1:]]  # 0: the batch, whatever it is
+    message = caffe_schema.LayerParameter(type="Reshape", reshape_param={"shape": {"dim": dims}})
+    return joined(first, second, message, [])
+
+
+def keeps_batch(layer):
+    """Whether it changes axes, and only those after the batch."""
+    if layer.type == "Reshape":
+        param = layer.message.reshape_param
+        return param.axis == 0 and list(param.shape.dim[:1]) == [0]
+    return layer.type == "Flatten" and layer.message.flatten_param.axis == 1
+
+
 def affine_and_affine(first, second):
     """One Power if both are the same for all channels (a power then may follow), else one Scale."""
     one = affine(first)
@@ -424,6 +443,7 @@ def in_place(net, outputs):
 
 PASSES = (
     separated,
+    partial(joining, shape_and_shape),
     without_idle,
     partial(joining, affine_and_affine),
     partial(joining, pad_and_convolution),

@@ -33,7 +33,7 @@ class Stored:
     def numpy(self):
         try:
             return self.reader.get_tensor(self.name).reshape(self.shape)
-        except (RuntimeError, ValueError, tf.errors.OpError) as error:
+        except (IndexError, RuntimeError, ValueError, tf.errors.OpError) as error:
             raise Failure(f"variable {self.name} cannot be read ({first_line(error)})") from None
 
 
@@ -128,7 +128,7 @@ def load_checkpoint(path, args):
     try:
         reader = tf.train.load_checkpoint(str(path.with_suffix("")))
         stored = {name: Stored(reader, name) for name in reader.get_variable_to_shape_map()}
-    except (ValueError, KeyError, RuntimeError, tf.errors.OpError) as error:
+    except (LookupError, RuntimeError, ValueError, tf.errors.OpError) as error:
         raise Failure(f"{path}: its values cannot be read ({first_line(error)})") from None
     return graph_trace(graph_def, stored, args, path)
 

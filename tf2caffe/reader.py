@@ -481,19 +481,19 @@ def _refuse_unfit(trace, inputs, ops, outputs):
     ]
     if not problems and not ops:
         problems.append(f"{', '.join(outputs)} (output): it is the input itself, there are no ops")
-    unshaped = _unshaped(ops)
-    if problems or unshaped:
+    if problems or not all(op.tensor.shape.is_fully_defined() for op in ops):
         _name(ops, trace, outputs)
         known = OPS | OPS_ON_THE_WAY | dict.fromkeys(GUARDS)
-        _refuse(problems + _unknown(ops, known) + [_told(op, DYNAMIC) for op in unshaped])
+        unshaped = [_told(op, DYNAMIC) for op in _unshaped(ops, known)]
+        _refuse(problems + _unknown(ops, known) + unshaped)
 
 
-def _unshaped(ops):
-    """The ops that make outputs of unknown shape out of inputs of known shape."""
+def _unshaped(ops, known):
+    """The ops, of known types, that make outputs of unknown shape out of inputs of known shape."""
     return [
         op
         for op in ops
-        if not op.tensor.shape.is_fully_defined()
+        if op.type in known and not op.tensor.shape.is_fully_defined()
         if all(part.tensor.shape.is_fully_defined() for part in op.inputs)
     ]
 
@@ -502,6 +502,8 @@ def _unknown(ops, known):
     """What is wrong with ops that cannot be written to graph.json."""
     problems = []
     for op in ops:
+        if op.tensor.dtype == tf.resource:
+            continue  # a table's handle, say: what reads it is told
         if op.type not in known:
             problems.append(_told(op, WHY.get(op.type, NO_EQUAL)))
         elif op.attrs.get("training"):
@@ -517,7 +519,7 @@ def _other_types(ops):
             found.setdefault(op.tensor.dtype.name, []).append(op)
     return [
         _told(ops[0], f"it{_and_more(ops)} in {name}; Caffe computes in float32: build the model "
-              "with that type (its weights may stay as they are)")
+              "in float32 (its weights may stay as they are)")
         for name, ops in found.items()
     ]  # fmt: skip
 

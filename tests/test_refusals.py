@@ -1,0 +1,460 @@
+"""What cannot be taken to Caffe: every cause at once, by name, with what to do; nothing is left."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+import build_caffe
+import save_weights
+from tests import harness
+from tests.pipeline import complaint, contents, run
+from tests.test_formats import (
+    IMAGE,
+    Module,
+    frozen,
+    functional,
+    inception,
+    loaded,
+    norm,
+    saved,
+    started,
+    v1,
+)  # fmt: skip
+from tf2caffe import caffe_net, reader, trace
+from tf2caffe.handoff import Handoff
+from tf2caffe.stage import Failure
+
+MAPS, SEQUENCE, VECTOR = (1, 6, 8, 4), (1, 6, 4), (1, 12)
+
+
+def weights(*shape):
+    return tf.constant(np.random.default_rng(0).normal(size=shape).astype(np.float32))
+
+
+def function_trace(function, shape):
+    """The trace of a function of one tensor, which is called as it is written."""
+    autograph = tf.autograph.experimental.do_not_convert
+    return harness.function_trace(autograph(function), shape)
+
+
+def refusal(traced, folder):
+    """The lines of the refusal, after the summary; what stopped has left nothing."""
+    handoff = Handoff(folder, "net")
+    with pytest.raises(Failure) as raised:
+        graph, _ = reader.read(traced, "net")
+        save_weights.save(graph, handoff.weights, told=lambda line: None)
+        before = contents(folder)
+        harness.rebuilt(handoff)
+    saved = handoff.weights.exists()
+    assert contents(folder) == (before if saved else {})
+    summary, *problems = str(raised.value).split("\n  ")
+    assert summary.endswith(":") and problems, raised.value
+    assert all(problem and "\n" not in problem for problem in problems)
+    return problems
+
+
+def loop(x):
+    return tf.while_loop(lambda y: tf.reduce_sum(y) < 9, lambda y: (y * 2,), [x])[0]
+
+
+def integers(x):
+    return tf.quantization.quantize(x, -1.0, 1.0, tf.qint8)[0]
+
+
+def lookup(x):
+    keys, values = tf.constant([1, 2], tf.int64), tf.constant([1.0, 2.0])
+    table = tf.lookup.KeyValueTensorInitializer(keys, values)
+    return tf.lookup.StaticHashTable(table, 0.0).lookup(tf.cast(x, tf.int64))
+
+
+# What a function of one tensor does -> (function, the tensor's shape, the line that refuses it).
+REFUSED = {
+    # by the reader
+    "unknown op": (lambda x: tf.cumsum(x, 1), MAPS,
+                   r"y0/Cumsum \(Cumsum\): Caffe has no equal .* end the network before it"),
+    "condition": (lambda x: tf.cond(tf.reduce_sum(x) > 0, lambda: x * 2, lambda: x), MAPS,
+                  r"If \(StatelessIf\): control flow .* decide it"),
+    "loop": (loop, MAPS, r"While \(StatelessWhile\): control flow .* decide it"),
+    "attention": (lambda x: tf.matmul(x, x, transpose_b=True), SEQUENCE,
+                  r"\(BatchMatMulV2\): a product of two computed .* end the network before it"),
+    "einsum": (lambda x: tf.einsum("bij,bkj->bik", x, x), SEQUENCE,
+               r"\(Einsum\): a product of two computed"),
+    "choice": (lambda x: tf.where(x > 0.0, x, x * 2.0), MAPS,
+               r"Select \(SelectV2\): a choice that depends on the data; say it with relu"),
+    "three dimensions": (lambda x: tf.nn.conv3d(x, weights(2, 2, 2, 4, 3), [1] * 5, "SAME"),
+                         (1, 4, 4, 4, 4), r"\(Conv3D\): Caffe's layers are two-dimensional"),
+    "rounded": (tf.quantization.fake_quant_with_min_max_args, MAPS,
+                r"\(FakeQuantWithMinMaxArgs\): .* save the model without quantisation"),
+    "quantised": (lambda x: tf.quantization.dequantize(integers(x), -1.0, 1.0), MAPS,
+                  r"\(QuantizeV2\): it computes in integers.* before it is quantised"),
+    "random": (lambda x: x + tf.random.normal([4]), MAPS,
+               r"\(RandomStandardNormal\): random numbers.* save the model for inference"),
+    "random of a shape": (lambda x: x + tf.random.normal(tf.shape(x)), MAPS, r"random numbers"),
+    "table": (lookup, VECTOR, r"\(LookupTableFindV2\): a table .* begin it after"),
+    "cast": (lambda x: tf.cast(tf.cast(x, tf.int32), tf.float32), MAPS,
+             r"\(Cast\): it changes the type .* leave it out"),
+    "gather": (lambda x: tf.gather(weights(5, 3), tf.cast(x, tf.int32)), VECTOR,
+               r"\(GatherV2\): a lookup.* slice"),
+    "mirror": (lambda x: tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], "REFLECT"), MAPS,
+               r"\(MirrorPad\): Caffe pads with zeros only; build the model with zero"),
+    "statistics": (lambda x: v1.nn.fused_batch_norm(x, weights(4), weights(4))[0], MAPS,
+                   r"\(FusedBatchNormV3\): it takes the statistics of the batch.* for inference"),
+    "half": (lambda x: tf.nn.relu(tf.cast(x, tf.float16)) * 2, MAPS,
+             r"Relu \(Relu\): it and 1 more compute in float16; .* build the model in float32"),
+    "brain": (lambda x: tf.nn.relu(tf.cast(x, tf.bfloat16)), MAPS, r"it computes in bfloat16"),
+    "double": (lambda x: tf.nn.relu(tf.cast(x, tf.float64)), MAPS, r"it computes in float64"),
+    "dynamic": (lambda x: tf.nn.relu(tf.boolean_mask(x, x > 0.0)), MAPS,
+                r"Where \(Where\): a choice that depends on the data"),
+    "constant output": (lambda x: (x * 2, tf.constant([1.0, 2.0])), MAPS,
+                        r"y1 \(output\): it does not depend on the input; leave it out"),
+    "no ops": (tf.identity, MAPS, r"y0 \(output\): it is the input itself, there are no ops"),
+    # by the layout
+    "batch moved": (lambda x: tf.transpose(x, [1, 0, 2, 3]), MAPS, r"Transpose \(.*the batch"),
+    "batch joined": (lambda x: tf.concat([x, x], 0), MAPS, r"\(ConcatV2\): .*the batch"),
+    "batch reduced": (lambda x: tf.reduce_mean(x, [0, 1, 2]), MAPS, r"\(Mean\): .*the batch"),
+    "batch reshaped": (lambda x: tf.reshape(x, [2, 6, 8, 2]), MAPS, r"\(Reshape\): .*the batch"),
+    "batch statistics": (lambda x: x - tf.nn.moments(x, [0, 1, 2])[0], MAPS,
+                         r"moments/Squeeze \(Squeeze\): .*the batch"),
+    "axes cut": (lambda x: tf.reshape(x, [1, 16, 12]), MAPS,
+                 r"\(Reshape\): the new axes cut across the old ones"),
+    "transposed": (lambda x: tf.nn.conv2d(tf.transpose(x, [0, 3, 1, 2]), weights(3, 3, 8, 2), 1,
+                                          "VALID"), MAPS,
+                   r"\(Conv2D\): .* another order in Caffe.* move the Permute"),
+    "transposed and added": (lambda x: tf.transpose(x, [0, 2, 3, 1]) + weights(1, 8, 4, 6), MAPS,
+                             r"\(AddV2\): a constant array .* move the Permute"),
+    "flattened and cut": (lambda x: tf.reshape(x, [1, 192])[:, 3:7], MAPS,
+                          r"\(StridedSlice\): it cuts a flattened tensor; cut before"),
+    # by the mapping
+    "argmax": (lambda x: tf.reshape(tf.argmax(x, -1), [1, 48]), MAPS,
+               r"\(ArgMax\): .* end the network before it"),
+    "unportable": (tf.nn.log_softmax, MAPS, r"\(LogSoftmax\): .* no equal"),
+    "channels first": (lambda x: tf.nn.max_pool2d(x, 2, 2, "VALID", data_format="NCHW"), MAPS,
+                       r"\(MaxPool\): .* channels_last"),
+    "pooled channels": (lambda x: tf.nn.max_pool(x, [1, 1, 1, 2], [1, 1, 1, 2], "VALID"), MAPS,
+                        r"\(MaxPool\): ksize \[1, 1, 1, 2\] .* channels"),
+    "transposed and dilated": (
+        lambda x: tf.nn.conv2d_transpose(x, weights(3, 3, 2, 4), [1, 10, 12, 2], 1, "VALID",
+                                         dilations=2), MAPS,
+        r"\(Conv2DBackpropInput\): dilations \(2, 2\) of a transposed convolution"),
+    "batch averaged": (lambda x: tf.reduce_mean(x, [0, 1, 2], keepdims=True), MAPS,
+                       r"\(Mean\): .* batch"),
+    "padded vector": (lambda x: tf.pad(x, [[0, 0], [1, 1]]), VECTOR, r"\(Pad\): only images"),
+    "padded channels": (lambda x: tf.pad(x, [[0, 0], [0, 0], [0, 0], [1, 1]]), MAPS,
+                        r"\(Pad\): paddings .* channels"),
+    "backwards": (lambda x: x[:, ::-1], MAPS, r"\(StridedSlice\): it runs backwards"),
+    "local norm": (lambda x: tf.nn.lrn(x, bias=0.0), MAPS, r"\(LRN\): bias 0.0"),
+    "exponent": (lambda x: tf.pow(2.0, x), MAPS, r"\(Pow\): only a power of one number"),
+    "exponents": (lambda x: tf.pow(x, [1.0, 2.0, 3.0, 4.0]), MAPS, r"\(Pow\): only a power"),
+    "broadcast rank": (lambda x: x * tf.reduce_mean(x, [1, 2]), MAPS,
+                       r"\(Mul\): its operands have different numbers of axes; reshape"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused(name, tmp_path):
+    function, shape, line = REFUSED[name]
+    problems = refusal(function_trace(function, shape), tmp_path)
+    assert any(re.search(line, problem) for problem in problems), problems
+
+
+class Odd(layers.Layer):
+    """Three things that Caffe has not."""
+
+    def call(self, x):
+        return tf.cumsum(tf.floor(tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], "SYMMETRIC")), 1)
+
+
+def odd_model():
+    data = keras.Input(MAPS[1:])
+    x = layers.Conv2D(4, 3, name="conv1")(Odd(name="odd1")(data))
+    return keras.Model(data, Odd(name="odd2")(x))
+
+
+def test_all_at_once(tmp_path):
+    """The reader's refusals all come together, under the names of the layers."""
+    problems = refusal(trace.keras_trace(odd_model()), tmp_path)
+    told = [problem.split(":")[0] for problem in problems]
+    kinds = ("MirrorPad", "Floor", "Cumsum")
+    assert told == [f"{name}/{kind} ({kind})" for name in ("odd1", "odd2") for kind in kinds]
+
+
+def test_all_mappings_at_once(tmp_path):
+    problems = refusal(
+        function_trace(lambda x: tf.pad(tf.nn.lrn(x[:, ::-1], bias=0.0), [[0, 0]] * 3 + [[1, 1]]),
+                       MAPS), tmp_path,
+    )  # fmt: skip
+    kinds = ("StridedSlice", "LRN", "Pad")
+    assert len(problems) == 3
+    assert all(f"({kind})" in told for kind, told in zip(kinds, problems, strict=True))
+
+
+def test_whole_numbers_used_as_such(tmp_path):
+    data = keras.Input((5,), dtype="int32", name="words")
+    model = keras.Model(data, layers.Embedding(7, 3, name="table")(data))
+    problems = refusal(trace.keras_trace(model), tmp_path)
+    assert problems[0].startswith("words (int32 input): an op reads it as such")
+    assert any("(GatherV2): a lookup" in problem for problem in problems)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float64"])
+def test_other_precision(policy, tmp_path):
+    data = keras.Input(IMAGE, dtype="float32")
+    x = layers.Conv2D(4, 3, name="conv1", dtype=policy)(data)
+    model = keras.Model(data, layers.ReLU(name="act", dtype=policy)(x))
+    problems = refusal(trace.keras_trace(model), tmp_path)
+    name = policy.removeprefix("mixed_")
+    assert any(f"compute in {name}" in told and "float32" in told for told in problems), problems
+    assert len(problems) <= 2  # one line for each cause, not for each op
+
+
+def test_too_large(tmp_path):
+    """Beyond what protobuf reads: the size is told. (The weights are one number, seen often.)"""
+    net = caffe_net.Net("net", {})
+    data = net.add("Input", "data", input_param={"shape": [{"dim": [1, 2**15]}]})
+    kernel = np.broadcast_to(np.float32(1), (2**14 + 1, 2**15))
+    param = {"num_output": len(kernel), "bias_term": False}
+    net.add("InnerProduct", "dense", data, [kernel], inner_product_param=param)
+    with pytest.raises(Failure, match=r"2,147,614,720 bytes of weights; .* 2,147,483,647"):
+        build_caffe.write(Handoff(tmp_path, "net"), net, net.prototxt(), None)
+    assert contents(tmp_path) == {}
+
+
+def graph_file(folder, build):
+    """A .pb of the graph that `build` makes of a placeholder x."""
+    path = folder / "my.pb"
+    with tf.Graph().as_default() as graph:
+        build(v1.placeholder(tf.float32, [None, *IMAGE], "x"))
+        path.write_bytes(graph.as_graph_def().SerializeToString())
+    return path
+
+
+def asked(x):
+    """A condition of which nothing tells how it is decided."""
+    wide = v1.placeholder(tf.bool, [], "wide")
+    tf.identity(tf.cond(wide, lambda: x * 2.0, lambda: tf.nn.relu(x)), "y")
+
+
+def fed_number(x):
+    tf.multiply(x, v1.placeholder(tf.float32, [], "strength"), name="y")
+
+
+def unsaved(x):
+    with v1.variable_scope("old", use_resource=False):
+        w = v1.get_variable("w", [3])
+    tf.multiply(x, w, name="y")
+
+
+def hand_made_dropout(x):
+    """Zeros at random without the factor that makes up for them: another function in use."""
+    tf.multiply(x, tf.floor(tf.random.uniform([3]) + 0.5), name="y")
+
+
+GRAPHS = {
+    "condition": (asked, r"If \(StatelessIf\): control flow .* decide it"),
+    "number": (fed_number, r"strength/Placeholder \(Placeholder\)|strength.*--inputs"),
+    "variable": (unsaved, r"w.* \(VariableV2\): a variable whose value is not in the file"),
+    "dropout": (hand_made_dropout, r"\(RandomUniform\): random numbers"),
+}
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_graph_refused(name, tmp_path):
+    build, line = GRAPHS[name]
+    path = graph_file(tmp_path, build)
+    problems = refusal(loaded(path, outputs=["y"]), tmp_path / "caffe")
+    assert any(re.search(line, problem) for problem in problems), problems
+
+
+@pytest.mark.parametrize("resource", [True, False])
+@pytest.mark.parametrize("fused", [True, False])
+def test_no_moving_averages(fused, resource, tmp_path):
+    """BatchNorm in training whose averages nothing updates cannot be guessed."""
+    with tf.Graph().as_default(), v1.variable_scope("", use_resource=resource):
+        tf.identity(norm(v1.placeholder(tf.float32, [None, *IMAGE], "x"), None, fused, False), "y")
+        path = saved(started(), tmp_path)
+    problems = refusal(loaded(path, outputs=["y"]), tmp_path / "caffe")
+    expected = r"FusedBatchNorm.* statistics of the batch" if fused else r"moments.* batch"
+    assert any(re.search(expected, problem) for problem in problems), problems
+
+
+def test_options(tmp_path):
+    """Names and sizes that do not fit the file: told with what would."""
+    with tf.Graph().as_default():
+        output = inception(v1.placeholder(tf.float32, [None, *IMAGE], "x"))
+        tf.nn.softmax(output, name="second")
+        tf.nn.relu(output, name="first")
+        session = started()
+    path = frozen(session, "InceptionV1/Logits", tmp_path)
+    for options, words in (
+        ({"outputs": ["InceptionV1/Logit"]}, "no tensor called InceptionV1/Logit; .*V1/Logits"),
+        ({"inputs": ["y"]}, "no tensor called y; names like it"),
+        ({"inputs": ["x:3"]}, "no tensor called x:3"),
+        ({"shape": [1, 9, 11]}, r"--shape 1,9,11: input x is \(None, 9, 11, 3\)"),
+        ({"shape": [1, 8, 11, 3]}, r"--shape 1,8,11,3: input x is"),
+        ({"shape": [2, *IMAGE]}, "the batch is 1"),
+    ):
+        with pytest.raises(Failure, match=words):
+            loaded(path, **options)
+    both = path.with_name("both.pb")
+    both.write_bytes(session.graph.as_graph_def().SerializeToString())
+    with pytest.raises(Failure, match="--outputs NAME.*; candidates: second, first"):
+        loaded(both)
+
+
+def test_inputs_not_clear(tmp_path):
+    """What feeds the graph is no placeholder: named, for --inputs."""
+    with tf.Graph().as_default() as graph:
+        dataset = tf.data.Dataset.from_tensor_slices(np.zeros((8, *IMAGE), np.float32)).batch(8)
+        images = v1.data.make_one_shot_iterator(dataset).get_next()
+        tf.nn.relu(images, name="y")
+        path = tmp_path / "my.pb"
+        path.write_bytes(graph.as_graph_def().SerializeToString())
+    with pytest.raises(Failure, match="--inputs NAME.*; candidates: IteratorGetNext"):
+        loaded(path, outputs=["y"])
+
+
+def test_signatures(tmp_path):
+    module = Module()
+    signatures = {"classify": module.classify, "switched": module.switched}
+    tf.saved_model.save(module, tmp_path / "my", signatures)
+    with pytest.raises(Failure, match="no signature other; .*--signature: classify, switched"):
+        loaded(tmp_path / "my", signature="other")
+    with pytest.raises(Failure, match="no signature serving_default; choose one"):
+        loaded(tmp_path / "my")
+    with pytest.raises(Failure, match="inputs of unknown size: image .*--shape"):
+        loaded(tmp_path / "my", signature="classify")
+    tf.saved_model.save(tf.Module(), tmp_path / "none")
+    with pytest.raises(Failure, match="has no signature; save it with"):
+        loaded(tmp_path / "none")
+
+
+def test_signature_takes_no_such_size(tmp_path):
+    module = Module()
+    tf.saved_model.save(module, tmp_path / "my", module.switched)
+    with pytest.raises(Failure, match="--shape 1,5,5,3: input image is"):
+        loaded(tmp_path / "my", shape=[1, 5, 5, 3])
+
+
+def test_keras_sizes(tmp_path):
+    data = keras.Input((None, None, 3), name="data")
+    model = keras.Model(data, layers.Conv2D(4, 9)(data))
+    with pytest.raises(Failure, match=r"inputs of unknown size: data .*--shape"):
+        trace.keras_trace(model)
+    with pytest.raises(Failure, match=r"cannot be traced: "):
+        trace.keras_trace(model, [1, 5, 5, 3])
+    with pytest.raises(Failure, match=r"--shape 1,5,5: input data is"):
+        trace.keras_trace(model, [1, 5, 5])
+
+
+def refused_file(path, folder, *options):
+    """The one line in which save_weights.py refuses a file; nothing is left of it."""
+    ended = run("save_weights.py", path, "--dir", folder, *options)
+    assert not folder.exists() or contents(folder) == {}
+    return complaint(ended, "save_weights.py")
+
+
+def make_files(folder):
+    """{kind: (the file that is damaged, what is given)} of every kind of model."""
+    model = functional()
+    model.save(folder / "my.keras")
+    model.save(folder / "my.h5")
+    model.export(folder / "my", verbose=False)
+    with tf.Graph().as_default():
+        inception(v1.placeholder(tf.float32, [None, *IMAGE], "x"))
+        session = started()
+        meta, pb = saved(session, folder), frozen(session, "InceptionV1/Logits", folder)
+    return {
+        ".keras": (folder / "my.keras",) * 2,
+        ".h5": (folder / "my.h5",) * 2,
+        ".pb": (pb, pb),
+        ".meta": (meta, meta),
+        "index": (meta.with_suffix(".index"), meta),
+        "data": (meta.with_suffix(".data-00000-of-00001"), meta),
+        "SavedModel": (folder / "my" / "saved_model.pb", folder / "my"),
+        "variables": (folder / "my" / "variables" / "variables.data-00000-of-00001", folder / "my"),
+    }
+
+
+DAMAGED = (".keras", ".h5", ".pb", ".meta", "index", "data", "SavedModel", "variables")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    return make_files(tmp_path_factory.mktemp("files"))
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_damaged(kind, files, tmp_path):
+    """Cut at several places, empty, or noise: told, and nothing else."""
+    file, given = files[kind]
+    whole = file.read_bytes()
+    noise = np.random.default_rng(0).bytes(len(whole))
+    try:
+        for part in (0, 1 / 7, 0.5, 0.93, None):
+            file.write_bytes(noise if part is None else whole[: int(len(whole) * part)])
+            with pytest.raises(Failure) as raised:
+                traced = loaded(given, outputs=["InceptionV1/Logits"])
+                graph, _ = reader.read(traced, "net")
+                save_weights.save(graph, tmp_path / "left", told=lambda line: None)
+            assert "\n" not in str(raised.value) and len(str(raised.value)) < 600
+            assert contents(tmp_path) == {}
+    finally:
+        file.write_bytes(whole)
+
+
+def test_damaged_for_scripts(files, tmp_path):
+    """The same as a user meets it: one line, exit status 1, no traceback, nothing left."""
+    meta = files[".meta"][0]
+    alone = tmp_path / "alone.meta"
+    alone.write_bytes(meta.read_bytes())
+    (tmp_path / "empty.pb").touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "raises.py").write_text("import nothing_of_this_name")
+    inner, keras_file = files["SavedModel"][0], files[".keras"][0]
+    for path, options, words in (
+        (alone, ["--outputs", "InceptionV1/Logits"], "its values cannot be read"),
+        (tmp_path / "empty.pb", [], "no ops|--outputs"),
+        (tmp_path / "folder", [], "not a SavedModel"),
+        (inner, [], "give its folder"),
+        (keras_file, ["--custom", tmp_path / "none.py"], "none.py does not exist"),
+        (keras_file, ["--custom", tmp_path / "raises.py"], "raises.py: ModuleNotFoundError"),
+        (tmp_path / "raises.py", [], "is not a .keras"),
+    ):
+        assert re.search(words, refused_file(path, tmp_path / "out", *options)), path
+
+
+@keras.saving.register_keras_serializable("odd")
+class Unknown(layers.Layer):
+    def call(self, x):
+        return x * 2
+
+
+def test_keras_refused(tmp_path):
+    data = keras.Input(IMAGE)
+    for last, words in (
+        (layers.Lambda(lambda x: x * 2), "a Lambda holds code.*--custom"),
+        (Unknown(), "--custom FILE.py names the file"),
+    ):
+        for suffix in (".keras", ".h5"):
+            path = tmp_path / f"my{suffix}"
+            keras.Model(data, last(data)).save(path)
+            known = keras.saving.get_custom_objects()
+            kept = known.pop("odd>Unknown", None)
+            try:
+                with pytest.raises(Failure, match=words):
+                    loaded(path)
+            finally:
+                known["odd>Unknown"] = kept
+
+
+def test_size_of_subclassed():
+    class Plain(keras.Model):
+        def call(self, x):
+            return x * 2
+
+    with pytest.raises(Failure, match="does not tell its input's size; give it with --shape"):
+        trace.keras_trace(Plain(name="plain"))
