@@ -21,6 +21,8 @@ TOLERANCE = 1e-5  # a right mnistcls strays by 1e-6 at most; a wrong epsilon by 
 def main():
     args = arguments()
     handoff = Handoff(args.dir, args.name, args.deploy)
+    if args.deploy and not handoff.blobs.exists():
+        raise stage.Failure(f"{handoff.blobs} does not exist; build_caffe.py --deploy makes it")
     table, kept = blobs.load(handoff.blobs), activations.load(handoff.activations)
     if table.source != kept.source:
         raise stage.Failure(

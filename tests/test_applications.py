@@ -1,4 +1,4 @@
-"""Ten of keras.applications, one of each family, every layer in real Caffe; all: `make applications`.
+"""Ten of keras.applications, every layer in real Caffe; all of them: `make applications`.
 
 And a wrong epsilon in any one BatchNorm of ResNet50 is told, as deep as it may lie.
 """

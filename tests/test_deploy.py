@@ -408,7 +408,7 @@ LAYERS = [
 
 @pytest.fixture
 def built(work):
-    """The folder of the six scripts with the deploy form in it, what there was before, what it says."""
+    """A folder with the deploy form in it, what was there before, what step 5 says."""
     before = contents(work)
     return work, before, run("build_caffe.py", "--dir", work, "--deploy")
 
@@ -459,4 +459,5 @@ def test_script_tells_a_wrong_kernel(built, runtime):
 
 def test_script_without_the_deploy_form(work):
     ended = run("caffe_predict.py", "--dir", work, "--deploy", "--runtime", "opencv")
-    assert ended.status == 1 and "mnistcls.deploy.blobs.json does not exist" in ended.err
+    told = "mnistcls.deploy.blobs.json does not exist; build_caffe.py --deploy makes it"
+    assert ended.status == 1 and told in ended.err

@@ -13,7 +13,6 @@ from tf2caffe.caffe_net import Net
 from tf2caffe.layout import carry, reduced_axes, usual
 from tf2caffe.stage import Failure, listed
 
-
 LARGE = 256  # numbers in one window
 
 

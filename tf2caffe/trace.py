@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
 
-from tf2caffe.stage import Failure, first_line
+from tf2caffe.stage import Failure
 
 
 @dataclass
@@ -132,11 +132,18 @@ def keras_trace(model, shape=None):
     try:
         function = tf.function(call, autograph=False).get_concrete_function(*specs)
     except Exception as error:  # whatever the model's own code raises
-        raise Failure(f"model {model.name} cannot be traced: {first_line(error)}") from None
+        raise Failure(f"model {model.name} cannot be traced: {_cause(error)}") from None
     inputs = dict(zip((spec.name for spec in specs), function.inputs, strict=False))
     layers = {layer.name for layer in model._flatten_layers(include_self=False)}
     outputs = _named(function.structured_outputs, getattr(model, "output_names", None))
     return function_trace(function, inputs, outputs, frozenset(layers))
+
+
+def _cause(error):
+    """What an error says in one line; Keras has the cause in the second, in colour."""
+    lines = re.sub(r"\x1b\[\d*m", "", str(error)).split("\n")
+    lines = [line.strip() for line in lines if line.strip()]
+    return " ".join(lines[: 2 if lines and lines[0].startswith("Exception") else 1])
 
 
 def _structure(model, shape):
