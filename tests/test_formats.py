@@ -396,6 +396,17 @@ def test_checkpoint(old_graph, tmp_path, pycaffe):
     assert proven(trace, tmp_path, pycaffe, expected) == INCEPTION
 
 
+def test_old_saved_model(old_graph, tmp_path, pycaffe):
+    """A SavedModel of TF1, as Estimators left them."""
+    with old_graph.as_default():
+        x = v1.placeholder(tf.float32, [None, *IMAGE], "x")
+        output, session = inception(x), started()
+        v1.saved_model.simple_save(session, str(tmp_path / "my"), {"x": x}, {"logits": output})
+    expected = in_session(session, output, lambda image: {x: image})
+    names = proven(loaded(tmp_path / "my"), tmp_path / "caffe", pycaffe, expected)
+    assert names == [*INCEPTION[:-1], "logits"]
+
+
 def norm(x, training, fused, update=True):
     """BatchNorm as one built it in TF1; `training` None is a graph that only trains."""
     names = ("gamma", "beta", "moving_mean", "moving_variance")

@@ -92,6 +92,10 @@ NETWORKS = {
     "softmax": lambda x: layers.Softmax()(x),
     "softmax_height": lambda x: layers.Softmax(axis=1)(x),
     "softmax_width": lambda x: layers.Softmax(axis=2)(x),
+    "log_softmax": lambda x: layers.Activation("log_softmax")(x * 30.0),
+    "log_softmax_vector": lambda x: layers.Activation("log_softmax")(
+        layers.GlobalMaxPooling2D()(x) * 60.0
+    ),
     "gelu_tanh": lambda x: ops.gelu(x, approximate=True),
     "gelu_erf": lambda x: ops.gelu(x, approximate=False),
     "erf": lambda x: ops.erf(x),
@@ -102,6 +106,7 @@ NETWORKS = {
     "expm1": lambda x: ops.expm1(x),
     "log": lambda x: ops.log(ops.abs(x) + 0.5),
     "add": lambda x: layers.Add()([x, x * 2.0, 3.0 - x]),
+    "add_n": lambda x: Wrapped(lambda x: tf.add_n([x, x * 2, 3 - x, x * x]))(x),
     "subtract": lambda x: layers.Subtract()([x, x * 2.0]),
     "multiply": lambda x: layers.Multiply()([x, 1.0 + x]),
     "divide": lambda x: x / (2.0 + ops.abs(x)),

@@ -11,7 +11,7 @@ from PIL import Image
 
 from models import mnistcls
 from tests.pipeline import PROJECT, SCRIPTS, complaint, contents, run, run_all, run_warm
-from tf2caffe import caffe_schema
+from tf2caffe import caffe_schema, graph, handwritten
 
 LEFT = {
     "train.py": ["checkpoints/mnistcls.keras", "logs/mnistcls", "imgs/mnistcls/tb-loss.png"],
@@ -386,3 +386,19 @@ def test_a_network_written_by_hand_without_the_answers(work, tmp_path):
     ended = run_warm("caffe_predict.py", "--dir", work, "--runtime", "opencv")
     assert ended.status == 0 and "EQUAL: all 13 layers" in ended.out
     assert "equal answers" not in ended.out  # none were compared
+
+
+def test_layers_in_scopes_written_by_hand(tmp_path):
+    """Files cannot be called as such layers are."""
+    kernel = np.ones((2, 3), np.float32)
+    weights = {"kernel": graph.Weight("block.dense-kernel.npy", kernel.shape, array=kernel)}
+    node = graph.Node("block/dense/MatMul", "block/dense", "MatMul", ["data"], (1, 2), {}, weights)
+    network = graph.Graph("net", {"data": (1, 3)}, [node], [node.name])
+    own = tmp_path / "own.prototxt"
+    own.write_text("""input: "data" input_shape { dim: 1 dim: 3 }
+layer { name: "block/dense" type: "InnerProduct" bottom: "data" top: "dense"
+  inner_product_param { num_output: 2 bias_term: false } }
+""")
+    net, table = handwritten.load(own, network)
+    assert net.layers[-1].blobs[0] is kernel
+    assert [(entry.name, entry.blob) for entry in table.layers] == [(node.name, "dense")]

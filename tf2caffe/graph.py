@@ -5,6 +5,7 @@ as Caffe lays them out. Step 4 writes it, step 5 reads it.
 """
 
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,6 +71,11 @@ class Graph:
 
     def weights(self):
         return [weight for node in self.nodes for weight in node.weights.values()]
+
+
+def file_stem(layer):
+    """A layer's name as the beginning of its weights' file names."""
+    return re.sub(r"[^\w.-]", ".", layer)
 
 
 def dump(graph):

@@ -6,6 +6,7 @@ import numpy as np
 
 from tf2caffe import blobs, caffe_schema
 from tf2caffe.caffe_net import ROLES, WEIGHTS, Net
+from tf2caffe.graph import file_stem
 from tf2caffe.layout import carry
 from tf2caffe.stage import Failure
 
@@ -20,8 +21,9 @@ def load(path, graph):
         raise Failure(f"{path} has no `layer` blocks (the old `layers` are not read)")
     net, saved, problems = Net(parsed.name or graph.name), _by_layer(graph), []
     for message in [*caffe_schema.old_inputs(parsed), *parsed.layer]:
+        arrays = saved.pop(file_stem(message.name), {})
         try:
-            net.append(message, _blobs(message, saved.pop(message.name, {}), net, problems))
+            net.append(message, _blobs(message, arrays, net, problems))
         except Failure as failure:
             raise Failure(f"{path}: {failure}") from None
         except (ArithmeticError, IndexError, MemoryError, ValueError):
@@ -44,7 +46,7 @@ def _text(path):
 
 
 def _by_layer(graph):
-    """{Caffe layer: {role: array}} of the saved files, by their names."""
+    """{stem of the files: {role: array}} of the saved weights."""
     saved = defaultdict(dict)
     for node in graph.nodes:
         for weight in node.weights.values():

@@ -349,7 +349,7 @@ def _places(layout):
 
 # Ops of one element from one (or two, or a constant) in the same place.
 ELEMENTWISE = (
-    "Abs", "Add", "AddV2", "BiasAdd", "Elu", "Erf", "Erfc", "Exp", "Expm1", "LeakyRelu", "Log",
+    "Abs", "Add", "AddN", "AddV2", "BiasAdd", "Elu", "Erf", "Erfc", "Exp", "Expm1", "LeakyRelu", "Log",
     "Maximum", "Minimum", "Mul", "Neg", "Pow", "RealDiv", "Reciprocal", "Relu", "Relu6", "Rsqrt",
     "Selu", "Sigmoid", "Softplus", "Softsign", "Sqrt", "Square", "SquaredDifference", "Sub", "Tanh",
 )  # fmt: skip

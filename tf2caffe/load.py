@@ -16,6 +16,7 @@ from tf2caffe.trace import (
     function_trace,
     imported,
     keras_trace,
+    placeholder,
 )  # fmt: skip
 
 
@@ -89,7 +90,23 @@ def load_saved_model(path, args):
         raise Failure(f"{path} cannot be traced at {sizes}: {first_line(error)}") from None
     function.loaded = loaded  # the variables live as long as what was loaded
     inputs = dict(zip(specs, function.inputs, strict=False))
-    return function_trace(function, inputs, function.structured_outputs)
+    traced = function_trace(function, inputs, function.structured_outputs)
+    return with_old_variables(traced, path)
+
+
+def with_old_variables(traced, path):
+    """TF1's ref variables, which the loader leaves in the graph, with the values in the folder."""
+    old = [node for node in traced.graph_def.node if node.op in ("VariableV2", "Variable")]
+    if not old:
+        return traced
+    stored, variables = stored_in(path / "variables" / "variables", path), dict(traced.variables)
+    for node in old:  # under the names of the calls that they are in
+        keys = [key for key in stored if f"/{node.name}".endswith(f"/{key}")]
+        if keys:
+            key = max(keys, key=len)
+            node.CopyFrom(placeholder(node.name, stored[key]))
+            variables[node.name] = (f"{key}:0", stored[key])
+    return Trace(traced.graph_def, traced.inputs, traced.outputs, variables)
 
 
 def chosen(signatures, name, path):
@@ -125,12 +142,16 @@ def parsed(message, path):
 def load_checkpoint(path, args):
     """A TF1 checkpoint: the graph in `.meta`, often of the training, the values beside it."""
     graph_def = parsed(tf.compat.v1.MetaGraphDef(), path).graph_def
+    return graph_trace(graph_def, stored_in(path.with_suffix(""), path), args, path)
+
+
+def stored_in(prefix, path):
+    """The values of a TF1 checkpoint, {variable's name: Stored}."""
     try:
-        reader = tf.train.load_checkpoint(str(path.with_suffix("")))
-        stored = {name: Stored(reader, name) for name in reader.get_variable_to_shape_map()}
+        reader = tf.train.load_checkpoint(str(prefix))
+        return {name: Stored(reader, name) for name in reader.get_variable_to_shape_map()}
     except (LookupError, RuntimeError, ValueError, tf.errors.OpError) as error:
         raise Failure(f"{path}: its values cannot be read ({first_line(error)})") from None
-    return graph_trace(graph_def, stored, args, path)
 
 
 def graph_trace(graph_def, stored, args, path):

@@ -481,12 +481,15 @@ def _max(node, net, blob, axes):
     if axes & {2, 3}:
         kernel = [net.shapes[blob][axis] if axis in axes else 1 for axis in (2, 3)]
         blob = _window(net, f"{node.layer}/pool", "MAX", blob, kernel)
-    if 1 in axes:
-        c, *size = net.shapes[blob][1:]
-        rows = net.reshape(f"{node.layer}/rows", blob, (1, c, prod(size)))
-        blob = _window(net, f"{node.layer}/largest", "MAX", rows, (c, 1))
-        blob = net.reshape(f"{node.layer}/image", blob, (1, *size))
-    return blob
+    return _channels_max(node.layer, net, blob) if 1 in axes else blob
+
+
+def _channels_max(name, net, blob):
+    """The largest of the channels, of an image or a vector."""
+    c, *size = net.shapes[blob][1:]
+    rows = net.reshape(f"{name}/rows", blob, (1, c, prod(size)))
+    blob = _window(net, f"{name}/largest", "MAX", rows, (c, 1))
+    return net.reshape(f"{name}/image", blob, (1, *size))
 
 
 def _min(node, net, blob, axes):
@@ -569,6 +572,22 @@ def softmax(node, net):
     axis = layout.caffe.index(layout.tf[-1]) + 1
     param = {"axis": axis} if axis != 1 else {}
     return net.add("Softmax", node.layer, net.blob(node), softmax_param=param)
+
+
+def log_softmax(node, net):
+    """x - max - log(sum of e^(x - max)), where the sum is 1 / max(softmax(x)).
+
+    The log of the softmax itself is lost where that underflows.
+    """
+    if not net.layouts[node.name].is_usual():
+        raise Refused("its axis is not the last one of an image or a vector; reshape before it")
+    x, name = net.bottom(node), node.layer
+    share = net.add("Softmax", f"{name}/softmax", x)
+    best = net.add("Log", f"{name}/log", _channels_max(f"{name}/share", net, share))
+    most = _channels_max(f"{name}/most", net, x)
+    total = net.eltwise(f"{name}/total", "SUM", most, best, (1, -1))
+    total = net.spread(f"{name}/spread", total, net.shapes[x][1:])
+    return net.eltwise(name, "SUM", x, total, (1, -1))
 
 
 def local_response_norm(node, net):
@@ -709,6 +728,16 @@ def elementwise(node, net):
     return ONE_BLOB[node.op](node.layer, net, blob, value, role == "x")
 
 
+def add_many(node, net):
+    """Two at a time: not every consumer adds more."""
+    if node.weights:
+        raise Refused("one of what it adds is a constant; add it with Add")
+    first, *rest = _operands(node, net, {})
+    for at, blob in enumerate(rest):
+        first = net.eltwise(f"{node.layer}/sum{at}", "SUM", first, blob)
+    return first
+
+
 def _operands(node, net, sides):
     """The blobs to combine, as large as the result; constants that are no channels among them."""
     shape = net.layouts[node.name].caffe_shape
@@ -718,7 +747,7 @@ def _operands(node, net, sides):
         blob = net.blob(node, at) if alike else net.bottom(node, at)
         if len(net.layouts[name].tf) != len(node.shape) - 1:
             raise Refused("its operands have different numbers of axes; reshape one of them")
-        blobs.append(net.spread(f"{node.layer}/{'xy'[at]}", blob, shape))
+        blobs.append(net.spread(f"{node.layer}/operand{at}", blob, shape))
     for role, value in list(sides.items()):
         if np.ndim(value) > 1:
             del sides[role]
@@ -917,6 +946,7 @@ def _erfc_tail(name, net, z):
 OPS = {
     **dict.fromkeys(ONE_BLOB, elementwise),
     "Abs": absolute,
+    "AddN": add_many,
     "ArgMax": argmax,
     "AvgPool": average_pool,
     "ConcatV2": concat,
@@ -933,6 +963,7 @@ OPS = {
     "FusedBatchNormV3": batch_norm,
     "LRN": local_response_norm,
     "LeakyRelu": leaky_relu,
+    "LogSoftmax": log_softmax,
     "Log": layer("Log"),
     "MatMul": dense,
     "Max": reduction,

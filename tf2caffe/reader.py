@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework import op_def_registry
 
-from tf2caffe.graph import Graph, Node, Weight
+from tf2caffe.graph import Graph, Node, Weight, file_stem
 from tf2caffe.stage import Failure, listed
 from tf2caffe.trace import Trace, known_size
 
@@ -188,7 +188,7 @@ def _op(raw, output, operands):
 
 
 def _operand_names(raw, names):
-    """ConcatV2 and AddN take any number of operands; ConcatV2's axis comes last."""
+    """ConcatV2 takes any number of operands, the axis after them."""
     if raw.type == "ConcatV2":
         return [f"values{at}" for at in range(len(raw.inputs) - 1)] + ["axis!"]
     return names
@@ -646,7 +646,7 @@ def _name_files(graph):
         for role, weight in node.weights.items():
             norm = role in ("mean", "variance")
             layer = graph.caffe_name(f"{node.layer}_norm" if norm else node.layer)
-            stem = re.sub(r"[^\w.-]", ".", layer)
+            stem = file_stem(layer)
             suffix = "var" if role == "variance" else role
             weight.file = _unique(f"{stem}-{suffix}", taken) + ".npy"
 
@@ -697,6 +697,7 @@ OPS = {
     **dict.fromkeys(("Max", "Mean", "Min", "Sum"), REDUCTION),
     **dict.fromkeys(("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"), NORM),
     **dict.fromkeys(("ResizeBilinear", "ResizeNearestNeighbor"), RESIZE),
+    "AddN": ((), ()),
     "ArgMax": (("input", "dimension!"), ()),
     "AvgPool": (("value",), POOLING),
     "ConcatV2": ((), ()),
