@@ -111,6 +111,7 @@ def write(handoff, net, text, table):
             net.write_caffemodel(file)
         prototxt.write_text(text, encoding="utf-8")
         table.save(handoff.blobs)
+        handoff.parity.unlink(missing_ok=True)  # it was of the former network
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def arguments():
         help="largest error of a layer, relative to its largest value (default: %(default)g; see "
         "the README for what deep networks may inherit)",
     )  # fmt: skip
-    parser.add_argument("--deploy", action="store_true", help="compare the deploy form; no pictures")
+    parser.add_argument("--deploy", action="store_true", help="compare that form; no pictures")
     parser.add_argument("--labels", type=Path, metavar="FILE", help="a label a line, for pictures")
     activations.add_layers(parser)
     runtimes.add_arguments(parser)

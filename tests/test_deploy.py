@@ -333,6 +333,23 @@ def test_written_by_hand_in_place(runtime, tmp_path):
     assert kinds(form) == ["Convolution", "ReLU", "Pooling"]
 
 
+def test_parts_written_in_place(pycaffe, tmp_path):
+    net = image_net(4)
+    add_convolution(net, "conv", "data")
+    message = caffe_schema.LayerParameter(
+        name="slice", type="Slice", bottom=["conv"], top=["one", "two"]
+    )
+    net.append(message, [])
+    for blob in ("one", "two"):
+        message = caffe_schema.LayerParameter(
+            name=f"relu_{blob}", type="ReLU", bottom=[blob], top=[blob]
+        )
+        net.append(message, [])
+    net.add("Eltwise", "sum", ["one", "two"], eltwise_param={"operation": "SUM"})
+    form = assert_same(net, ["sum"], pycaffe, tmp_path)
+    assert kinds(form) == ["Convolution", "Slice", "ReLU", "ReLU", "Eltwise"]
+
+
 @pytest.mark.parametrize("divisor", [0, 0.5, 1])
 def test_third_blob_of_batch_norm(divisor, runtime, tmp_path):
     net = image_net()

@@ -53,6 +53,7 @@ NETWORKS = {
     "dense": lambda x: layers.Dense(7)(layers.Flatten()(x)),
     "dense_pixelwise": lambda x: layers.Dense(7, activation="relu")(x),
     "dense_sequence": lambda x: layers.Dense(7)(layers.Reshape((99, 6))(x)),
+    "dense_einsum": lambda x: layers.EinsumDense("bhwc,cd->bhwd", (9, 11, 5), bias_axes="d")(x),
     "flatten_norm_dense": lambda x: layers.Dense(7, use_bias=False)(
         layers.BatchNormalization()(layers.Flatten()(x))
     ),
@@ -162,6 +163,7 @@ NETWORKS = {
     "cropping": lambda x: layers.Cropping2D(((1, 2), (0, 3)))(x),
     "slice_strided": lambda x: x[:, 1:8:2, ::3, 1:5],
     "slice_channel": lambda x: x[:, :, :, 2],
+    "channels_reversed": lambda x: x[..., ::-1],
     "slice_row": lambda x: layers.Dense(3)(layers.Flatten()(x[:, 4])),
     "slice_vector": lambda x: layers.GlobalAveragePooling2D()(x)[:, 1:4],
     "split": lambda x: ops.split(x, 3, axis=-1)[1] + ops.split(x, [2, 4], axis=-1)[2],

@@ -131,7 +131,6 @@ REFUSED = {
     # by the mapping
     "argmax": (lambda x: tf.reshape(tf.argmax(x, -1), [1, 48]), MAPS,
                r"\(ArgMax\): .* end the network before it"),
-    "unportable": (tf.nn.log_softmax, MAPS, r"\(LogSoftmax\): .* no equal"),
     "channels first": (lambda x: tf.nn.max_pool2d(x, 2, 2, "VALID", data_format="NCHW"), MAPS,
                        r"\(MaxPool\): .* channels_last"),
     "pooled channels": (lambda x: tf.nn.max_pool(x, [1, 1, 1, 2], [1, 1, 1, 2], "VALID"), MAPS,

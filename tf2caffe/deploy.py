@@ -122,7 +122,8 @@ def separated(net, outputs=()):
     apart, names = Net(net.name), {}
     apart.shapes |= net.shapes  # so that `free` keeps clear of them
     for layer in net.layers:
-        tops = {top: top if last[top] is layer else apart.free(layer.name) for top in layer.tops}
+        own = {top: f"{layer.name}/{top}" if layer.tops[1:] else layer.name for top in layer.tops}
+        tops = {top: top if last[top] is layer else apart.free(own[top]) for top in layer.tops}
         made = rewired(layer, names, tops)
         apart.append(made.message, made.blobs)
         names.update(tops)
@@ -133,7 +134,7 @@ def without_idle(net, outputs):
     """Layers that change nothing are left out, unless what they make is an output."""
     names, layers = {}, []
     for layer in net.layers:
-        if is_idle(layer, net) and layer.tops[0] not in outputs:
+        if is_idle(layer, net) and outputs.isdisjoint(layer.tops):
             bottom = layer.bottoms[0]
             names |= dict.fromkeys(layer.tops, names.get(bottom, bottom))
         else:
@@ -155,14 +156,14 @@ def joining(rule, net, outputs):
 
     The one layer stands in the reader's place, is called as it, and makes its blob.
     """
-    found, layers = Makers(net, outputs), {}
+    found, layers = Makers(net, outputs), []
     for layer in net.layers:
         while (first := found.private(layer)) and (made := rule(first, layer)):
-            del layers[first.name]
+            layers.remove(first)
             layer = made
-        layers[layer.name] = layer
+        layers.append(layer)
         found.add(layer)
-    return rebuilt(net.name, layers.values())
+    return rebuilt(net.name, layers)
 
 
 class Makers:
@@ -411,20 +412,20 @@ def through_flatten(net, outputs):
 
     The flattened blob has other values then, so it gets another name.
     """
-    found, layers = Makers(net, outputs), {}
+    found, layers = Makers(net, outputs), []
     for layer in net.layers:
         flatten = found.private(layer) if layer.type == "InnerProduct" else None
         first = found.private(flatten) if flatten and flatten.type == "Flatten" else None
         made = affine_and_linear(first, layer) if first else None
         if made:
-            del layers[first.name]
+            layers.remove(first)
             name = net.free(flatten.name)
             message = joined(first, flatten, flatten.message, []).message
             message.name, message.top[:], made.message.bottom[:] = name, [name], [name]
-            layers[flatten.name] = Layer(message, [], flatten.shapes)
-        layers[layer.name] = made or layer
+            layers[layers.index(flatten)] = Layer(message, [], flatten.shapes)
+        layers.append(made or layer)
         found.add(layer)
-    return rebuilt(net.name, layers.values())
+    return rebuilt(net.name, layers)
 
 
 def in_place(net, outputs):
@@ -441,6 +442,7 @@ def in_place(net, outputs):
     return rebuilt(net.name, [rewired(layer, names, names) for layer in net.layers])
 
 
+# In order: each affine is one layer before it is folded, and pads are with their convolution.
 PASSES = (
     separated,
     partial(joining, shape_and_shape),

@@ -95,7 +95,7 @@ class Layout:
         if prod(shape) != prod(self.tf_shape):
             raise ValueError(f"{self.tf_shape} cannot be reshaped to {tuple(shape)}")
         if self.index is not None:
-            raise ValueError("it takes apart what was joined of flattened tensors")
+            raise ValueError("it takes apart what was joined of flattened tensors; join after it")
         if len(self.runs()) <= 1:  # both orders are the same: any shape will do
             atoms = tuple((at,) for at in range(len(shape)))
             return Layout(tuple(shape), atoms, atoms).settled()
@@ -104,7 +104,7 @@ class Layout:
         new = _bounds(shape)
         cuts = sorted({*old, *new})
         if any(after % before for before, after in zip(cuts, cuts[1:], strict=False)):
-            raise ValueError("the new axes cut across the old ones")
+            raise ValueError("the new axes cut across the old; keep rows and channels whole")
         sizes = [after // before for before, after in zip(cuts, cuts[1:], strict=False)][::-1]
         place = {cut: len(cuts) - 1 - at for at, cut in enumerate(cuts)}
         parts = dict(zip(order, _spans(old, place), strict=True))
@@ -185,7 +185,7 @@ def carry(graph):
         rule = RULES.get(node.op, _plain)
         try:
             if node.shape[:1] not in ((), (1,)):
-                raise ValueError("it mixes the batch with other axes")
+                raise ValueError("it mixes the batch with other axes; keep axis 0 as it is")
             layout = rule(node, [layouts[name] for name in node.inputs])
             layouts[node.name] = wanted.get(node.name, layout) if node.op == "MatMul" else layout
             _check_arrays(node, layouts[node.name])
@@ -265,7 +265,7 @@ def _concat(node, layouts):
 def _transpose(node, layouts):
     perm, layout = node.attrs["perm"], layouts[0]
     if perm[0] != 0:
-        raise ValueError("it moves the batch axis")
+        raise ValueError("it moves the batch axis; keep axis 0 where it is")
     return Layout(
         layout.sizes, tuple(layout.tf[axis - 1] for axis in perm[1:]), layout.caffe
     ).settled()
@@ -349,9 +349,10 @@ def _places(layout):
 
 # Ops of one element from one (or two, or a constant) in the same place.
 ELEMENTWISE = (
-    "Abs", "Add", "AddN", "AddV2", "BiasAdd", "Elu", "Erf", "Erfc", "Exp", "Expm1", "LeakyRelu", "Log",
-    "Maximum", "Minimum", "Mul", "Neg", "Pow", "RealDiv", "Reciprocal", "Relu", "Relu6", "Rsqrt",
-    "Selu", "Sigmoid", "Softplus", "Softsign", "Sqrt", "Square", "SquaredDifference", "Sub", "Tanh",
+    "Abs", "Add", "AddN", "AddV2", "BiasAdd", "Elu", "Erf", "Erfc", "Exp", "Expm1", "LeakyRelu",
+    "Log", "Maximum", "Minimum", "Mul", "Neg", "Pow", "RealDiv", "Reciprocal", "Relu", "Relu6",
+    "Rsqrt", "Selu", "Sigmoid", "Softplus", "Softsign", "Sqrt", "Square", "SquaredDifference",
+    "Sub", "Tanh",
 )  # fmt: skip
 
 # Op -> how its output lies, given how its inputs do; any other op gives and takes the usual.

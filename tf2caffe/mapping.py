@@ -156,7 +156,7 @@ class Mapping(Net):
             param = {"num_output": shape[0], "bias_term": False}
             return self.add("InnerProduct", name, blob, [ones], inner_product_param=param)
         if len(have) != len(shape):
-            raise Refused(f"Caffe cannot broadcast {have} to {tuple(shape)}")
+            raise Refused(f"Caffe cannot broadcast {have} to {tuple(shape)}; reshape it first")
         if have[1:] != tuple(shape[1:]):
             size = [want if had == 1 else 1 for had, want in zip(have[1:], shape[1:], strict=True)]
             ones = np.ones((have[0], 1, *size), np.float32)
@@ -211,7 +211,7 @@ def build(graph):
 
 def _mapped(node, net):
     if node.op not in OPS:
-        raise Refused("this op has no equal in Caffe that every consumer takes")
+        raise Refused("it has no equal in Caffe; end the network before it, or build it of others")
     made = len(net.layers)
     blob = OPS[node.op](node, net)
     if blob is None:
@@ -229,7 +229,10 @@ def argmax(node, net):
 
 
 def batch_norm(node, net):
-    """TensorFlow normalises and rescales in one op; Caffe takes two layers."""
+    """TensorFlow normalises and rescales in one op; Caffe takes two layers.
+
+    Without eps, Caffe would take 1e-5.
+    """
     _channels_last(node)
     mean, variance = node.array("mean"), node.array("variance")
     gamma = node.array("gamma") if "gamma" in node.weights else np.ones_like(mean)
@@ -237,7 +240,7 @@ def batch_norm(node, net):
     unscaled = np.ones(1, np.float32)  # Caffe divides mean and variance by this third blob
     x = net.add(
         "BatchNorm", f"{node.layer}_norm", net.blob(node), [mean, variance, unscaled],
-        batch_norm_param={"eps": node.attrs["epsilon"], "use_global_stats": True},  # else 1e-5
+        batch_norm_param={"eps": float(node.attrs["epsilon"]), "use_global_stats": True},
     )  # fmt: skip
     return net.add("Scale", node.layer, x, [gamma, beta], scale_param={"bias_term": True})
 
@@ -270,7 +273,9 @@ def _spatial(node, *names):
     _channels_last(node)
     for name in names:
         if node.attrs[name][0] != 1 or node.attrs[name][3] != 1:
-            raise Refused(f"{name} {node.attrs[name]} reaches across batch or channels")
+            raise Refused(
+                f"{name} {node.attrs[name]} reaches across batch or channels; give 1 for both"
+            )
     return [tuple(node.attrs[name][1:3]) for name in names]
 
 
@@ -281,6 +286,8 @@ def _pads(node, size, kernel, stride, dilation=(1, 1)):
     if node.attrs["padding"] == "EXPLICIT":
         pads = node.attrs["explicit_paddings"]
         return [(pads[2], pads[3]), (pads[4], pads[5])]
+    if node.attrs["padding"] != "SAME":
+        raise Refused(f"padding {node.attrs['padding']!r} is not known")
     pads = []
     for length, k, s, d in zip(size, kernel, stride, dilation, strict=False):
         total = max((-(-length // s) - 1) * s + (k - 1) * d + 1 - length, 0)
@@ -328,7 +335,7 @@ def transposed_convolution(node, net):
     """
     kernel, stride, dilation = node.array("kernel"), *_spatial(node, "strides", "dilations")
     if dilation != (1, 1):
-        raise Refused(f"dilations {dilation} of a transposed convolution")
+        raise Refused(f"dilations {dilation} of a transposed convolution; resize, then convolve")
     size, out = net.shape(node), node.shape[1:3]
     pads = _pads(node, out, kernel.shape[2:], stride)
     ends = []  # how much longer than the full result TensorFlow's is, after the cut before
@@ -344,7 +351,9 @@ def transposed_convolution(node, net):
 def dense(node, net):
     """InnerProduct of a vector; of an image or sequence, pixel by pixel, a 1x1 Convolution."""
     if node.attrs["transpose_a"]:
-        raise Refused("its input is transposed (transpose_a)")
+        raise Refused(
+            "its input is transposed (transpose_a); Caffe multiplies by weights from one side only"
+        )
     kernel, bias = node.array("kernel"), _bias(node)
     if len(net.shape(node)) > 1:
         return net.convolve(node.layer, net.bottom(node), kernel[:, :, None, None], bias)
@@ -424,7 +433,7 @@ def reduction(node, net):
     shape = net.shape(node)
     axes = reduced_axes(node, len(shape) + 1)
     if 0 in axes:
-        raise Refused("it reduces the batch axis")
+        raise Refused("it reduces the batch axis; leave axis 0 out")
     caffe_axes = {len(shape): 1}  # TensorFlow's last axis is Caffe's channels
     if len(shape) > 1:
         caffe_axes |= {axis: axis + 4 - len(shape) for axis in range(1, len(shape))}
@@ -514,10 +523,10 @@ def transpose(node, net):
 def concat(node, net):
     rank = len(node.shape)
     if node.weights:
-        raise Refused("one of what it joins is a constant")
+        raise Refused("one of what it joins is a constant; pad, or join it after the network")
     axis = node.attrs["axis"] % rank
     if axis == 0:
-        raise Refused("it joins along the batch axis")
+        raise Refused("it joins along the batch axis; join along another")
     caffe_axis = 1 if axis == rank - 1 else axis + 4 - rank + 1
     take = net.blob if rank == 2 else net.bottom  # vectors are joined as they lie
     blobs = [take(node, at) for at in range(len(node.inputs))]
@@ -527,10 +536,10 @@ def concat(node, net):
 def pad(node, net):
     """A number other than zero is subtracted before and added again after."""
     if len(node.shape) not in (3, 4):
-        raise Refused("only images and sequences can be padded")
+        raise Refused("only images and sequences can be padded; join or reshape instead")
     pads, number = node.attrs["paddings"], node.attrs.get("constant_values", 0.0)
     if any(pads[0]) or any(pads[-1]):
-        raise Refused(f"paddings {pads} reach across batch or channels")
+        raise Refused(f"paddings {pads} reach across batch or channels; pad height and width only")
     sides = [(0, 0)] * (4 - len(node.shape)) + pads[1:-1]
     blob = net.bottom(node)
     if number:
@@ -544,10 +553,11 @@ def strided_slice(node, net):
     """A depthwise convolution picks rows and columns, a 1x1 convolution channels."""
     begin, sizes, steps = (node.attrs[key] for key in ("begin", "sizes", "strides"))
     shape, blob = (1, *net.shape(node)), net.bottom(node)
-    if any(step < 1 for step in steps):
-        raise Refused("it runs backwards")
+    if any(step < 1 for step in steps[:-1]):
+        raise Refused("it runs backwards through rows or columns; turn the image round before")
+    channels = begin[-1] + steps[-1] * np.arange(sizes[-1])
     if len(shape) == 2:
-        kernel = np.eye(shape[1], dtype=np.float32)[begin[1] :: steps[1]][: sizes[1]]
+        kernel = np.eye(shape[1], dtype=np.float32)[channels]
         param = {"num_output": sizes[1], "bias_term": False}
         return net.add("InnerProduct", node.layer, blob, [kernel], inner_product_param=param)
     axes = [(0, 1, 1, 1)] * (4 - len(shape)) + list(zip(begin, sizes, steps, shape, strict=True))[
@@ -557,8 +567,7 @@ def strided_slice(node, net):
     stride = [max(step, 1) for _, _, step, _ in axes]
     if any(first) or any(last) or stride != [1, 1]:
         blob = net.place(f"{node.layer}/rows", blob, first, last, stride)
-    channels = np.arange(shape[-1])[begin[-1] :: steps[-1]][: sizes[-1]]
-    if len(channels) != shape[-1]:
+    if channels.tolist() != list(range(shape[-1])):
         kernel = np.eye(shape[-1], dtype=np.float32)[channels][:, :, None, None]
         blob = net.convolve(f"{node.layer}/channels", blob, kernel)
     return net.settle(node, blob)
@@ -720,11 +729,13 @@ def elementwise(node, net):
     if any(np.ndim(value) and np.size(value) == 1 for value in sides.values()):
         sides = {role: np.reshape(value, ()).item() for role, value in sides.items()}
     blobs = _operands(node, net, sides)
+    if len(blobs) == 2 and node.op not in TWO_BLOBS:
+        raise Refused("Caffe cannot compute it of two tensors; build it of others")
     if len(blobs) == 2:
         return TWO_BLOBS[node.op](node.layer, net, *blobs)
     ((role, value),), (blob,) = sides.items(), blobs
     if node.op not in ONE_BLOB:
-        raise Refused("Caffe cannot compute it with a constant")
+        raise Refused("Caffe cannot compute it with a constant; build it of others")
     return ONE_BLOB[node.op](node.layer, net, blob, value, role == "x")
 
 
@@ -806,7 +817,7 @@ def _least_number(name, net, blob, c, first):
 
 def _power_number(name, net, blob, c, first):
     if first or np.ndim(c):
-        raise Refused("only a power of one number can be taken")
+        raise Refused("only a power of one number can be taken; use exp and log")
     return net.affine(name, blob, power=c)
 
 

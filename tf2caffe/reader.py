@@ -305,6 +305,18 @@ def _settle_batch_matmul(op):
         op.attrs = {"transpose_a": op.attrs["adj_x"], "transpose_b": op.attrs["adj_y"]}
 
 
+def _settle_einsum(op):
+    """...i, io -> ...o with a constant matrix is a dense layer over the last axis."""
+    second = op.constants.get("b")
+    left, arrow, result = op.attrs["equation"].replace(" ", "").partition("->")
+    first, comma, matrix = left.partition(",")
+    inner = matrix[:1]
+    plain = arrow and comma and len(set(first + matrix)) == len(first) + 1
+    if second is not None and len(matrix) == 2 and plain and "." not in left:
+        if first[-1:] == inner and result == first[:-1] + matrix[1:]:
+            op.type, op.attrs = "MatMul", {"transpose_a": False, "transpose_b": False}
+
+
 def _settle_norm(op):
     """The batch's own statistics are for training; what is exported has the moving ones."""
     op.type = "FusedBatchNormV3"
@@ -721,6 +733,7 @@ OPS = {
 # Ops that a recogniser turns into one of the above, and what it needs of them.
 OPS_ON_THE_WAY = {
     "BatchMatMulV2": (("a", "b"), ("adj_x", "adj_y")),
+    "Einsum": (("a", "b"), ("equation",)),
     "BatchToSpaceND": (("input", "block_shape!", "crops!"), ()),
     "PadV2": (("input", "paddings!", "constant_values!"), ()),
     "Slice": (("input", "begin!", "size!"), ()),
@@ -734,6 +747,7 @@ OPS_ON_THE_WAY = {
 # Op -> what turns it into its final form once its settings are known.
 SETTLED = {
     "BatchMatMulV2": _settle_batch_matmul,
+    "Einsum": _settle_einsum,
     "FusedBatchNorm": _settle_norm,
     "FusedBatchNormV2": _settle_norm,
     "FusedBatchNormV3": _settle_norm,
