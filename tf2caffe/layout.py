@@ -104,7 +104,7 @@ class Layout:
         new = _bounds(shape)
         cuts = sorted({*old, *new})
         if any(after % before for before, after in zip(cuts, cuts[1:], strict=False)):
-            raise ValueError("the new axes cut across the old; keep rows and channels whole")
+            raise ValueError("the new axes cut across the old ones; keep channels whole")
         sizes = [after // before for before, after in zip(cuts, cuts[1:], strict=False)][::-1]
         place = {cut: len(cuts) - 1 - at for at, cut in enumerate(cuts)}
         parts = dict(zip(order, _spans(old, place), strict=True))

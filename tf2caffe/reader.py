@@ -310,11 +310,10 @@ def _settle_einsum(op):
     second = op.constants.get("b")
     left, arrow, result = op.attrs["equation"].replace(" ", "").partition("->")
     first, comma, matrix = left.partition(",")
-    inner = matrix[:1]
-    plain = arrow and comma and len(set(first + matrix)) == len(first) + 1
-    if second is not None and len(matrix) == 2 and plain and "." not in left:
-        if first[-1:] == inner and result == first[:-1] + matrix[1:]:
-            op.type, op.attrs = "MatMul", {"transpose_a": False, "transpose_b": False}
+    plain = arrow and comma and "." not in left and len(set(first + matrix)) == len(first) + 1
+    dense = len(matrix) == 2 and first[-1:] == matrix[0] and result == first[:-1] + matrix[1]
+    if second is not None and plain and dense:
+        op.type, op.attrs = "MatMul", {"transpose_a": False, "transpose_b": False}
 
 
 def _settle_norm(op):
