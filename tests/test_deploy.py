@@ -9,6 +9,7 @@ from keras import layers, ops
 
 import build_caffe
 from models import mnistcls
+from tests import test_ops
 from tests.applications import network
 from tests.harness import TOLERANCE, Converted, random_input, randomise
 from tests.pipeline import contents, run
@@ -191,6 +192,13 @@ def test_composition(name, runtime, tmp_path):
         assert deployed.types() == NETWORKS[name][1]
     before, after = deployed.converted.net, deployed.net
     assert len(after.layers) <= len(before.layers)
+
+
+@pytest.mark.parametrize("name", test_ops.NETWORKS)
+def test_every_op_deploys(name, pycaffe, tmp_path):
+    data = keras.Input(test_ops.IMAGE, name="data")
+    model = randomise(keras.Model(data, test_ops.NETWORKS[name](data)))
+    assert strays(Deployed(model, tmp_path).rows(pycaffe)) == []
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,12 @@ NETWORKS = {
     "rescaling_channels": lambda x: layers.Rescaling([1, 2, 3, 4, 5, 6.0], [1, 0, 0, 2, 0, 0])(x),
     "lrn": lambda x: Wrapped(lambda x: tf.nn.lrn(x, 2, 1.5, 0.3, 0.75))(x),
     "dense": lambda x: layers.Dense(7)(layers.Flatten()(x)),
+    "dense_sum": lambda x: layers.Add()(
+        [layers.Dense(5)(layers.Flatten()(x)), layers.Dense(5)(layers.GlobalMaxPooling2D()(x))]
+    ),
+    "conv_plus_vector": lambda x: layers.Add()(
+        [layers.Conv2D(6, 1)(x), layers.GlobalAveragePooling2D(keepdims=True)(x)]
+    ),
     "dense_pixelwise": lambda x: layers.Dense(7, activation="relu")(x),
     "dense_sequence": lambda x: layers.Dense(7)(layers.Reshape((99, 6))(x)),
     "dense_einsum": lambda x: layers.EinsumDense("bhwc,cd->bhwd", (9, 11, 5), bias_axes="d")(x),

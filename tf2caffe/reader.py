@@ -396,6 +396,13 @@ def _bare(tensor):
     return tensor
 
 
+def _computed_bias(ops):
+    """Keras takes whatever it adds for a bias, if that is one vector with the batch left out."""
+    for op in ops:
+        if op.type == "BiasAdd" and len(op.inputs) == 2 and op.inputs[1].type == "Squeeze":
+            op.type, op.inputs = "AddV2", [op.inputs[0], op.inputs[1].inputs[0]]
+
+
 def _dilation(ops):
     """Space to batch, convolve, batch to space: TensorFlow's way to dilate a kernel."""
     for op in ops:
@@ -680,7 +687,8 @@ BIASED = ("Conv2D", "Conv2DBackpropInput", "DepthwiseConv2dNative", "MatMul")
 
 # Put together again what TensorFlow or Keras takes apart, in this order.
 RECOGNISERS = (
-    _settings, _plain_argmax, _dilation, _pixelwise_dense, _repeat, _batch_norm, _bias,
+    _settings, _plain_argmax, _computed_bias, _dilation, _pixelwise_dense, _repeat, _batch_norm,
+    _bias,
 )  # fmt: skip
 
 # What graph.json calls the operands that are weights.
