@@ -41,7 +41,8 @@ def main():
     if verdict:
         sys.exit(f"NOT EQUAL: {verdict}")
     alone, whole = (max(rows, key=key) for key in (lambda row: row.own, lambda row: row.error))
-    answers = f", {len(kept.images)} equal answers" if table.answers else ""
+    count = len(kept.images)
+    answers = f", {count} equal answer{'s' * (count > 1)}" if table.answers else ""
     print(
         f"EQUAL: all {len(rows)} layers within {args.tolerance:g} of their scale "
         f"(worst: {alone.blob}, {alone.own:.1e}; from the input on: {whole.blob}, "
