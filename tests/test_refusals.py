@@ -129,6 +129,15 @@ REFUSED = {
     "flattened and cut": (lambda x: tf.reshape(x, [1, 192])[:, 3:7], MAPS,
                           r"\(StridedSlice\): it cuts a flattened tensor; cut before"),
     # by the mapping
+    "constant joined": (lambda x: tf.concat([x, weights(1, 6, 8, 2)], 3), MAPS,
+                        r"\(ConcatV2\): .* is a constant; pad, or join it after"),
+    "joined, taken apart": (
+        lambda x: tf.reshape(
+            tf.concat([tf.reshape(x, [1, 192]), tf.reduce_max(x, [1, 2])], 1), [1, 14, 14]
+        ), MAPS, r"\(Reshape\): it takes apart what was joined .* join after it",
+    ),
+    "argmax read": (lambda x: (tf.argmax(x, -1), tf.cast(tf.argmax(x, -1), tf.float32) * 2), VECTOR,
+                    r"\(ArgMax\): .* end the network before it|\(Cast\)"),
     "argmax": (lambda x: tf.reshape(tf.argmax(x, -1), [1, 48]), MAPS,
                r"\(ArgMax\): .* end the network before it"),
     "channels first": (lambda x: tf.nn.max_pool2d(x, 2, 2, "VALID", data_format="NCHW"), MAPS,
