@@ -9,6 +9,7 @@ Leaves  nets/NAME.prototxt, nets/NAME.caffemodel, nets/NAME.blobs.json (which bl
     python build_caffe.py
 """
 
+import filecmp
 from pathlib import Path
 
 from tf2caffe import blobs, caffe_net, deploy, diagram, graph, handwritten, mapping, stage
@@ -110,8 +111,14 @@ def write(handoff, net, text, table):
         with model.open("wb") as file:
             net.write_caffemodel(file)
         prototxt.write_text(text, encoding="utf-8")
+        if not (same(model, handoff.caffemodel) and same(prototxt, handoff.prototxt)):
+            handoff.parity.unlink(missing_ok=True)  # it is the proof of another network
         table.save(handoff.blobs)
-        handoff.parity.unlink(missing_ok=True)  # it was of the former network
+
+
+def same(first, second):
+    """Whether both files exist and hold the same."""
+    return second.exists() and filecmp.cmp(first, second, shallow=False)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 import pytest
 
-from tests.pipeline import contents, run
+from tests.pipeline import contents, run, run_warm
 from tf2caffe import handoff
 from tf2caffe.handoff import replacing, replacing_folder
 from tf2caffe.layout import Layout, usual
@@ -189,3 +189,14 @@ def test_joined_layouts_go_there_and_back(seed):
     blob = layout.to_caffe(tensor)
     assert np.array_equal(blob, tensor[:, index])
     assert np.array_equal(layout.to_tf(blob), tensor)
+
+
+def test_the_proof_of_another_network_does_not_stay(work):
+    proof = work / "nets/mnistcls.parity.json"
+    assert proof.exists()
+    assert run_warm("build_caffe.py", "--dir", work).status == 0
+    assert proof.exists()
+    weight = work / "tf_weights/mnistcls/conv01-kernel.npy"
+    np.save(weight, np.load(weight) * 2)
+    assert run_warm("build_caffe.py", "--dir", work).status == 0
+    assert not proof.exists()
