@@ -1,5 +1,7 @@
 """Each op with random weights and odd sizes, in TensorFlow and in both runtimes."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -220,3 +222,26 @@ def test_op(name, runtime, tmp_path):
     data = keras.Input(IMAGE, name="data")
     model = randomise(keras.Model(data, NETWORKS[name](data)))
     assert_equal(model, tmp_path, runtime)
+
+
+def windows(size, kernel, stride, padding, dilation):
+    """A convolution of each kind and both poolings, on an image hardly larger than the kernel."""
+    x = keras.Input((size, size + 1, 4), name="data")
+    settings = {"strides": stride, "padding": padding}
+    outputs = [
+        layers.Conv2D(4, kernel, dilation_rate=dilation, **settings)(x),
+        layers.DepthwiseConv2D(kernel, dilation_rate=dilation, **settings)(x),
+        layers.AveragePooling2D(kernel, **settings)(x),
+        layers.MaxPooling2D(kernel, **settings)(x),
+    ]
+    return randomise(keras.Model(x, outputs))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_windows_on_small_images(size, runtime, tmp_path):
+    cases = itertools.product((1, 2, 3), (1, 2, 3), ("same", "valid"), (1, 2))
+    for at, (kernel, stride, padding, dilation) in enumerate(cases):
+        reach = (kernel - 1) * dilation + 1
+        if (dilation == 1 or stride == 1) and (padding == "same" or reach <= size):
+            model = windows(size, kernel, stride, padding, dilation)
+            assert_equal(model, tmp_path / str(at), runtime)

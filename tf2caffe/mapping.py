@@ -298,20 +298,27 @@ def _pads(node, size, kernel, stride, dilation=(1, 1)):
 def _within(kernel, pads, size, out, stride, dilation=(1, 1)):
     """The kernel without the rows and columns that meet nothing but padding, and its pads.
 
-    OpenCV's depthwise convolution is wrong where a 3x3 kernel meets an image of one pixel.
+    OpenCV's depthwise convolution is wrong where a 3x3 kernel meets an image of one pixel. (One
+    that is dilated stays whole: its rows lie further apart than its padding can be cut.)
     """
-    cuts = []
-    settings = zip(kernel.shape[2:], pads, size, out, stride, dilation, strict=False)
-    for k, (before, _), n, o, s, d in settings:
-        meets = [j for j in range(k) if any(0 <= i * s - before + j * d < n for i in range(o))]
-        cuts.append((meets[0], k - 1 - meets[-1], d))
-    (top, bottom, _), (left, right, _) = cuts
-    kernel = kernel[:, :, top : kernel.shape[2] - bottom, left : kernel.shape[3] - right]
-    inner = [
-        (before - first * d, after - last * d)
-        for (before, after), (first, last, d) in zip(pads, cuts, strict=True)
-    ]
-    return kernel, inner
+    if dilation != (1, 1):
+        return kernel, pads
+    ((top, high), (left, wide)), pads = _met(kernel.shape[2:], pads, size, out, stride)
+    return kernel[:, :, top : top + high, left : left + wide], pads
+
+
+def _met(kernel, pads, size, out, stride):
+    """Along h and w, where the part of the kernel begins that meets the image, and its length.
+
+    And what is left of the pads then.
+    """
+    spans, inner = [], []
+    settings = zip(kernel, pads, size, out, stride, strict=False)
+    for k, (before, after), n, o, s in settings:
+        meets = [j for j in range(k) if any(0 <= i * s - before + j < n for i in range(o))]
+        spans.append((meets[0], meets[-1] - meets[0] + 1))
+        inner.append((before - meets[0], after - (k - 1 - meets[-1])))
+    return spans, inner
 
 
 def _embed(kernel, pads):
@@ -365,8 +372,9 @@ def dense(node, net):
 def max_pool(node, net):
     """Windows that reach past the edge are cut, in both; Caffe rounds their number up."""
     kernel, stride = _spatial(node, "ksize", "strides")
-    pads = _pads(node, net.shape(node), kernel, stride)
     size, out = net.shape(node)[:2], node.shape[1:3]
+    spans, pads = _met(kernel, _pads(node, size, kernel, stride), size, out, stride)
+    kernel = [length for _, length in spans]
     bottom = _cut(node, net, _excess(size, out, kernel, stride, pads))
     # with stride 1 an even kernel reaches one further after than before: Caffe pads both so
     pad = [after if s == 1 else before for s, (before, after) in zip(stride, pads, strict=True)]
