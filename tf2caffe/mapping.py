@@ -95,31 +95,39 @@ class Mapping(Net):
 
     def convolve(self, name, blob, kernel, bias=None, stride=(1, 1), pad=(0, 0), dilation=(1, 1)):
         """A Convolution; the number of groups follows from the kernel (O, I / group, H, W)."""
-        group = self.shapes[blob][1] // kernel.shape[1]
+        sizes = {"num_output": kernel.shape[0], "group": self.shapes[blob][1] // kernel.shape[1]}
+        settings = {"stride": stride, "pad": pad, "dilation": dilation}
+        return self._slide("Convolution", name, blob, kernel, bias, **sizes, **settings)
+
+    def deconvolve(self, name, blob, kernel, bias=None, stride=(1, 1), pad=(0, 0), group=1):
+        """A Deconvolution with a kernel (I, O / group, H, W)."""
+        sizes = {"num_output": kernel.shape[1] * group, "group": group}
+        settings = {"stride": stride, "pad": pad, "dilation": (1, 1)}
+        return self._slide("Deconvolution", name, blob, kernel, bias, **sizes, **settings)
+
+    def _slide(self, type, name, blob, kernel, bias, num_output, group, stride, pad, dilation):
+        """A layer whose kernel slides over the image; what is Caffe's default is left out."""
         param = {
-            "num_output": kernel.shape[0],
-            "bias_term": None if bias is not None else False,
+            "num_output": num_output,
             "kernel_size": _pair(kernel.shape[2:]),
             "stride": _pair(stride, default=1),
             "pad": _pair(pad, default=0),
             "dilation": _pair(dilation, default=1),
             "group": group if group > 1 else None,
         }
-        blobs = [kernel] if bias is None else [kernel, bias]
-        return self.add("Convolution", name, blob, blobs, convolution_param=param)
+        return self._weighted(type, name, blob, kernel, bias, "convolution_param", param)
 
-    def deconvolve(self, name, blob, kernel, bias=None, stride=(1, 1), pad=(0, 0), group=1):
-        """A Deconvolution with a kernel (I, O / group, H, W)."""
-        param = {
-            "num_output": kernel.shape[1] * group,
-            "bias_term": None if bias is not None else False,
-            "kernel_size": _pair(kernel.shape[2:]),
-            "stride": _pair(stride, default=1),
-            "pad": _pair(pad, default=0),
-            "group": group if group > 1 else None,
-        }
-        blobs = [kernel] if bias is None else [kernel, bias]
-        return self.add("Deconvolution", name, blob, blobs, convolution_param=param)
+    def multiply(self, name, blob, kernel, bias=None):
+        """An InnerProduct with a kernel (out, in)."""
+        param = {"num_output": kernel.shape[0]}
+        return self._weighted(
+            "InnerProduct", name, blob, kernel, bias, "inner_product_param", param
+        )
+
+    def _weighted(self, type, name, blob, kernel, bias, field, param):
+        if bias is None:
+            return self.add(type, name, blob, [kernel], **{field: param | {"bias_term": False}})
+        return self.add(type, name, blob, [kernel, bias], **{field: param})
 
     def place(self, name, blob, before, after, stride=(1, 1)):
         """Zeros added to (or, if negative, rows and columns cut from) each side of h and w.
@@ -152,9 +160,7 @@ class Mapping(Net):
         if have == tuple(shape):
             return blob
         if len(have) == len(shape) == 1:
-            ones = np.ones((shape[0], 1), np.float32)
-            param = {"num_output": shape[0], "bias_term": False}
-            return self.add("InnerProduct", name, blob, [ones], inner_product_param=param)
+            return self.multiply(name, blob, np.ones((shape[0], 1), np.float32))
         if len(have) != len(shape):
             raise Refused(f"Caffe cannot broadcast {have} to {tuple(shape)}; reshape it first")
         if have[1:] != tuple(shape[1:]):
@@ -173,14 +179,9 @@ class Mapping(Net):
             pool = {"pool": "AVE", "global_pooling": True}
             source = self.add("Pooling", f"{name}/any", source, pooling_param=pool)
         zeros = np.zeros((1, self.shapes[source][1]), np.float32)
-        one = self.add(
-            "InnerProduct", f"{name}/one", source, [zeros, np.ones(1, np.float32)],
-            inner_product_param={"num_output": 1},
-        )  # fmt: skip
+        one = self.multiply(f"{name}/one", source, zeros, np.ones(1, np.float32))
         column = np.ascontiguousarray(array, np.float32).reshape(-1, 1)
-        param = {"num_output": column.size, "bias_term": False}
-        flat = self.add("InnerProduct", f"{name}/flat", one, [column], inner_product_param=param)
-        return self.reshape(name, flat, array.shape)
+        return self.reshape(name, self.multiply(f"{name}/flat", one, column), array.shape)
 
 
 def build(graph):
@@ -364,9 +365,7 @@ def dense(node, net):
     kernel, bias = node.array("kernel"), _bias(node)
     if len(net.shape(node)) > 1:
         return net.convolve(node.layer, net.bottom(node), kernel[:, :, None, None], bias)
-    param = {"num_output": kernel.shape[0], "bias_term": None if bias is not None else False}
-    blobs = [kernel] if bias is None else [kernel, bias]
-    return net.add("InnerProduct", node.layer, net.blob(node), blobs, inner_product_param=param)
+    return net.multiply(node.layer, net.blob(node), kernel, bias)
 
 
 def max_pool(node, net):
@@ -481,8 +480,7 @@ def _weighted_sum(net, name, blob, weights):
     weights = weights.astype(np.float32)
     if len(net.shapes[blob]) == 4:
         return net.convolve(name, blob, weights.reshape(1, -1, 1, 1))
-    param = {"num_output": 1, "bias_term": False}
-    return net.add("InnerProduct", name, blob, [weights[None]], inner_product_param=param)
+    return net.multiply(name, blob, weights[None])
 
 
 def _window(net, name, pool, blob, kernel):
@@ -565,9 +563,7 @@ def strided_slice(node, net):
         raise Refused("it runs backwards through rows or columns; turn the image round before")
     channels = begin[-1] + steps[-1] * np.arange(sizes[-1])
     if len(shape) == 2:
-        kernel = np.eye(shape[1], dtype=np.float32)[channels]
-        param = {"num_output": sizes[1], "bias_term": False}
-        return net.add("InnerProduct", node.layer, blob, [kernel], inner_product_param=param)
+        return net.multiply(node.layer, blob, np.eye(shape[1], dtype=np.float32)[channels])
     axes = [(0, 1, 1, 1)] * (4 - len(shape)) + list(zip(begin, sizes, steps, shape, strict=True))[
         1:-1
     ]

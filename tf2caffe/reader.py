@@ -1,8 +1,8 @@
 """From a traced TensorFlow model to the graph on disk: what is read, recognised and named.
 
 Only ops that depend on the input are kept; whatever else there is in a traced model folds to a
-constant. Two things are put back together that TensorFlow takes apart: BatchNorm (Keras 3 lowers
-it to Rsqrt, Mul, Sub, AddV2) and the bias of a convolution or dense layer.
+constant. What TensorFlow or Keras takes apart and Caffe has as one is put together again (see
+RECOGNISERS): BatchNorm, which Keras 3 lowers to Rsqrt, Mul, Sub, AddV2; biases; dilated kernels.
 """
 
 import re
