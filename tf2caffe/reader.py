@@ -94,6 +94,7 @@ def read(trace, name, names=None, classes=()):
     Caffe shall call them. Raises `Failure` that lists every op that cannot be read.
     """
     inputs, ops, outputs = _extract(trace)
+    inputs = _live(inputs, outputs.values())  # OpenCV runs no network with one that is not read
     _refuse_unfit(trace, inputs, _live(ops, outputs.values()), outputs)
     for recognise in RECOGNISERS:
         ops = _live(ops, outputs.values())
