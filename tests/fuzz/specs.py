@@ -49,7 +49,7 @@ class Network:
     """
 
     def __init__(self, spec):
-        self.spec, self.weights, self.reads = spec, [], set()
+        self.spec, self.weights, self.reads, self.made = spec, [], set(), []
         self.random = np.random.default_rng(spec.seed)
         self.inputs = [self.numbers(*given) for given in spec.inputs]
         self.values = [self.noisy(np.concatenate([x, x])) for x in self.inputs]
@@ -81,6 +81,7 @@ class Network:
             check(step, value)
         self.reads |= set(step.reads)
         self.values += made
+        self.made.append(len(made))
         self.weights.append(weights)
         self.steps.append(step)
 
@@ -174,6 +175,14 @@ def steps(draw, network):
         reads = draw(st.permutations(reads))
     args = draw(st.fixed_dictionaries(kind.arguments(shapes[at])))
     return Step(name, tuple(reads), args, draw(SCALES))
+
+
+def label(step, spec):
+    """What the tally calls a step."""
+    if step.op == "again":
+        return label(spec.steps[step.args["step"]], spec)
+    named = step.args.get("name") or step.args.get("op") or step.args.get("layer", (None,))[0]
+    return f"{step.op}:{named}" if named else step.op
 
 
 def script(spec):

@@ -68,6 +68,8 @@ class Weights:
 
         def built():
             layer = make()
+            if 0 in layer.compute_output_shape(*(tuple(value.shape) for value in values)):
+                raise ValueError("nothing is left")
             layer(*(tf.zeros(value.shape) for value in values))
             for variable in layer.variables:
                 name = variable.path.rpartition("/")[2]
@@ -77,6 +79,13 @@ class Weights:
             return layer
 
         return self.keep(built)
+
+
+def fits(x, kernel, padding, dilation=(1, 1)):
+    """Raise `ValueError` where no window fits; TensorFlow's pooling would end the process."""
+    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
+    if padding == "VALID" and any(r > n for r, n in zip(reach, x.shape[1:3], strict=True)):
+        raise ValueError("no window fits")
 
 
 def conv(w, x, channels, kernel, slide, padding, groups, bias):
@@ -129,10 +138,12 @@ def tensordot(w, x, units):
 
 
 def max_pool(w, x, kernel, stride, padding):
+    fits(x, kernel, padding)
     return tf.nn.max_pool2d(x, kernel, stride, padding)
 
 
 def average_pool(w, x, kernel, stride, padding):
+    fits(x, kernel, padding)
     return tf.nn.avg_pool2d(x, kernel, stride, padding)
 
 
@@ -170,7 +181,7 @@ def binary(w, x, y, op):
 
 
 def divide(w, x, y, guard):
-    y = {"none": lambda y: y, "abs": lambda y: tf.abs(y) + 0.5, "exp": tf.exp}[guard](y)
+    y = {"none": lambda y: y, "abs": lambda y: tf.abs(y) + 0.5, "sigmoid": lambda y: tf.sigmoid(y) + 0.1}[guard](y)
     return x / y
 
 
@@ -673,7 +684,7 @@ STEPS = {
     "dense_einsum": Kind(dense_einsum, units),
     "depth_to_space": Kind(depth_to_space, lambda s: {"block": st.integers(2, 3)}, (4,)),
     "depthwise": Kind(depthwise, depthwise_arguments, (4,)),
-    "divide": Kind(divide, lambda s: {"guard": st.sampled_from(["abs", "exp", "none"])},
+    "divide": Kind(divide, lambda s: {"guard": st.sampled_from(["abs", "sigmoid", "none"])},
                    partner=broadcast, least=2, most=2),
     "expand": Kind(expand, lambda s: {"axis": st.integers(1, len(s))}, (2, 3)),
     "fused_norm": Kind(fused_norm, lambda s: {"epsilon": EPSILON}, (4,)),

@@ -3,6 +3,7 @@
 import atexit
 import re
 import tempfile
+import traceback
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -19,10 +20,14 @@ from tf2caffe.stage import Failure
 
 
 class Outcome(NamedTuple):
-    """`kind` is equal, refused or bug; `reasons` are lines."""
+    """`kind` is equal, refused, unfit or bug; `reasons` are lines.
+
+    `outputs` tells how many values each step gave.
+    """
 
     kind: str
     reasons: tuple = ()
+    outputs: tuple = ()
 
     def signature(self):
         """What is the same for the same bug in another network."""
@@ -41,12 +46,28 @@ def engines():
 def tried(spec):
     """The `Outcome` of a spec, in both forms and on both runtimes."""
     network = Network(spec)
+    return outcome(network)._replace(outputs=tuple(network.made))
+
+
+def outcome(network):
     with tempfile.TemporaryDirectory() as folder:
         try:
             deployed = Deployed(converted(network, Path(folder)), Path(folder))
         except Failure as failure:
-            return refused(spec, str(failure))
-        return Outcome("bug", tuple(faults)) if (faults := strays(network, deployed)) else EQUAL
+            return refused(network.spec, str(failure))
+        except Exception as error:
+            return Outcome("bug", (crash(error),))
+        if not all(np.isfinite(layer).all() for layer in deployed.converted.layers.values()):
+            return Outcome("unfit", ("something within it is not finite",))
+        faults = tuple(strays(network, deployed))
+    return Outcome("bug", faults) if faults else EQUAL
+
+
+def crash(error):
+    """An exception, and where it was raised, in one line."""
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    line = f"{type(error).__name__}: {error}".splitlines()[0]
+    return f"{line} ({Path(at.filename).name}, {at.name})"
 
 
 def converted(network, folder):
