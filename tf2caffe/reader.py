@@ -498,8 +498,12 @@ def _refuse_unfit(trace, inputs, ops, outputs):
         for name, output in outputs.items()
         if isinstance(output, Constant)
     ]
-    if not problems and not ops:
-        problems.append(f"{', '.join(outputs)} (output): it is the input itself, there are no ops")
+    read = {id(source) for op in ops for source in op.inputs}
+    problems += [
+        f"{name} (output): it is the input itself, no op reads that; leave it out of the outputs"
+        for name, output in outputs.items()
+        if output in inputs and id(output) not in read
+    ]
     if problems or not all(op.tensor.shape.is_fully_defined() for op in ops):
         _name(ops, trace, outputs)
         known = OPS | OPS_ON_THE_WAY | dict.fromkeys(GUARDS)

@@ -11,10 +11,12 @@ The exit status is 1 if there was one.
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from itertools import count
 
 from tqdm import tqdm
@@ -31,11 +33,7 @@ def main():
         return
     results = tried(args.n, args.seed, args.j)
     print_tally(results, args.pairs)
-    bugs = [result for result in results if result["kind"] == "bug"]
-    for bug in bugs:
-        if bug["script"]:
-            print(f"\nbug, shrunk:\n{bug['script']}\n" + "\n".join(bug["reasons"]))
-    sys.exit(bool(bugs))
+    sys.exit(any(result["kind"] == "bug" for result in results))
 
 
 def arguments():
@@ -55,11 +53,16 @@ def tried(n, seed, at_once):
 
         def work(_):
             while len(results) < n:
-                for result in records(min(CHUNK, n), next(chunks)):
-                    if len(results) < n:
+                with closing(records(min(CHUNK, n), next(chunks))) as found:
+                    for result in found:
+                        if len(results) == n:
+                            break
                         results.append(result)
                         bar.update()
-                        bar.set_postfix(Counter(found["kind"] for found in results[-500:]))
+                        bar.set_postfix(Counter(result["kind"] for result in results))
+                        if result["script"]:
+                            reasons = "\n".join(result["reasons"])
+                            bar.write(f"\n{result['kind']}: {reasons}\n{result['script']}\n")
 
         list(pool.map(work, range(at_once)))
     return results
@@ -74,15 +77,21 @@ def records(networks, seed):
     )
     with ThreadPoolExecutor(1) as pool, child:
         log, trying = pool.submit(child.stderr.read), None
-        for line in child.stdout:
-            record = json.loads(line)
-            trying = record.get("trying")
-            if not trying:
-                yield record
-        if child.wait():
-            why = log.result().strip().splitlines()[-1:] if not trying else []
-            reasons = why or ["TensorFlow ends the process"]
-            yield {"kind": "died", "reasons": reasons, "pairs": [], "script": trying or ""}
+        try:
+            for line in child.stdout:
+                record = json.loads(line)
+                trying = record.get("trying")
+                if not trying:
+                    yield record
+        except GeneratorExit:
+            child.kill()
+            raise
+        status, lines = child.wait(), log.result().strip().splitlines()
+        if status < 0:
+            why = f"the process died ({signal.strsignal(-status)})"
+            yield {"kind": "died", "reasons": [why], "pairs": [], "script": trying or ""}
+        elif status:
+            sys.exit("\n".join(lines))
 
 
 def print_tally(results, pairs):

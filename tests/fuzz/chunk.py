@@ -39,22 +39,25 @@ class Chunk:
             self.left -= 1
 
     def try_one(self, spec):
-        if not spec.steps or self.left <= 0:
-            return
-        tell({"trying": script(spec)})
-        outcome = tried(spec)
-        signature = outcome.signature()
-        if self.shrinking:
-            if signature == self.shrinking:
+        if spec.steps and (self.left > 0 or self.shrinking):
+            tell({"trying": script(spec)})
+            outcome = tried(spec)
+            if self.is_shrunk(spec, outcome):
                 self.smallest = spec, outcome
                 raise Bug
-            return
+
+    def is_shrunk(self, spec, outcome):
+        """Whether it is the bug that is being shrunk, or a new one; any other is told."""
+        signature = outcome.signature()
+        if self.shrinking:
+            return signature == self.shrinking
         if outcome.kind == "bug" and signature not in self.known:
             self.known.add(signature)
-            self.shrinking, self.smallest = signature, (spec, outcome)
-            raise Bug
+            self.shrinking = signature
+            return True
         self.left -= 1
         tell(record(spec, outcome, known=True))
+        return False
 
 
 def tell(line):

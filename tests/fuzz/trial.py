@@ -78,6 +78,7 @@ def converted(network, folder):
 def strays(network, deployed):
     """What is wrong, a line each."""
     graph, layers = deployed.converted.graph, deployed.converted.layers
+    layers = layers | deployed.converted.inputs
     for name, expected in zip(graph.outputs, network.expected(), strict=True):
         if layers[name].shape != expected.shape:
             yield f"output: {layers[name].shape} is read, {expected.shape} is given"
