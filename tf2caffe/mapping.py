@@ -876,10 +876,14 @@ def absolute(node, net):
 
 
 def _halves(node, net):
+    return _halves_of(node.layer, net, net.blob(node))
+
+
+def _halves_of(name, net, blob):
     """relu(x) and relu(-x): how far x is above zero, and how far below."""
-    above = net.add("ReLU", f"{node.layer}/above", net.blob(node))
-    minus = net.affine(f"{node.layer}/minus", net.blob(node), -1.0)
-    return above, net.add("ReLU", f"{node.layer}/below", minus)
+    above = net.add("ReLU", f"{name}/above", blob)
+    minus = net.affine(f"{name}/minus", blob, -1.0)
+    return above, net.add("ReLU", f"{name}/below", minus)
 
 
 def leaky_relu(node, net):
@@ -921,7 +925,14 @@ def softsign(node, net):
 
 
 def expm1(node, net):
-    return net.affine(node.layer, net.add("Exp", f"{node.layer}/exp", net.blob(node)), beta=-1.0)
+    """2 t e^relu(x) / (1 + |t|) with t = tanh(x / 2): next to 0 nothing is lost."""
+    blob, name = net.blob(node), node.layer
+    tanh = net.add("TanH", f"{name}/tanh", net.affine(f"{name}/half", blob, 0.5))
+    size = net.eltwise(f"{name}/size", "SUM", *_halves_of(f"{name}/tanh", net, tanh))
+    share = net.affine(f"{name}/share", size, beta=1.0, power=-1.0)
+    fall = net.affine(f"{name}/fall", net.eltwise(f"{name}/odd", "PROD", tanh, share), 2.0)
+    rise = net.add("Exp", f"{name}/exp", net.add("ReLU", f"{name}/relu", blob))
+    return net.eltwise(name, "PROD", fall, rise)
 
 
 def erf(node, net, name=None):
