@@ -182,7 +182,11 @@ def binary(w, x, y, op):
 
 
 def divide(w, x, y, guard):
-    y = {"none": lambda y: y, "abs": lambda y: tf.abs(y) + 0.5, "sigmoid": lambda y: tf.sigmoid(y) + 0.1}[guard](y)
+    y = {
+        "none": lambda y: y,
+        "abs": lambda y: tf.abs(y) + 0.5,
+        "sigmoid": lambda y: tf.sigmoid(y) + 0.1,
+    }[guard](y)
     return x / y
 
 
@@ -365,8 +369,9 @@ def conv_arguments(shape):
 
 
 def depthwise_arguments(shape):
+    # with explicit paddings, TensorFlow's own optimizer ends the process
     return {"multiplier": st.integers(1, 3), "kernel": pair(1, 4), "slide": slides(),
-            "padding": paddings(), "bias": BIAS}  # fmt: skip
+            "padding": paddings(False), "bias": BIAS}  # fmt: skip
 
 
 def transposed_arguments(shape):
