@@ -1,14 +1,13 @@
 """How a random network is handed over: as a function, a Keras model, or one of TensorFlow's files."""
 
-from argparse import Namespace
-
 import keras
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from tests.fuzz.steps import Weights
 from tests.harness import function_trace
-from tf2caffe import load, trace
+from tests.test_formats import loaded
+from tf2caffe import trace
 
 v1 = tf.compat.v1
 
@@ -58,13 +57,9 @@ def names(network):
 
 def specs(network):
     shapes = [(1, *shape) for shape, _ in network.spec.inputs]
-    return [tf.TensorSpec(shape, name=name) for shape, name in zip(shapes, names(network))]
-
-
-def loaded(path, **options):
-    """The trace of a file; the options are those of the command line."""
-    none = dict.fromkeys(("shape", "custom", "signature", "inputs", "outputs"))
-    return load.load(path, Namespace(**none | options))
+    return [
+        tf.TensorSpec(shape, name=name) for shape, name in zip(shapes, names(network), strict=True)
+    ]
 
 
 def saved(network, folder):
@@ -77,9 +72,9 @@ def saved(network, folder):
     module.kept = [weights.kept for weights in network.weights]
     function = tf.function(call, autograph=False).get_concrete_function(*specs(network))
     tf.saved_model.save(module, str(folder / "saved"), signatures=function)
-    trace = loaded(folder / "saved")
-    trace.outputs = dict(sorted(trace.outputs.items()))
-    return trace
+    read = loaded(folder / "saved")
+    read.outputs = dict(sorted(read.outputs.items()))
+    return read
 
 
 def frozen(network, folder):
