@@ -2,10 +2,13 @@
 # make test          the linter and all tests; those that need pycaffe are skipped where there is none
 # make pycaffe       real BVLC Caffe into .pycaffe/ (once; needs root and debootstrap)
 # make applications  every network of keras.applications, each layer compared (half an hour)
+# make fuzz          N=10000 random networks from SEED=1, each layer compared; a bug is shrunk
 # make clean         removes what the six steps left, pictures apart; .venv and .pycaffe stay
 # PYTHON=...         the Python, 3.11 or newer, that .venv is made of (default: python3)
 
 PYTHON ?= python3
+N ?= 10000
+SEED ?= 1
 python := .venv/bin/python
 pip := $(python) -m pip install -qq --disable-pip-version-check
 
@@ -17,7 +20,7 @@ training := $(wildcard models/*.py data/*.npz) \
 # a stamp beside it, since train.py leaves a whole checkpoint after every epoch
 checkpoint := checkpoints/mnistcls.keras checkpoints/.mnistcls.trained
 
-.PHONY: all test pycaffe applications clean help
+.PHONY: all test pycaffe applications fuzz clean help
 .NOTPARALLEL:
 .PRECIOUS: checkpoints/mnistcls.keras
 
@@ -73,6 +76,9 @@ pycaffe: .pycaffe/python
 
 applications: .venv/installed-for-tests .pycaffe/python
 	$(python) -m tests.applications
+
+fuzz: .venv/installed-for-tests .pycaffe/python
+	$(python) -m tests.fuzz -n $(N) --seed $(SEED)
 
 clean:
 	rm -rf activations checkpoints logs nets tf_weights

@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, Phase, given, settings
 from tests.fuzz.specs import label, script, specs
 from tests.fuzz.trial import tried
 
-
 FEW = 12  # networks in a run of hypothesis: of more, it makes new ones out of old ones
 
 

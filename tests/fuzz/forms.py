@@ -1,4 +1,4 @@
-"""How a random network is handed over: as a function, a Keras model, or one of TensorFlow's files."""
+"""How a random network is handed over: as a function, as a Keras model, as a file."""
 
 import keras
 import tensorflow as tf
