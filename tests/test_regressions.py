@@ -9,6 +9,7 @@ from tests.test_deploy import Deployed
 from tests.test_formats import loaded
 from tests.test_refusals import refusal
 from tf2caffe import parity
+from tf2caffe.stage import Failure
 
 SMALL = np.linspace(-1e-3, 1e-3, 24, dtype=np.float32).reshape(2, 12)
 
@@ -116,3 +117,9 @@ def test_transposed_sequence_normalised(tmp_path):
     trace = function_trace(lambda x: normalised(tf.transpose(x, [0, 2, 1])), (1, 4, 4))
     (told,) = refusal(trace, tmp_path)
     assert "(FusedBatchNormV3): its input's elements are in another order in Caffe" in told
+
+
+def test_argmax_alone(tmp_path):
+    """What is left to the caller is not called a damaged file."""
+    with pytest.raises(Failure, match="net is ArgMax alone, which is left to the caller"):
+        Converted(function_trace(lambda x: tf.argmax(x, -1), (1, 5)), tmp_path)
