@@ -205,7 +205,7 @@ def _wanted(graph):
         if node.op == "Reshape" and len(node.shape) > 2:
             shape = node.shape[1:]
             vectors.setdefault(node.inputs[0], usual(shape).reshaped((prod(shape),)))
-        elif asked and RULES.get(node.op) in (_same, _elementwise) and len(node.inputs) == 1:
+        elif asked and RULES.get(node.op) in (_same, _norm, _elementwise) and len(node.inputs) == 1:
             vectors.setdefault(node.inputs[0], asked)
         elif asked and node.op == "MatMul" and node.shape[1:] == asked.tf_shape:
             wanted[node.name] = asked
