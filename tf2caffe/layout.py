@@ -344,7 +344,7 @@ def _transposed_kernel(node, array, inputs, output):
 
 def _dense_kernel(node, array, inputs, output):
     kernel = array if node.attrs["transpose_b"] else array.T  # (in, out) -> (out, in)
-    if not inputs[0].is_usual():
+    if len(inputs[0].tf) == 1 and not inputs[0].is_usual():
         kernel = kernel[:, _places(inputs[0])]  # HWC -> CHW
     return kernel if output.is_usual() else kernel[_places(output)]
 
