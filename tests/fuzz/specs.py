@@ -51,25 +51,25 @@ class Network:
 
     def __init__(self, spec):
         self.spec, self.weights, self.reads, self.made = spec, [], set(), []
-        self.random = np.random.default_rng(spec.seed)
-        self.inputs = [self.numbers(*given) for given in spec.inputs]
-        self.values = [self.noisy(np.concatenate([x, x])) for x in self.inputs]
+        random = np.random.default_rng(spec.seed)
+        self.inputs = [
+            INPUTS[kind](random, (IMAGES, *shape)).astype(np.float32) for shape, kind in spec.inputs
+        ]
+        twice = [np.concatenate([x, x]) for x in self.inputs]
+        self.values = [self.noisy(x, at) for at, x in enumerate(twice)]
         self.steps = []
         for step in spec.steps:
             self.add(step)
 
-    def numbers(self, shape, kind):
-        return INPUTS[kind](self.random, (IMAGES, *shape)).astype(np.float32)
-
-    def noisy(self, array, beside=0.0):
+    def noisy(self, array, number, beside=0.0):
         """The second half disturbed by NOISE: relative to each number, and to what lies `beside`.
 
         What is computed is rounded relative to the largest number, not to each; inputs are exact.
         """
-        array = np.array(array)
+        array, random = np.array(array), np.random.default_rng([self.spec.seed, number])
         if array.dtype == np.float32 and array.size:
             scale = np.abs(array[IMAGES:]) + beside * np.abs(array).max()
-            array[IMAGES:] += self.random.uniform(-NOISE, NOISE, scale.shape) * scale
+            array[IMAGES:] += random.uniform(-NOISE, NOISE, scale.shape) * scale
         return array
 
     def add(self, step):
@@ -80,7 +80,8 @@ class Network:
             made = tf.nest.flatten(self.call(step, weights, reads))
         except (ValueError, TypeError, IndexError, tf.errors.OpError, NotImplementedError) as error:
             raise Unfit(str(error)) from None
-        made = [self.noisy(value, beside=0.5) for value in made]
+        known = len(self.values)
+        made = [self.noisy(value, known + at, beside=0.5) for at, value in enumerate(made)]
         for value in made:
             check(step, value)
         self.reads |= set(step.reads)
