@@ -136,6 +136,18 @@ def _two(param, name, default):
     return tuple((values or [default]) * 2)[:2]
 
 
+def sized(name, pair, default=None, many=False):
+    """A setting along h and w, as fields: nothing if it is the default, one number if both alike.
+
+    Convolution's settings may be lists (`many`), but a list of two is not read by all: ncnn's
+    caffe2ncnn takes the first number for both, tpu-mlir the second for h.
+    """
+    stem, (height, width) = name.removesuffix("_size"), map(int, pair)
+    if height != width:
+        return {f"{stem}_h": height, f"{stem}_w": width}
+    return {} if height == default else {name: [height] if many else height}
+
+
 def convolution_settings(message):
     """(kernel, stride, pad, dilation) of a Convolution or Deconvolution, each as (h, w)."""
     param = message.convolution_param

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tf2caffe import caffe_schema
-from tf2caffe.caffe_net import Layer, Net, convolution_settings
+from tf2caffe.caffe_net import Layer, Net, convolution_settings, sized
 
 IDLE = ("Dropout", "Split")
 SHAPING = ("Concat", "Flatten", "Reshape")  # with one bottom, and if the shape stays, idle too
@@ -315,11 +315,11 @@ def delta_pads(layer):
 
 
 def set_sizes(param, name, sizes):
-    """A setting along h and w: one number if both are alike."""
+    """Set a Convolution's setting along h and w, in place of what it was."""
     stem = name.removesuffix("_size")
     for field in (name, f"{stem}_h", f"{stem}_w"):
         param.ClearField(field)
-    getattr(param, name).extend([sizes[0]] if sizes[0] == sizes[1] else sizes)
+    param.MergeFrom(type(param)(**sized(name, sizes, many=True)))
 
 
 def is_linear(layer):
