@@ -35,6 +35,7 @@ class Builder(Net):
         return self.add("Scale", name, blob, blobs, scale_param={"bias_term": len(blobs) > 1})
 
     def eltwise(self, name, operation, first, second, coefficients=()):
+        """Of coefficients other than (1, 1), RKNN reads (1, -1) alone."""
         param = {"operation": operation, "coeff": coefficients}
         return self.add("Eltwise", name, [first, second], eltwise_param=param)
 
@@ -156,7 +157,9 @@ class Builder(Net):
             part = name if have[0] == shape[0] else f"{name}/size"
             blob = self.deconvolve(part, blob, ones, group=have[0])
         if have[0] != shape[0]:
-            blob = self.convolve(name, blob, np.ones((shape[0], 1, 1, 1), np.float32))
+            # a bias, though of zeros: after a sum of channels RKNN takes ones for something else
+            zeros = np.zeros(shape[0], np.float32)
+            blob = self.convolve(name, blob, np.ones((shape[0], 1, 1, 1), np.float32), zeros)
         return blob
 
 

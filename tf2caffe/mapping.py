@@ -740,16 +740,19 @@ def relu6(node, net):
 
 
 def elu(node, net, scale=1.0, alpha=1.0):
-    """relu(x) + alpha (e^-b - 1), b = relu(-x); e^-b - 1 = -2 t / (1 + t) with t = tanh(b / 2).
+    """relu(x) - alpha (1 - e^-b), b = relu(-x); 1 - e^-b = 2 t / (1 + t) with t = tanh(b / 2).
 
     Not every consumer has ELU or Exp, and next to 0 nothing is lost so.
     """
     above, below = net.halves(node.layer, net.blob(node))
     half = net.affine(f"{node.layer}/half", below, 0.5)
     tanh = net.add("TanH", f"{node.layer}/tanh", half)
-    share = net.affine(f"{node.layer}/share", tanh, beta=1.0, power=-1.0)
+    part = 0.5 / (scale * alpha)
+    share = net.affine(f"{node.layer}/share", tanh, part, part, -1.0)
     fall = net.eltwise(f"{node.layer}/fall", "PROD", tanh, share)
-    return net.eltwise(node.layer, "SUM", above, fall, (scale, -2 * scale * alpha))
+    if scale != 1:
+        above = net.affine(f"{node.layer}/rise", above, scale)
+    return net.eltwise(node.layer, "SUM", above, fall, (1, -1))
 
 
 def selu(node, net):
@@ -768,22 +771,25 @@ def expm1(node, net):
     return net.affine(node.layer, net.add("Exp", f"{node.layer}/exp", net.blob(node)), beta=-1.0)
 
 
-def erf(node, net, sign=1.0, shift=0.0):
+def erf(node, net):
     """erf(x) = tail(relu(-x)) - tail(relu(x)), tail being erfc of what is not negative."""
-    above, below = net.halves(node.layer, net.blob(node))
-    tails = [
-        _erfc_tail(f"{node.layer}/{side}", net, blob)
-        for side, blob in (("below", below), ("above", above))
-    ]
-    if not shift:
-        return net.eltwise(node.layer, "SUM", *tails, (sign, -sign))
-    total = net.eltwise(f"{node.layer}/odd", "SUM", *tails, (sign, -sign))
-    return net.affine(node.layer, total, beta=shift)
+    above, below = _tails(node, net)
+    return net.eltwise(node.layer, "SUM", below, above, (1, -1))
 
 
 def erfc(node, net):
     """1 - erf(x)."""
-    return erf(node, net, -1.0, 1.0)
+    above, below = _tails(node, net)
+    odd = net.eltwise(f"{node.layer}/odd", "SUM", above, below, (1, -1))
+    return net.affine(node.layer, odd, beta=1.0)
+
+
+def _tails(node, net):
+    above, below = net.halves(node.layer, net.blob(node))
+    return [
+        _erfc_tail(f"{node.layer}/{side}", net, blob)
+        for side, blob in (("above", above), ("below", below))
+    ]
 
 
 def _erfc_tail(name, net, z):
