@@ -406,9 +406,9 @@ def test_calibration(small):
     assert f"left: {where}/list.txt (1 inputs)" in ended.out
 
 
-def test_calibration_of_mnistcls(finished):
-    where = finished / "calibration"
-    ended = run("caffe_predict.py", "--dir", finished, "--export-calibration", where)
+def test_calibration_of_mnistcls(work):
+    where = work / "calibration"
+    ended = run("caffe_predict.py", "--dir", work, "--export-calibration", where)
     assert ended.status == 0, ended.err
     lines = (where / "list.txt").read_text().splitlines()
     arrays = [np.load(where / line) for line in lines]
