@@ -1,5 +1,7 @@
 """Layers by what they compute, each written so that every consumer of Caffe reads it alike."""
 
+from math import ceil, log2
+
 import numpy as np
 
 from tf2caffe.caffe_net import Net, sized
@@ -86,6 +88,34 @@ class Builder(Net):
             return self.pool(name, kind, blob, kernel)
         param = {"pool": kind, "global_pooling": True}
         return self.add("Pooling", name, blob, pooling_param=param)
+
+    def halves(self, name, blob):
+        """relu(x) and relu(-x): how far x is above zero, and how far below."""
+        above = self.add("ReLU", f"{name}/above", blob)
+        return above, self.add("ReLU", f"{name}/below", self.affine(f"{name}/minus", blob, -1.0))
+
+    def decay(self, name, blob):
+        """e^-b of b >= 0 as 1 / sigmoid(b) - 1, because not every consumer has Exp."""
+        sigmoid = self.add("Sigmoid", f"{name}/sigmoid", blob)
+        return self.affine(name, self.affine(f"{name}/inverse", sigmoid, power=-1.0), beta=-1.0)
+
+    def log_from_one(self, name, blob, most):
+        """log(x) of 1 <= x <= `most`, because not every consumer has Log.
+
+        log(x) = 2 r artanh(s) with s = (z - 1) / (z + 1) and z, the r-th root of x, at most 2: so
+        s is at most 1/3, and eight terms of s + s^3 / 3 + s^5 / 5 ... leave less than 1e-9.
+        """
+        root = max(1, ceil(log2(most)))
+        z = self.affine(f"{name}/root", blob, power=1 / root) if root > 1 else blob
+        share = self.affine(f"{name}/share", z, beta=1.0, power=-1.0)
+        s = self.affine(f"{name}/s", share, -2.0, 1.0)  # (z - 1) / (z + 1) = 1 - 2 / (z + 1)
+        square = self.affine(f"{name}/square", s, power=2.0)
+        series = self.affine(f"{name}/term7", square, 1 / 15, 1 / 13)
+        for at in range(5, -1, -1):
+            product = self.eltwise(f"{name}/product{at + 1}", "PROD", series, square)
+            series = self.affine(f"{name}/term{at + 1}", product, beta=1 / (2 * at + 1))
+        odd = self.eltwise(f"{name}/odd", "PROD", series, s)
+        return self.affine(name, odd, 2.0 * root)
 
     def place(self, name, blob, before, after, stride=(1, 1)):
         """Zeros added to (or, if negative, rows and columns cut from) each side of h and w.

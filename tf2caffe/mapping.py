@@ -450,9 +450,10 @@ def log_softmax(node, net):
         raise Refused("its axis is not the last one of an image or a vector; reshape before it")
     x, name = net.bottom(node), node.layer
     share = net.add("Softmax", f"{name}/softmax", x)
-    best = net.add("Log", f"{name}/log", _channels_max(f"{name}/share", net, share))
+    total = net.affine(f"{name}/sum", _channels_max(f"{name}/share", net, share), power=-1.0)
+    log = net.log_from_one(f"{name}/log", total, net.shapes[x][1])
     most = _channels_max(f"{name}/most", net, x)
-    total = net.eltwise(f"{name}/total", "SUM", most, best, (1, -1))
+    total = net.eltwise(f"{name}/total", "SUM", most, log)
     total = net.spread(f"{name}/spread", total, net.shapes[x][1:])
     return net.eltwise(name, "SUM", x, total, (1, -1))
 
@@ -722,14 +723,7 @@ def power(gamma=1.0, beta=0.0, exponent=1.0):
 
 def absolute(node, net):
     """|x| = relu(x) + relu(-x): half of the consumers have no AbsVal."""
-    return net.eltwise(node.layer, "SUM", *_halves(node, net))
-
-
-def _halves(node, net):
-    """relu(x) and relu(-x): how far x is above zero, and how far below."""
-    above = net.add("ReLU", f"{node.layer}/above", net.blob(node))
-    minus = net.affine(f"{node.layer}/minus", net.blob(node), -1.0)
-    return above, net.add("ReLU", f"{node.layer}/below", minus)
+    return net.eltwise(node.layer, "SUM", *net.halves(node.layer, net.blob(node)))
 
 
 def leaky_relu(node, net):
@@ -750,7 +744,7 @@ def elu(node, net, scale=1.0, alpha=1.0):
 
     Not every consumer has ELU or Exp, and next to 0 nothing is lost so.
     """
-    above, below = _halves(node, net)
+    above, below = net.halves(node.layer, net.blob(node))
     half = net.affine(f"{node.layer}/half", below, 0.5)
     tanh = net.add("TanH", f"{node.layer}/tanh", half)
     part = 0.5 / (scale * alpha)
@@ -766,15 +760,9 @@ def selu(node, net):
     return elu(node, net, 1.0507009873554805, 1.6732632423543772)
 
 
-def _decay(name, net, blob):
-    """e^-b of b >= 0 as 1 / sigmoid(b) - 1, because not every consumer has Exp."""
-    sigmoid = net.add("Sigmoid", f"{name}/sigmoid", blob)
-    return net.affine(name, net.affine(f"{name}/inverse", sigmoid, power=-1.0), beta=-1.0)
-
-
 def softsign(node, net):
     """x / (1 + |x|)."""
-    size = net.eltwise(f"{node.layer}/size", "SUM", *_halves(node, net))
+    size = net.eltwise(f"{node.layer}/size", "SUM", *net.halves(node.layer, net.blob(node)))
     share = net.affine(f"{node.layer}/share", size, beta=1.0, power=-1.0)
     return net.eltwise(node.layer, "PROD", net.blob(node), share)
 
@@ -797,7 +785,7 @@ def erfc(node, net):
 
 
 def _tails(node, net):
-    above, below = _halves(node, net)
+    above, below = net.halves(node.layer, net.blob(node))
     return [
         _erfc_tail(f"{node.layer}/{side}", net, blob)
         for side, blob in (("above", above), ("below", below))
@@ -813,7 +801,7 @@ def _erfc_tail(name, net, z):
         product = net.eltwise(f"{name}_t{at + 1}", "PROD", series, t)
         series = net.affine(f"{name}_a{at + 1}", product, beta=a[at])
     series = net.eltwise(f"{name}_series", "PROD", series, t)
-    decay = _decay(f"{name}_decay", net, net.affine(f"{name}_square", z, power=2.0))
+    decay = net.decay(f"{name}_decay", net.affine(f"{name}_square", z, power=2.0))
     return net.eltwise(f"{name}_tail", "PROD", series, decay)
 
 
