@@ -6,11 +6,13 @@
 import sys
 from pathlib import Path
 
-from openvino.runtime import Core, get_version
-from openvino.tools.mo import convert_model
+sys.modules["openvino_telemetry"] = None  # it would report its use over the network
+
+from openvino.runtime import Core, get_version  # noqa: E402
+from openvino.tools.mo import convert_model  # noqa: E402
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
-from tf2caffe.wire import serve
+from tf2caffe.wire import serve  # noqa: E402
 
 CORE = Core()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from rknn.api import RKNN
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
-from tf2caffe.wire import serve
+from tf2caffe.wire import serve  # noqa: E402
 
 
 def run(request, inputs):
@@ -21,8 +21,7 @@ def run(request, inputs):
         rknn.load_caffe(model=request["prototxt"], blobs=request["caffemodel"])
         rknn.build(do_quantization=False)
         rknn.init_runtime()
-        layouts = ["nchw" if array.ndim == 4 else None for array in inputs.values()]
-        found = rknn.inference(list(inputs.values()), data_format=layouts)
+        found = rknn.inference(list(inputs.values()), data_format=["nchw"] * len(inputs))
     except Exception as error:  # whatever it raises ends in the reason, after a traceback
         raise ValueError(str(error).strip().rpartition("\n")[2]) from None
     finally:
