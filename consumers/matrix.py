@@ -102,10 +102,13 @@ def converted(name, folder, target="portable"):
 
 
 def print_row(name, form, cells):
-    """A line of the table; a cell is a consumer, or its verdict."""
-    cells = [f"{cell[0]} {cell[1] if cell[0] != 'refused' else ''}" if isinstance(cell, tuple)
-             else str(cell) for cell in cells]  # fmt: skip
-    print(f"{name:<13}{form:<13}" + "".join(f"{cell:<21}" for cell in cells).rstrip(), flush=True)
+    """A line of the table; a cell is a consumer, or its verdict (why it refused comes later)."""
+    texts = [
+        " ".join(cell[: 1 if cell[0] == "refused" else 2]) if isinstance(cell, tuple) else str(cell)
+        for cell in cells
+    ]
+    columns = "".join(f"{text:<21}" for text in texts)
+    print(f"{name:<13}{form:<13}{columns}".rstrip(), flush=True)
 
 
 def conclude(found):
