@@ -2,9 +2,9 @@
 # make test          the linter and all tests; those that need pycaffe are skipped where there is none
 # make pycaffe       real BVLC Caffe into .pycaffe/ (once; needs root and debootstrap)
 # make applications  every network of keras.applications, each layer compared (half an hour)
-# make consumers     our files in OpenCV, OpenVINO and Netron, next to real Caffe (5 minutes);
+# make consumers     our files in OpenCV, OpenVINO and Netron, next to real Caffe (minutes);
 #                    with CONSUMERS=rknn in RKNN-Toolkit2 too (5.6 GB on disk)
-# make clean         removes what the six steps left, pictures apart; .venv, .pycaffe and .consumers stay
+# make clean         removes what the six steps left, pictures apart; .venv, .pycaffe, .consumers stay
 # PYTHON=...         the Python, 3.11 or newer, that .venv is made of (default: python3)
 # PYTHON311=...      the Python 3.11 that OpenVINO and RKNN-Toolkit2 need (default: PYTHON)
 
