@@ -58,7 +58,8 @@ class Builder(Net):
         param = {
             "num_output": num_output,
             **sized("kernel_size", kernel.shape[2:], many=True),
-            **sized("stride", stride, 1, many=True),
+            # RKNN takes 0 for the stride of a Deconvolution that gives none
+            **sized("stride", stride, 1 if type == "Convolution" else None, many=True),
             **sized("pad", pad, 0, many=True),
             **sized("dilation", dilation, 1, many=True),
             "group": group if group > 1 else None,
