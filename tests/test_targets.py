@@ -259,7 +259,7 @@ REWRITTEN = {
     "coefficients": ("armnn", difference, "Scale Scale Eltwise"),
     "dense without bias": ("armnn", vectors, "InnerProduct ReLU InnerProduct"),
     "softplus": ("portable", lambda x: ops.softplus(x * 5.0), None),
-    "exp": ("portable", lambda x: ops.exp(x * 8.0), None),
+    "exp": ("portable", lambda x: ops.exp(x * 4.0), None),
     "softplus kept": ("bvlc", lambda x: ops.softplus(x), "BNLL"),
     "exp kept": ("rknn", lambda x: ops.exp(x), None),
     "relu6 kept apart": ("portable", relu6, "Convolution ReLU Power ReLU Eltwise"),
