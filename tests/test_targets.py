@@ -224,7 +224,8 @@ def shifted(x):
 
 def halving(x):
     """A depthwise kernel that has to be even, or one larger: of 8x10 pixels."""
-    return layers.DepthwiseConv2D(3, 2, padding="same")(layers.Conv2D(6, 2)(x))
+    x = layers.DepthwiseConv2D(3, 2, padding="same")(layers.Conv2D(6, 2)(x))
+    return layers.BatchNormalization()(x)
 
 
 def lone_scale(x):
@@ -245,7 +246,7 @@ def difference(x):
 
 
 def dilated(x):
-    return layers.Conv2D(3, 3, dilation_rate=2)(x)
+    return layers.BatchNormalization()(layers.Conv2D(3, 3, dilation_rate=2)(x))
 
 
 # What is rewritten: the target, the output for an image of 9x11x6, and the layers of the deploy
@@ -253,6 +254,11 @@ def dilated(x):
 REWRITTEN = {
     "power": ("vitis", shifted, "Scale Convolution"),
     "even depthwise kernel": ("vitis", halving, "Convolution Convolution"),
+    "even kernel at stride 1": ("vitis", lambda x: layers.DepthwiseConv2D(2)(x), "Convolution"),
+    "depthwise pad": (
+        "sigmastar", lambda x: layers.DepthwiseConv2D(5, padding="same", depth_multiplier=2)(x),
+        "Convolution",
+    ),
     "square": ("tpu-mlir", lambda x: ops.square(x * 2 - 1), "Scale Eltwise"),
     "scale alone": ("snpe", lone_scale, "BatchNorm Scale Convolution"),
     "dilation": ("armnn", dilated, "Convolution"),
