@@ -12,7 +12,7 @@ Leaves  nets/NAME.prototxt, nets/NAME.caffemodel, nets/NAME.blobs.json (which bl
 import filecmp
 from pathlib import Path
 
-from tf2caffe import blobs, caffe_net, deploy, diagram, graph, handwritten, mapping, stage
+from tf2caffe import blobs, caffe_net, deploy, graph, handwritten, mapping, stage
 from tf2caffe.handoff import Handoff, replacing
 
 
@@ -93,6 +93,8 @@ def print_costs(*forms):
 
 def leave(handoff, net, text, table):
     """The files of one form of the network, and its picture."""
+    from tf2caffe import diagram  # imports matplotlib
+
     write(handoff, net, text, table)
     diagram.draw_network(handoff.diagram, net.layers)
     for path in (handoff.prototxt, handoff.caffemodel, handoff.diagram):
