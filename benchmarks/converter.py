@@ -51,7 +51,7 @@ def step5(name, folder):
     import build_caffe
     from tf2caffe import diagram  # noqa: F401 (matplotlib is not to be measured)
 
-    sys.argv = ["build_caffe.py", name, "--dir", folder]
+    sys.argv = ["build_caffe.py", name, "--dir", str(folder)]
     return measure(build_caffe.main)
 
 

@@ -7,15 +7,20 @@ from pathlib import Path
 
 
 def measure(work):
-    """What `work()` took: seconds, and bytes of memory at its peak beyond what was in use before.
+    """What `work()` took, as a dictionary.
 
-    Pages of files that are mapped into memory count as memory.
+    `seconds`; `busy`, the seconds of them that a processor spent on it; `bytes` of memory at its
+    peak, beyond what was in use before. Pages of files mapped into memory count as memory.
     """
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-    before, start = resident("VmRSS"), time.perf_counter()
+    before, start, busy = resident("VmRSS"), time.perf_counter(), time.process_time()
     work()
-    return {"seconds": time.perf_counter() - start, "bytes": resident("VmHWM") - before}
+    return {
+        "seconds": time.perf_counter() - start,
+        "busy": time.process_time() - busy,
+        "bytes": resident("VmHWM") - before,
+    }
 
 
 def resident(field):
