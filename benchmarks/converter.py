@@ -14,13 +14,17 @@ from tf2caffe.handoff import Handoff
 
 
 def model(name, path):
-    """A network of keras.applications with random weights."""
+    """mnistcls, or a network of keras.applications, with random weights."""
+    import models
     from tf2caffe import quiet
 
     quiet.tensorflow()
     import keras
 
-    getattr(keras.applications, name)(weights=None).save(path)
+    if name in models.names():
+        models.module(name).build().save(path)
+    else:
+        getattr(keras.applications, name)(weights=None).save(path)
 
 
 def step4(path, folder):
