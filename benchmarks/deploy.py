@@ -25,20 +25,28 @@ ROUNDS, ROUND, MILLISECONDS = 7, 0.5, 1e3  # how many; seconds of one engine's t
 DEPLOY, INSPECTABLE, TENSORFLOW = "deploy", "the inspectable form", "TensorFlow, compiled"
 
 
-class Caffe(runtimes.Pycaffe):
-    """Real Caffe, which times."""
+class Timer:
+    """A runtime whose worker times."""
+
+    def seconds(self, request, inputs):
+        """Of each pass, in order."""
+        return self._ask(request, inputs)["seconds"].tolist()
+
+
+class Caffe(Timer, runtimes.Pycaffe):
+    """Real Caffe."""
 
     worker, label = str(HERE / "pycaffe_timer.py"), "real Caffe"
 
 
-class OpenCV(runtimes.OpenCV):
-    """OpenCV, which times."""
+class OpenCV(Timer, runtimes.OpenCV):
+    """OpenCV."""
 
     worker, label = str(HERE / "opencv_timer.py"), "OpenCV"
 
 
-class TensorFlow(runtimes.Runtime):
-    """TensorFlow, which times."""
+class TensorFlow(Timer, runtimes.Runtime):
+    """TensorFlow."""
 
     name, title, worker = "tensorflow", "TensorFlow", str(HERE / "tensorflow_timer.py")
     needs, advice = "tensorflow", "pip install -r requirements.txt brings it"
@@ -74,18 +82,17 @@ def compare(name, inspectable, deploy):
             for form, files in ((INSPECTABLE, inspectable), (DEPLOY, deploy))
         }
         pixels = {"image": image.transpose(0, 2, 3, 1)}
-        turns[TENSORFLOW] = Turn(tensorflow, {"model": str(model)}, pixels)
+        turns[(TENSORFLOW,)] = Turn(tensorflow, {"model": str(model)}, pixels)
         for _ in range(ROUNDS):
             for turn in turns.values():
                 turn.take()
-    for engine in (Caffe.label, OpenCV.label):
-        own, what = turns[engine, DEPLOY].took, f"{name} in {engine}, the deploy form"
-        wanted = "at least 1.3" if (name, engine) == ("ResNet50", Caffe.label) else ""
-        for rival, key, want in (
-            (INSPECTABLE, (engine, INSPECTABLE), wanted),
-            (TENSORFLOW, TENSORFLOW, ""),
-        ):
-            yield table.Figure(what, "ms", own, rival, turns[key].took, want)
+    return [figure(name, key, rival, turns) for key, rival in COMPARED]
+
+
+def figure(name, key, rival, turns):
+    what = f"{name} in {key[0]}, the deploy form"
+    wanted = WANTED.get((name, key[0], rival[-1]), "")
+    return table.Figure(what, "ms", turns[key].took, rival[-1], turns[rival].took, wanted)
 
 
 def asked_of(files):
@@ -101,11 +108,20 @@ class Turn:
         self.runs = max(1, round(ROUND / median(self.seconds(3))))
 
     def seconds(self, runs):
-        return self.engine._ask({**self.request, "runs": runs}, self.inputs)["seconds"]
+        return self.engine.seconds({**self.request, "runs": runs}, self.inputs)
 
     def take(self):
-        self.took.append(MILLISECONDS * median(self.seconds(self.runs).tolist()))
+        """The quickest pass of a round: what else the machine does can only slow one down."""
+        self.took.append(MILLISECONDS * min(self.seconds(self.runs)))
 
+
+# Whose turn is compared with whose, and what the ratio shall be.
+COMPARED = [
+    ((engine.label, DEPLOY), rival)
+    for engine in (Caffe, OpenCV)
+    for rival in ((engine.label, INSPECTABLE), (TENSORFLOW,))
+]
+WANTED = {("ResNet50", Caffe.label, INSPECTABLE): "at least 1.3"}
 
 if __name__ == "__main__":
     main()
