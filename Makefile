@@ -2,6 +2,7 @@
 # make test          the linter and all tests; those that need pycaffe are skipped where there is none
 # make pycaffe       real BVLC Caffe into .pycaffe/ (once; needs root and debootstrap)
 # make applications  every network of keras.applications, each layer compared (half an hour)
+# make bench         every benchmark, side by side with its rivals: benchmarks/RESULTS.md
 # make clean         removes what the six steps left, pictures apart; .venv and .pycaffe stay
 # PYTHON=...         the Python, 3.11 or newer, that .venv is made of (default: python3)
 
@@ -17,7 +18,7 @@ training := $(wildcard models/*.py data/*.npz) \
 # a stamp beside it, since train.py leaves a whole checkpoint after every epoch
 checkpoint := checkpoints/mnistcls.keras checkpoints/.mnistcls.trained
 
-.PHONY: all test pycaffe applications clean help
+.PHONY: all test pycaffe applications bench clean help
 .NOTPARALLEL:
 .PRECIOUS: checkpoints/mnistcls.keras
 
@@ -73,6 +74,15 @@ pycaffe: .pycaffe/python
 
 applications: .venv/installed-for-tests .pycaffe/python
 	$(python) -m tests.applications
+
+benchmarks := startup conversion linear deploy training
+bench: .venv/installed .pycaffe/python .rivals/tf2onnx/installed
+	$(foreach name,$(benchmarks),$(python) -m benchmarks.$(name) &&) true
+
+.rivals/tf2onnx/installed: benchmarks/requirements-tf2onnx.txt
+	$(PYTHON) -m venv .rivals/tf2onnx
+	.rivals/tf2onnx/bin/python -m pip install -qq --disable-pip-version-check -r $<
+	@touch $@
 
 clean:
 	rm -rf activations checkpoints logs nets tf_weights
