@@ -2,11 +2,15 @@
 # make test          the linter and all tests; those that need pycaffe are skipped where there is none
 # make pycaffe       real BVLC Caffe into .pycaffe/ (once; needs root and debootstrap)
 # make applications  every network of keras.applications, each layer compared (half an hour)
-# make bench         every benchmark, side by side with its rivals: benchmarks/RESULTS.md
-# make clean         removes what the six steps left, pictures apart; .venv and .pycaffe stay
+# make consumers     our files in OpenCV, OpenVINO and Netron, next to real Caffe (minutes);
+#                    with CONSUMERS=rknn in RKNN-Toolkit2 too (5.6 GB on disk)
+# make bench         every benchmark next to its rivals: benchmarks/RESULTS.md (an hour)
+# make clean         removes what the six steps left, pictures apart; environments stay
 # PYTHON=...         the Python, 3.11 or newer, that .venv is made of (default: python3)
+# PYTHON311=...      the Python 3.11 that OpenVINO and RKNN-Toolkit2 need (default: PYTHON)
 
 PYTHON ?= python3
+PYTHON311 ?= $(PYTHON)
 python := .venv/bin/python
 pip := $(python) -m pip install -qq --disable-pip-version-check
 
@@ -18,7 +22,7 @@ training := $(wildcard models/*.py data/*.npz) \
 # a stamp beside it, since train.py leaves a whole checkpoint after every epoch
 checkpoint := checkpoints/mnistcls.keras checkpoints/.mnistcls.trained
 
-.PHONY: all test pycaffe applications bench clean help
+.PHONY: all test pycaffe applications consumers bench clean help
 .NOTPARALLEL:
 .PRECIOUS: checkpoints/mnistcls.keras
 
@@ -75,6 +79,22 @@ pycaffe: .pycaffe/python
 applications: .venv/installed-for-tests .pycaffe/python
 	$(python) -m tests.applications
 
+comma := ,
+empty :=
+tools := openvino netron $(CONSUMERS)
+consumers: $(tools:%=.consumers/%/installed) .venv/installed-for-tests .pycaffe/python
+	$(python) -m consumers.matrix \
+	    --consumers opencv$(subst $(empty) $(empty),$(comma),$(tools:%=,%))
+
+# each in an environment of its own: what they pin does not go together
+.consumers/%/installed: consumers/requirements-%.txt
+	@$(PYTHON311) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and \
+	    "make: $* needs Python 3.11, this is " + sys.version.split()[0] + \
+	    "; name one with make consumers PYTHON311=...")'
+	$(PYTHON311) -m venv --clear .consumers/$*
+	.consumers/$*/bin/python -m pip install -qq --disable-pip-version-check -r $<
+	@touch $@
+
 benchmarks := startup conversion linear deploy training
 bench: .venv/installed .pycaffe/python .rivals/tf2onnx/installed
 	$(foreach name,$(benchmarks),$(python) -m benchmarks.$(name) &&) true
@@ -88,4 +108,4 @@ clean:
 	rm -rf activations checkpoints logs nets tf_weights
 
 help:
-	@sed -n 's/^# \(make \|PYTHON\)/\1/p' Makefile
+	@sed -n '/^$$/q; s/^# //p' Makefile

@@ -1,6 +1,6 @@
 """How soon the scripts answer, against what was promised.
 
-    python -m benchmarks.startup
+python -m benchmarks.startup
 """
 
 import subprocess
