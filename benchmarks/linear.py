@@ -33,6 +33,8 @@ RUNS, CHANNELS, SIDE, DENSE = 3, 8, 16, 10
 
 def main():
     quiet.tensorflow()
+    import keras
+
     sys.setrecursionlimit(100_000)  # Keras walks a model of 2,000 layers by recursion
     with tempfile.TemporaryDirectory(prefix=".bench-", dir=PICTURE.parents[1]) as folder:
         handoff = Handoff(folder, "chain")
@@ -42,6 +44,7 @@ def main():
         for _ in range(RUNS):
             for runs, made in ((layers, chain), (millions, dense)):
                 for count in runs:
+                    keras.backend.clear_session()
                     runs[count].append(seconds(made(count), handoff))
     draw(layers, millions)
     figures = [flatness("layers", layers, 100), flatness("million parameters", millions, 50)]
