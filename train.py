@@ -16,12 +16,14 @@ import numpy as np
 from tqdm import tqdm
 
 import models
-from tf2caffe import pictures, quiet, stage
+from tf2caffe import quiet, stage
 from tf2caffe.handoff import Handoff, replacing
 
 
 def main():
     args = arguments()
+    from tf2caffe import pictures  # imports matplotlib
+
     network = models.module(args.name)
     handoff = Handoff(args.dir, args.name)
     prepare_folders(handoff)

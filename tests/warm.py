@@ -38,6 +38,7 @@ if __name__ == "__main__":
     sys.path[0] = str(PROJECT)  # as for a script that lies there
     import build_caffe  # noqa: F401
     import caffe_predict  # noqa: F401
+    from tf2caffe import diagram, pictures  # noqa: F401
 
     for line in sys.stdin:
         answer = json.dumps(run(*json.loads(line)))
