@@ -197,7 +197,7 @@ def unclear(ended, script):
     first, *more = ended.err.splitlines() or [""]
     listed = first.endswith(":") and all(line.startswith("  ") for line in more)
     if ended.status != 1 or not first.startswith(f"{script}: ") or more and not listed:
-        return f"status {ended.status}\n{ended.err}"
+        return f"status {ended.status}\n{ended.err[-2000:]}"
     if len(ended.err) > 4000 or not ended.err.replace("\n", "").isprintable():
         return f"no line for people: {ended.err[:1000]!r}"
     return None
