@@ -2,6 +2,9 @@
 # make test          the linter and all tests; those that need pycaffe are skipped where there is none
 # make pycaffe       real BVLC Caffe into .pycaffe/ (once; needs root and debootstrap)
 # make applications  every network of keras.applications, each layer compared (half an hour)
+# make rubbish N=100 spoils each kind of file so often, and looks how it is told
+# make killed N=100  kills each step so often, and looks what is left
+# make mutants       plants faults in the mapping, each of which the tests have to find
 # make clean         removes what the six steps left, pictures apart; .venv and .pycaffe stay
 # PYTHON=...         the Python, 3.11 or newer, that .venv is made of (default: python3)
 
@@ -17,7 +20,9 @@ training := $(wildcard models/*.py data/*.npz) \
 # a stamp beside it, since train.py leaves a whole checkpoint after every epoch
 checkpoint := checkpoints/mnistcls.keras checkpoints/.mnistcls.trained
 
-.PHONY: all test pycaffe applications clean help
+N ?= 100
+
+.PHONY: all test pycaffe applications rubbish killed mutants clean help
 .NOTPARALLEL:
 .PRECIOUS: checkpoints/mnistcls.keras
 
@@ -73,6 +78,15 @@ pycaffe: .pycaffe/python
 
 applications: .venv/installed-for-tests .pycaffe/python
 	$(python) -m tests.applications
+
+rubbish: .venv/installed-for-tests
+	RUBBISH=$(N) $(python) -m pytest tests/test_rubbish.py -q -s
+
+killed: .venv/installed-for-tests
+	KILLED=$(N) $(python) -m pytest tests/test_killed.py -q -s
+
+mutants: .venv/installed-for-tests .pycaffe/python
+	$(python) -m tests.mutants
 
 clean:
 	rm -rf activations checkpoints logs nets tf_weights

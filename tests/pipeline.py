@@ -65,7 +65,7 @@ def warm_server(*steps):
     """Started once for the steps; it ends with the tests, when its standard input does."""
     modules = [SCRIPTS[step - 1].removesuffix(".py") for step in steps]
     if 4 in steps:
-        modules += ["tensorflow", "keras", "h5py", "tf2caffe.model", "tf2caffe.reader"]
+        modules += ["keras", "h5py", "tf2caffe.model", "tf2caffe.reader"]
         modules += ["tf2caffe.load"]
     return subprocess.Popen(
         [sys.executable, Path(__file__).with_name("warm.py"), *modules],

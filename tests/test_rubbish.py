@@ -450,7 +450,7 @@ def splat(box):
     """A constant of 100 GB, written as one number."""
     import tensorflow as tf
 
-    graph_of(lambda tf, data: data + tf.constant(1.0, (6, 1)))(box)
+    graph_of(lambda tf, data: data + tf.constant(1.0, shape=(6, 1)))(box)
     graph = tf.compat.v1.GraphDef.FromString((box / "frozen.pb").read_bytes())
     (node,) = (node for node in graph.node if node.op == "Const")
     node.attr["value"].tensor.tensor_shape.dim[0].size = 25_000_000_000
@@ -484,7 +484,9 @@ def saved_with(make):
 KERAS, H5, INPUT, IMAGE = (
     READERS[kind] for kind in ("keras", "h5", "input npz", "image png")
 )  # fmt: skip
-GRAPH, NPY, FROZEN, SAVED = (READERS[kind] for kind in ("graph.json", "npy", "pb", "saved_model.pb"))
+GRAPH, NPY, FROZEN, SAVED = (
+    READERS[kind] for kind in ("graph.json", "npy", "pb", "saved_model.pb")
+)
 ACTIVATIONS, BY_HAND, PROTOTXT = (
     READERS[kind] for kind in ("activations", "prototxt by hand", "prototxt")
 )
@@ -525,9 +527,9 @@ HOSTILE = {
         KERAS, "claims to hold",
     ),
     ".keras weights of 100 GB": (
-        in_keras(h5_dataset("weights.h5")), KERAS, "declares 100000000000 bytes",
+        in_keras(h5_dataset("weights.h5")), KERAS, "declares 93.13 GB",
     ),
-    ".h5 weights of 100 GB": (h5_dataset("tiny.h5"), H5, "claims to hold 100,000,"),
+    ".h5 weights of 100 GB": (h5_dataset("tiny.h5"), H5, "declares 93.13 GB"),
     ".keras with a Lambda": (with_lambda(".keras"), KERAS, "a Lambda holds code"),
     ".h5 with a Lambda": (with_lambda(".h5"), H5, "a Lambda holds code"),
     ".keras that names a function": (
@@ -553,9 +555,9 @@ HOSTILE = {
         changed(GRAPH.file, KERNEL, '"file": "/etc/passwd"'), GRAPH, "not a plain file name",
     ),
     "weights file ..": (changed(GRAPH.file, KERNEL, '"file": ".."'), GRAPH, "not a plain file name"),
-    "weights file with NUL": (changed(GRAPH.file, KERNEL, '"file": "\\u0000"'), GRAPH, "plain file"),
+    "weights file with NUL": (changed(GRAPH.file, KERNEL, '"file": "\\u0000"'), GRAPH, "not a plain file name"),
     "weights file without end": (
-        changed(GRAPH.file, KERNEL, f'"file": "{"x" * 5000}"'), GRAPH, "missing: xxxxx",
+        changed(GRAPH.file, KERNEL, f'"file": "{"x" * 5000}"'), GRAPH, "not a plain file name",
     ),
     "weights file that is a number": (
         changed(GRAPH.file, KERNEL, '"file": 3'), GRAPH, "graph.json is damaged",
@@ -585,7 +587,7 @@ HOSTILE = {
         saved_with(lambda tf: tf.io.write_file("planted", "")), SAVED, "WriteFile",
     ),
     "SavedModel that runs Python": (
-        saved_with(lambda tf: tf.py_function(Planted, [], [])), SAVED, "EagerPyFunc",
+        saved_with(lambda tf: tf.py_function(Path("planted").touch, [], [])), SAVED, "EagerPyFunc",
     ),
     "blob of 100 GB": (
         changed(PROTOTXT.file, "pad: 1", "pad: 160000"), PROTOTXT, "nets/tiny.prototxt",
@@ -607,9 +609,10 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_files(name, right, tmp_path):
+def test_hostile_files(name, right, tmp_path, monkeypatch):
     spoil, reader, told = HOSTILE[name]
     box = shutil.copytree(right, tmp_path / "box")
+    monkeypatch.chdir(box)
     spoil(box)
     fault, refused = misdeed(box, reader)
     assert refused and not fault, fault
@@ -633,7 +636,7 @@ def test_labels_that_mean_something_elsewhere(right, tmp_path):
         assert misdeed(box, READERS["labels"]) == (None, False), first
 
 
-NAMES = ("../x", "..", ".", "", "a/b", "/x", "a\nb", "a\x1b", ".x", "x.deploy")
+NAMES = ("../x", "..", ".", "a/b", "/x", "a\nb", "a\x1b", ".x", "x.deploy")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -69,11 +69,12 @@ def ended(arguments):
 
 if __name__ == "__main__":
     sys.path[0] = str(PROJECT)  # as for a script that lies there
-    from tf2caffe import quiet
+    if "keras" in sys.argv:
+        from tf2caffe import quiet
 
-    with quiet.stderr_without(quiet.NOISE):
-        for name in sys.argv[1:]:
-            importlib.import_module(name)
+        quiet.tensorflow()
+    for name in sys.argv[1:]:
+        importlib.import_module(name)
     for line in sys.stdin:
         answer = json.dumps(run(*json.loads(line)))
         print(answer, flush=True)

@@ -168,8 +168,8 @@ def _check(graph):
             raise ValueError(f"the settings of op {node.name} are not named")
         known.add(node.name)
         for weight in node.weights.values():
-            if Path(weight.file).name != weight.file:
-                raise ValueError(f"weight file {weight.file!r} is not a plain file name")
+            if not re.fullmatch(r"[^/]{1,250}\.npy", weight.file) or not weight.file.isprintable():
+                raise ValueError(f"not a plain file name of a weight: {weight.file!r}")
     if not set(graph.outputs) <= known:
         raise ValueError("an output is not the name of an op")
 

@@ -55,7 +55,9 @@ def run(main):
     except KeyboardInterrupt:
         sys.exit(f"{script}: interrupted; files that were complete before are still complete")
     except MemoryError as error:
-        sys.exit(f"{script}: not enough memory ({first_line(error)}); take a smaller network or input")
+        sys.exit(
+            f"{script}: not enough memory ({first_line(error)}); take a smaller network or input"
+        )
     except BrokenPipeError:  # the reader of our output (`| head`) has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
