@@ -187,7 +187,7 @@ def read_digits(path):
     try:
         arrays = archive.arrays(path)
     except archive.Damaged as error:
-        raise Failure(f"{path}: {error}") from None
+        raise Failure(f"{path}: not MNIST's npz: {error}") from None
     if {"x", "y"} <= set(arrays):
         return split(*checked(path, arrays, "x", "y"), origin=str(path))
     train = checked(path, arrays, "x_train", "y_train")

@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models import mnistcls
 from tests.pipeline import contents, run_warm
 
 COUNT = int(os.environ.get("RUBBISH", 6))  # of each kind of file
@@ -554,8 +553,12 @@ HOSTILE = {
     "weights file with a path": (
         changed(GRAPH.file, KERNEL, '"file": "/etc/passwd"'), GRAPH, "not a plain file name",
     ),
-    "weights file ..": (changed(GRAPH.file, KERNEL, '"file": ".."'), GRAPH, "not a plain file name"),
-    "weights file with NUL": (changed(GRAPH.file, KERNEL, '"file": "\\u0000"'), GRAPH, "not a plain file name"),
+    "weights file ..": (
+        changed(GRAPH.file, KERNEL, '"file": ".."'), GRAPH, "not a plain file name",
+    ),
+    "weights file with NUL": (
+        changed(GRAPH.file, KERNEL, '"file": "\\u0000"'), GRAPH, "not a plain file name",
+    ),
     "weights file without end": (
         changed(GRAPH.file, KERNEL, f'"file": "{"x" * 5000}"'), GRAPH, "not a plain file name",
     ),
@@ -574,10 +577,12 @@ HOSTILE = {
     ),
     "constant of 100 GB": (splat, FROZEN, "claims to hold"),
     "filled with 100 GB": (
-        graph_of(lambda tf, data: data[0, 0, 0, 0] + tf.fill((1, 25_000_000_000), 1.0)), FROZEN, "",
+        graph_of(lambda tf, data: data[0, 0, 0, 0] + tf.fill((1, 25_000_000_000), 1.0)),
+        FROZEN, "makes 25,000,000,000 numbers",
     ),
     "computed from 100 GB": (
-        graph_of(lambda tf, data: data * tf.reduce_sum(tf.fill((50_000, 500_000), 1.0))), FROZEN, "",
+        graph_of(lambda tf, data: data * tf.reduce_sum(tf.fill((50_000, 500_000), 1.0))),
+        FROZEN, "makes 25,000,000,000 numbers",
     ),
     "graph that reads a file": (
         graph_of(lambda tf, data: data * tf.strings.to_number(tf.io.read_file("digits.py"))),

@@ -5,7 +5,7 @@ import textwrap
 import zipfile
 
 from tf2caffe import archive, quiet
-from tf2caffe.stage import Failure, first_line
+from tf2caffe.stage import Failure
 
 
 def load_checkpoint(handoff):

@@ -6,7 +6,6 @@ import os
 import sys
 from pathlib import Path
 
-
 LENGTH = 2000  # letters in a line
 
 
