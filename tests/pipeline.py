@@ -53,7 +53,7 @@ def run(script, *arguments, cwd="/", **environment):
 
 def run_warm(script, *arguments, cwd="/", seconds=0, memory=0, **environment):
     """Like `run`, and faster: see `warm`. It may be limited to so many seconds and bytes."""
-    server = warm_server(*((5, 6) if script in SCRIPTS[4:] else (2, 3, 4)))
+    server = warm_server(*((5, 6) if script in SCRIPTS[4:] else (1, 2, 3, 4)))
     request = [str(PROJECT / script), *map(str, arguments)], OFFLINE | environment
     server.stdin.write(json.dumps([*request, str(cwd), seconds, memory]) + "\n")
     server.stdin.flush()

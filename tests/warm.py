@@ -23,7 +23,8 @@ PROJECT = Path(__file__).resolve().parents[1]
 def run(arguments, environment, folder, seconds, memory):
     """Exit status, standard output and standard error of a script in a fork.
 
-    It is killed after so many seconds, and refused more than so many bytes; 0 is no limit.
+    It is killed after so many seconds (by SIGALRM), or when it has written, moved or removed files
+    KILLED_AT times, and refused more than so many bytes; 0 is no limit.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         child = os.fork()
@@ -44,10 +45,29 @@ def run(arguments, environment, folder, seconds, memory):
 
 
 def limit(seconds, memory):
-    signal.alarm(seconds)
+    tempfile.tempdir = None  # another TMPDIR may have been given
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    if "KILLED_AT" in os.environ:
+        sys.addaudithook(Killer(int(os.environ["KILLED_AT"])))
     if memory:
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + memory, used + memory))
+
+
+class Killer:
+    """An audit hook that kills the process before its n-th change to the file system."""
+
+    def __init__(self, count):
+        self.count = count
+
+    def __call__(self, event, arguments):
+        if event in CHANGES or event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR):
+            self.count -= 1
+            if not self.count:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+CHANGES = ("os.mkdir", "os.remove", "os.rename", "os.rmdir", "ctypes.dlsym")  # of renameat2
 
 
 def ended(arguments):

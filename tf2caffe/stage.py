@@ -3,6 +3,7 @@
 import argparse
 import errno
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -44,6 +45,8 @@ def parser(doc):
 def run(main):
     """Call `main()`; a `Failure`, a system error or Ctrl-C becomes one line and exit status 1."""
     script = Path(sys.argv[0]).name
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # files may be called anything
     try:
