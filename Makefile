@@ -5,10 +5,14 @@
 # make rubbish N=100 spoils each kind of file so often, and looks how it is told
 # make killed N=100  kills each step so often, and looks what is left
 # make mutants       plants faults in the mapping, each of which the tests have to find
-# make clean         removes what the six steps left, pictures apart; .venv and .pycaffe stay
+# make consumers     our files in OpenCV, OpenVINO and Netron, next to real Caffe (minutes);
+#                    with CONSUMERS=rknn in RKNN-Toolkit2 too (5.6 GB on disk)
+# make clean         removes what the six steps left, pictures apart; .venv, .pycaffe, .consumers stay
 # PYTHON=...         the Python, 3.11 or newer, that .venv is made of (default: python3)
+# PYTHON311=...      the Python 3.11 that OpenVINO and RKNN-Toolkit2 need (default: PYTHON)
 
 PYTHON ?= python3
+PYTHON311 ?= $(PYTHON)
 python := .venv/bin/python
 pip := $(python) -m pip install -qq --disable-pip-version-check
 
@@ -22,7 +26,7 @@ checkpoint := checkpoints/mnistcls.keras checkpoints/.mnistcls.trained
 
 N ?= 100
 
-.PHONY: all test pycaffe applications rubbish killed mutants clean help
+.PHONY: all test pycaffe applications consumers rubbish killed mutants clean help
 .NOTPARALLEL:
 .PRECIOUS: checkpoints/mnistcls.keras
 
@@ -87,9 +91,24 @@ killed: .venv/installed-for-tests
 
 mutants: .venv/installed-for-tests .pycaffe/python
 	$(python) -m tests.mutants
+comma := ,
+empty :=
+tools := openvino netron $(CONSUMERS)
+consumers: $(tools:%=.consumers/%/installed) .venv/installed-for-tests .pycaffe/python
+	$(python) -m consumers.matrix \
+	    --consumers opencv$(subst $(empty) $(empty),$(comma),$(tools:%=,%))
+
+# each in an environment of its own: what they pin does not go together
+.consumers/%/installed: consumers/requirements-%.txt
+	@$(PYTHON311) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and \
+	    "make: $* needs Python 3.11, this is " + sys.version.split()[0] + \
+	    "; name one with make consumers PYTHON311=...")'
+	$(PYTHON311) -m venv --clear .consumers/$*
+	.consumers/$*/bin/python -m pip install -qq --disable-pip-version-check -r $<
+	@touch $@
 
 clean:
 	rm -rf activations checkpoints logs nets tf_weights
 
 help:
-	@sed -n 's/^# \(make \|PYTHON\)/\1/p' Makefile
+	@sed -n '/^$$/q; s/^# //p' Makefile
