@@ -2,6 +2,9 @@
 # make test          the linter and all tests; those that need pycaffe are skipped where there is none
 # make pycaffe       real BVLC Caffe into .pycaffe/ (once; needs root and debootstrap)
 # make applications  every network of keras.applications, each layer compared (half an hour)
+# make rubbish N=100 spoils each kind of file so often, and looks how it is told
+# make killed N=100  kills each step so often, and looks what is left
+# make mutants       plants faults in the mapping, each of which the tests have to find
 # make consumers     our files in OpenCV, OpenVINO and Netron, next to real Caffe (minutes);
 #                    with CONSUMERS=rknn in RKNN-Toolkit2 too (5.6 GB on disk)
 # make bench         every benchmark next to its rivals: benchmarks/RESULTS.md (an hour)
@@ -22,7 +25,9 @@ training := $(wildcard models/*.py data/*.npz) \
 # a stamp beside it, since train.py leaves a whole checkpoint after every epoch
 checkpoint := checkpoints/mnistcls.keras checkpoints/.mnistcls.trained
 
-.PHONY: all test pycaffe applications consumers bench clean help
+N ?= 100
+
+.PHONY: all test pycaffe applications consumers bench fuzz rubbish killed mutants clean help
 .NOTPARALLEL:
 .PRECIOUS: checkpoints/mnistcls.keras
 
@@ -79,6 +84,14 @@ pycaffe: .pycaffe/python
 applications: .venv/installed-for-tests .pycaffe/python
 	$(python) -m tests.applications
 
+rubbish: .venv/installed-for-tests
+	RUBBISH=$(N) $(python) -m pytest tests/test_rubbish.py -q -s
+
+killed: .venv/installed-for-tests
+	KILLED=$(N) $(python) -m pytest tests/test_killed.py -q -s
+
+mutants: .venv/installed-for-tests .pycaffe/python
+	$(python) -m tests.mutants
 comma := ,
 empty :=
 tools := openvino netron $(CONSUMERS)

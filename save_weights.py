@@ -9,11 +9,11 @@ Leaves  tf_weights/NAME/graph.json (the network, one line an op) and one .npy a 
 
 from math import prod
 
-import numpy as np
-
 from tf2caffe import layout, stage
 from tf2caffe.graph import dump
 from tf2caffe.handoff import replacing_folder
+
+import numpy as np
 
 
 def main():

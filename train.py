@@ -12,12 +12,12 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-from tqdm import tqdm
-
-import models
 from tf2caffe import quiet, stage
 from tf2caffe.handoff import Handoff, replacing
+import models
+
+import numpy as np
+from tqdm import tqdm
 
 
 def main():

@@ -52,12 +52,8 @@ def load(path):
     again = "tf_predict.py (step 3) makes it"
     if not path.exists():
         raise Failure(f"{path} does not exist; {again}")
-    damage = archive.damage(path)
-    if damage:
-        raise Failure(f"{path}: {damage}; {again}")
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays.files}
+        found = archive.arrays(path)
         images, shown, source = (found.pop(f"@{name}") for name in ("images", "shown", "source"))
         inputs = {name[6:]: found.pop(name) for name in list(found) if name.startswith("input:")}
         activations = Activations(inputs, found, images.tolist(), int(shown), str(source))
@@ -67,6 +63,8 @@ def load(path):
         if images.dtype.kind != "U" or any(array.dtype.kind not in "fiub" for array in arrays):
             raise ValueError("no names, or no numbers")
         activations.images[activations.shown]
+    except archive.Damaged as error:
+        raise Failure(f"{path}: {error}; {again}") from None
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise Failure(f"{path} is damaged ({error}); {again}") from None
     return activations
