@@ -102,9 +102,9 @@ NETWORKS = {
     ),
     "deconv_norm": (lambda x: norm(layers.Conv2DTranspose(4, 3, 2, padding="same")(x)), "Deconv"),
     "upsample_norm": (lambda x: norm(layers.UpSampling2D((2, 3))(x)), "Deconv Deconv"),
-    "dense_norm": (dense_norm, "Flatten Dense"),
+    "dense_norm": (dense_norm, "Dense"),
     "dense_norm_elu": (lambda x: layers.Activation("sigmoid")(dense_norm(x)),
-                       "Flatten Dense Sigmoid"),
+                       "Dense Sigmoid"),
     "norm_conv": (lambda x: conv(norm(x), dilation_rate=(1, 2)), "Conv"),
     "norm_conv_norm": (lambda x: norm(conv(norm(x), use_bias=False)), "Conv"),
     "norm_conv_grouped": (lambda x: conv(norm(x), 4, groups=2), "Conv"),
@@ -120,17 +120,17 @@ NETWORKS = {
         lambda x: layers.Conv2DTranspose(4, 3, 2)(layers.Rescaling([1, 2, 3, 4, 5, 6.0])(x)),
         "Deconv",
     ),
-    "norm_flatten_dense": (lambda x: layers.Dense(7)(layers.Flatten()(norm(x))), "Flatten Dense"),
+    "norm_flatten_dense": (lambda x: layers.Dense(7)(layers.Flatten()(norm(x))), "Dense"),
     "number_flatten_dense": (
         lambda x: layers.Dense(7, use_bias=False)(layers.Flatten()(x * 2.0 - 0.7)),
-        "Flatten Dense",
+        "Dense",
     ),
     "flatten_norm_dense": (
-        lambda x: layers.Dense(7, use_bias=False)(norm(layers.Flatten()(x))), "Flatten Dense",
+        lambda x: layers.Dense(7, use_bias=False)(norm(layers.Flatten()(x))), "Dense",
     ),
     "pool_norm_dense": (
         lambda x: layers.Dense(3)(norm(layers.GlobalAveragePooling2D()(x))),
-        "Pooling Flatten Dense",
+        "Pooling Dense",
     ),
     "affine_chain": (lambda x: layers.ReLU()(norm(x * 3.0 + 0.2) - 0.5), "Scale ReLU"),
     "number_chain": (lambda x: ops.square((3.0 - x) * 2.0 + 0.5), "Power"),
@@ -224,7 +224,7 @@ def test_network(name, left, gone, pycaffe, opencv, tmp_path):
 
 def test_mnistcls_keeps_its_shift_before_the_padded_convolution(runtime, tmp_path):
     deployed = Deployed(randomise(mnistcls.build()), tmp_path)
-    blocks = "Conv ReLU Pooling Conv ReLU Pooling Flatten Dense ReLU Dense Softmax"
+    blocks = "Conv ReLU Pooling Conv ReLU Pooling Dense ReLU Dense Softmax"
     assert deployed.types() == f"Power {blocks}"
     assert deployed.net.layers[1].message.power_param.shift == -128
     assert strays(deployed.rows(runtime)) == []

@@ -448,6 +448,7 @@ COLORS = {
     "MVN": NORMS,
     "Normalize": NORMS,
     "ReLU": ACTIVATION,
+    "ReLU6": ACTIVATION,
     "PReLU": ACTIVATION,
     "ELU": ACTIVATION,
     "Sigmoid": ACTIVATION,
