@@ -27,16 +27,16 @@ def main():
     chief = replicas.chief()
     if chief:
         prepare_folders(handoff)
-    strategy = replicas.strategy()
     data = network.load_data(args.data)
     print(f"data: {data.origin}; {len(data.x_train):,} to train on, {len(data.x_test):,} to test")
     recipe = network.recipe(len(data.x_train), args.best)
     recipe = recipe._replace(epochs=args.epochs or recipe.epochs)
-    training = Training(network, data, recipe, args.seed, strategy)
-    if chief:
-        lead(training, network, handoff)
-    else:
-        training.follow()
+    with replicas.together():
+        training = Training(network, data, recipe, args.seed, replicas.strategy())
+        if chief:
+            lead(training, network, handoff)
+        else:
+            training.follow()
 
 
 def lead(training, network, handoff):
@@ -151,14 +151,18 @@ class Training:
         variables = self.model.trainable_variables
         with self.tf.GradientTape() as tape:
             logits = self.network.logits(self.model, images, training=True)
-            loss = self.tf.reduce_mean(self.losses(labels, logits)) / self.count
+            loss = self.losses(labels, logits, self.recipe.smoothing)
+            loss = self.tf.reduce_mean(loss) / self.count
         gradients = tape.gradient(loss, variables)
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        loss = self.tf.reduce_mean(self.losses(labels, logits)) / self.count  # as `test` has it
         return loss, self.right(labels, logits)
 
-    def losses(self, labels, logits):
-        labels = self.tf.cast(labels, "int32")
-        return self.tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    def losses(self, labels, logits, smoothing=0.0):
+        """Cross-entropy with labels of which all classes share a part, `smoothing`."""
+        classes = logits.shape[-1]
+        wanted = self.tf.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
+        return self.tf.nn.softmax_cross_entropy_with_logits(wanted, logits)
 
     def right(self, labels, logits):
         """How many answers are right."""

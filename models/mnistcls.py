@@ -24,11 +24,12 @@ class Recipe(NamedTuple):
     batch: int  # of all GPUs together
     peak_rate: float
     limits: Limits  # how far the training images are distorted in the beginning
-    last: float  # part of that which is left at the end
+    last: float  # the part of it that is left at the end
+    smoothing: float  # the part of a label that all classes share
 
 
-QUICK = Recipe(10, 128, 3e-3, Limits(turn=0.17, size=0.1, stretch=0, shear=0, shift=2), 1)
-BEST = Recipe(20, 128, 3e-3, Limits(0.2, 0.12, 0.1, 0.1, 1.5, bend=1.2), 0.3)
+QUICK = Recipe(9, 128, 3e-3, Limits(0.17, 0.1, 0.1, 0.1, 1.5, bend=0.8), 0.3, 0.05)
+BEST = Recipe(20, 128, 3e-3, Limits(0.2, 0.12, 0.1, 0.1, 1.5, bend=1.2), 0.3, 0.05)
 FEW, EPOCHS_OF_FEW = 20_000, 30  # a set of fewer images is seen more often
 WARM_UP = 0.2  # of the steps
 

@@ -5,6 +5,7 @@ TensorFlow's own `tf.distribute` does it all. TF_CONFIG is set on each machine, 
     {"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}
 """
 
+import contextlib
 import json
 import os
 
@@ -13,9 +14,9 @@ from tf2caffe.stage import Failure, first_line
 
 
 def strategy():
-    """TensorFlow's strategy for the machines and GPUs there are; it waits for the machines."""
+    """TensorFlow's strategy for the GPUs and machines there are; it waits for the machines."""
     tf = quiet.tensorflow()
-    if len(workers()) > 1:
+    if several_machines():
         try:
             return tf.distribute.MultiWorkerMirroredStrategy()
         except (ValueError, RuntimeError, tf.errors.OpError) as error:
@@ -27,28 +28,37 @@ def strategy():
 
 def chief():
     """Whether this machine is the first, the one that writes files and tells of the progress."""
-    return not workers() or task() == workers()[0]
+    everyone, own = machines()
+    return not everyone or own == everyone[0]
 
 
-def workers():
-    """The (type, index) of every machine that trains, the chief first; none without TF_CONFIG."""
-    cluster = config().get("cluster", {})
-    return [
-        (kind, index) for kind in ("chief", "worker") for index in range(len(cluster.get(kind, [])))
-    ]
+def several_machines():
+    return len(machines()[0]) > 1
 
 
-def task():
-    """The (type, index) of this machine."""
-    own = config().get("task", {})
-    found = own.get("type"), own.get("index")
-    if found not in workers():
-        raise Failure(f"TF_CONFIG: the task {own} is no chief and no worker of the cluster")
-    return found
-
-
-def config():
+def machines():
+    """(type, index) of every machine that trains, the first one writes; (type, index) of this."""
     try:
-        return json.loads(os.environ.get("TF_CONFIG") or "{}")
-    except ValueError as error:
-        raise Failure(f"TF_CONFIG: not JSON: {error}") from None
+        config = json.loads(os.environ.get("TF_CONFIG") or "{}")
+        cluster, task = config.get("cluster", {}), config.get("task", {})
+        kinds = ("chief", "worker")
+        everyone = [(kind, i) for kind in kinds for i in range(len(cluster.get(kind, [])))]
+        own = (task.get("type"), task.get("index"))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise Failure(f"TF_CONFIG: not as TensorFlow takes it: {error}") from None
+    if everyone and own not in everyone:
+        raise Failure(f"TF_CONFIG: the task {task} is none of the cluster's machines")
+    return everyone, own
+
+
+@contextlib.contextmanager
+def together():
+    """Tell in one line that another machine is gone."""
+    tf = quiet.tensorflow()
+    try:
+        yield
+    except tf.errors.OpError as error:
+        if not several_machines():
+            raise
+        gone = f"a machine of TF_CONFIG is gone ({type(error).__name__})"
+        raise Failure(f"{gone}; start all of them again") from None
