@@ -17,6 +17,7 @@ def strategy():
     """TensorFlow's strategy for the GPUs and machines there are; it waits for the machines."""
     tf = quiet.tensorflow()
     if several_machines():
+        print(f"waiting for the {len(machines()[0])} machines of TF_CONFIG", flush=True)
         try:
             return tf.distribute.MultiWorkerMirroredStrategy()
         except (ValueError, RuntimeError, tf.errors.OpError) as error:
