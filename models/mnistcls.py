@@ -29,7 +29,7 @@ class Recipe(NamedTuple):
 
 
 QUICK = Recipe(9, 128, 3e-3, Limits(0.17, 0.1, 0.1, 0.1, 1.5, bend=0.8), 0.3, 0.05)
-BEST = Recipe(20, 128, 3e-3, Limits(0.2, 0.12, 0.1, 0.1, 1.5, bend=1.2), 0.3, 0.05)
+BEST = Recipe(60, 256, 6e-3, Limits(0.2, 0.12, 0.1, 0.1, 1.5, bend=1.2), 0.3, 0.05)
 FEW, EPOCHS_OF_FEW = 20_000, 30  # a set of fewer images is seen more often
 WARM_UP = 0.2  # of the steps
 
