@@ -2,8 +2,8 @@
 
     python -m benchmarks.training [--data FILE.npz]
 
-It takes the whole of MNIST and about half an hour on two cores: `train.py` and `train.py --best`
-for three seeds each, and the reference's recipe once.
+It takes the whole of MNIST and about three quarters of an hour on two cores: `train.py` and
+`train.py --best` for three seeds each, and the reference's recipe once.
 """
 
 import argparse
@@ -21,9 +21,11 @@ from models import mnistcls
 from tf2caffe import quiet, replicas, stage
 
 SEEDS = (1, 2, 3)
+ACCURACY, SECONDS = {(): 0.9930, ("--best",): 0.9955}, 120  # promised
 GOAL = 0.9828  # the reference's accuracy, and its recipe: plain gradient descent
 IMAGES, BATCH, RATE, EPOCHS = 20_000, 32, 1e-3, 40
 ROUNDS, STEPS = 15, 10
+TESTS = 10_000
 
 
 def main():
@@ -118,21 +120,21 @@ def milliseconds(step):
 
 
 def runs(path, *options):
-    """`train.py` with these options, for each seed: its accuracy, and the time of it all."""
+    """`train.py` with these options, for each seed: its wrong answers, and the time of it all."""
     command = " ".join(["`train.py", *options]) + "`"
     seconds, accuracies = zip(*(run(path, seed, *options) for seed in SEEDS), strict=True)
     told = f"{mean(accuracies):.4f} ± {stdev(accuracies):.4f}"
-    each = " ".join(f"{accuracy:.4f}" for accuracy in accuracies)
-    print(f"{command}: mean {told} of seeds {SEEDS}: {each}", flush=True)
-    return [
-        table.Figure(
-            f"{command}: test accuracy ({each}; mean ± deviation {told})",
-            "",
-            accuracies,
-            wanted="0.9955" if options else "0.9930",
-        ),
-        table.Figure(f"{command}: all of it", "s", seconds, wanted="" if options else "120"),
-    ]
+    print(f"{command}: {told}, mean and deviation of the seeds {SEEDS}", flush=True)
+    wrong = [round((1 - accuracy) * TESTS) for accuracy in accuracies]
+    what = f"{command}: wrong answers of {TESTS:,} (test accuracy {told})"
+    figures = [promised(what, "", wrong, round((1 - ACCURACY[options]) * TESTS))]
+    if not options:
+        figures.append(promised(f"{command}: all of it", "s", seconds, SECONDS))
+    return figures
+
+
+def promised(what, unit, ours, promise):
+    return table.Figure(what, unit, ours, "the promise", [promise] * len(ours), "at least 1")
 
 
 def run(path, seed, *options):

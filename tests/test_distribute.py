@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -91,11 +92,13 @@ def test_machine_that_goes_is_told_in_one_line(tmp_path):
     try:
         while not first.stdout.readline().startswith("epoch   1/500"):
             assert first.poll() is None, first.stderr.read()
-        second.kill()
+        second.terminate()
         _, err = first.communicate(timeout=120)
     finally:
         first.kill()
+        second.kill()
         second.communicate()
+    assert second.returncode == -signal.SIGTERM
     assert first.returncode == 1 and "Traceback" not in err
     assert "train.py: a machine of TF_CONFIG is gone" in err.splitlines()[-1]
     assert load_checkpoint(Handoff(tmp_path / "0", "mnistcls")).name == "mnistcls"

@@ -28,9 +28,10 @@ def distort(images, limits, seed, part=1.0):
     import tensorflow as tf
 
     count, (height, width) = tf.shape(images)[0], images.shape[1:3]
-    places = straight(count, height, width, limits, seed, part)
+    first, second = tf.unstack(tf.random.split(seed))
+    places = straight(count, height, width, limits, first, part)
     if limits.bend:
-        places += part * limits.bend * bends(count, height, width, seed)
+        places += part * limits.bend * bends(count, height, width, second)
     return tf.reshape(sampled(images, places), tf.shape(images))
 
 

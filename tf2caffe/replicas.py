@@ -8,6 +8,7 @@ TensorFlow's own `tf.distribute` does it all. TF_CONFIG is set on each machine, 
 import contextlib
 import json
 import os
+import signal
 
 from tf2caffe import quiet
 from tf2caffe.stage import Failure, first_line
@@ -19,9 +20,11 @@ def strategy():
     if several_machines():
         print(f"waiting for the {len(machines()[0])} machines of TF_CONFIG", flush=True)
         try:
-            return tf.distribute.MultiWorkerMirroredStrategy()
+            found = tf.distribute.MultiWorkerMirroredStrategy()
         except (ValueError, RuntimeError, tf.errors.OpError) as error:
             raise Failure(f"TF_CONFIG: {first_line(error)}") from None
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which TensorFlow has taken, to ignore it
+        return found
     if len(tf.config.list_physical_devices("GPU")) > 1:
         return tf.distribute.MirroredStrategy()
     return tf.distribute.get_strategy()
