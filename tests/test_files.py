@@ -1,13 +1,12 @@
 """Files whole or not at all, alike from run to run; and how tensors lie in them."""
 
 import os
-import shutil
 from math import prod
 
 import numpy as np
 import pytest
 
-from tests.pipeline import contents, run, run_warm
+from tests.pipeline import contents, run_warm
 from tf2caffe import handoff
 from tf2caffe.handoff import replacing, replacing_folder
 from tf2caffe.layout import Layout, usual
@@ -139,20 +138,6 @@ def test_what_dead_processes_left_is_removed(tmp_path, write):
 def write_file(path):
     with replacing(path) as temporary:
         temporary.write_text("new")
-
-
-def test_steps_4_and_5_leave_the_same_bytes_again(finished, tmp_path):
-    """From the same checkpoint, whatever the order in which Python walks its sets."""
-    again = tmp_path / "again"
-    shutil.copytree(finished.folder / "checkpoints", again / "checkpoints")
-    for script in ("save_weights.py", "build_caffe.py"):
-        assert run(script, "--dir", again, PYTHONHASHSEED="7").status == 0
-    for folder in ("tf_weights", "nets"):
-        before, after = contents(finished.folder / folder), contents(again / folder)
-        before.pop("mnistcls.parity.json", None)
-        assert after == before
-    picture = "imgs/mnistcls/caffe-net.png"
-    assert (again / picture).read_bytes() == (finished.folder / picture).read_bytes()
 
 
 def random_shape(random, low, high):
