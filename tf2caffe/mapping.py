@@ -772,7 +772,14 @@ def softsign(node, net):
 
 
 def expm1(node, net):
-    return net.affine(node.layer, net.add("Exp", f"{node.layer}/exp", net.blob(node)), beta=-1.0)
+    """2 t e^relu(x) / (1 + |t|) with t = tanh(x / 2): next to 0 nothing is lost."""
+    blob, name = net.blob(node), node.layer
+    tanh = net.add("TanH", f"{name}/tanh", net.affine(f"{name}/half", blob, 0.5))
+    size = net.eltwise(f"{name}/size", "SUM", *net.halves(f"{name}/tanh", tanh))
+    share = net.affine(f"{name}/share", size, beta=1.0, power=-1.0)
+    fall = net.affine(f"{name}/fall", net.eltwise(f"{name}/odd", "PROD", tanh, share), 2.0)
+    rise = net.add("Exp", f"{name}/exp", net.add("ReLU", f"{name}/relu", blob))
+    return net.eltwise(name, "PROD", fall, rise)
 
 
 def erf(node, net, name=None):

@@ -21,7 +21,7 @@ from itertools import count
 
 from tqdm import tqdm
 
-CHUNK = 250
+CHUNK = 400
 
 
 def main():
@@ -48,7 +48,7 @@ def arguments():
 
 def tried(n, seed, at_once):
     """What became of each of `n` networks, as records of `chunk`."""
-    results, chunks = [], count(seed * 1_000_000)
+    results, chunks = [], count(seed * 10**9, 10**5)
     with tqdm(total=n, unit="network") as bar, ThreadPoolExecutor(at_once) as pool:
 
         def work(_):

@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from tests.fuzz.specs import label, script, specs
 from tests.fuzz.trial import tried
 
+FEW = 12  # networks in a run of hypothesis: of more, it makes new ones out of old ones
+
 
 class Bug(Exception):
     """What hypothesis shrinks."""
@@ -21,14 +23,14 @@ class Chunk:
     """Draws until `left` networks were tried; the first bug of each kind is shrunk."""
 
     def __init__(self, left):
-        self.left, self.known = left, set()
+        self.left, self.known, self.seen = left, set(), set()
         self.shrinking = self.smallest = None
 
     def draw(self, seed):
         """A run of hypothesis, to the first new bug."""
         self.shrinking = self.smallest = None
         calm = settings(
-            max_examples=self.left, database=None, deadline=None, report_multiple_bugs=False,
+            max_examples=FEW, database=None, deadline=None, report_multiple_bugs=False,
             phases=[Phase.generate, Phase.shrink], suppress_health_check=list(HealthCheck),
             print_blob=False, verbosity=hypothesis.Verbosity.quiet,
         )  # fmt: skip
@@ -39,8 +41,10 @@ class Chunk:
             self.left -= 1
 
     def try_one(self, spec):
-        if spec.steps and (self.left > 0 or self.shrinking):
-            tell({"trying": script(spec)})
+        text = script(spec)
+        if self.shrinking or (self.left > 0 and spec.steps and text not in self.seen):
+            self.seen.add(text)
+            tell({"trying": text})
             outcome = tried(spec)
             if self.is_shrunk(spec, outcome):
                 self.smallest = spec, outcome
@@ -83,4 +87,4 @@ def run(networks, seed):
     chunk = Chunk(networks)
     while chunk.left > 0:
         chunk.draw(seed)
-        seed += 500_000
+        seed += 1

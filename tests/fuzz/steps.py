@@ -17,7 +17,8 @@ from keras import layers, ops
 
 
 class Kind(NamedTuple):
-    """`build(w, *values, **arguments)`; `arguments(shape)` are strategies by name.
+    """`build(w, *values, **arguments)`; `arguments(shape)` are strategies by name,
+    None where the shape will not do.
 
     `ranks` are those of the first value it reads, `partner` tells whether another may be read with
     it, and `least`, `most` how many are read in all.
@@ -218,8 +219,8 @@ def reshape(w, x, shape):
     return tf.reshape(x, [x.shape[0], *shape])
 
 
-def squeeze(w, x):
-    return tf.squeeze(x, [at for at, size in enumerate(x.shape) if at and size == 1] or [1])
+def squeeze(w, x, axes):
+    return tf.squeeze(x, axes)
 
 
 def expand(w, x, axis):
@@ -431,6 +432,22 @@ def reshape_arguments(shape):
     return {"shape": st.one_of(flat, merged, split, shapes_of(prod(shape[1:])))}
 
 
+def squeeze_arguments(shape):
+    ones = [at for at, size in enumerate(shape) if at and size == 1][: len(shape) - 2]
+    return {"axes": st.sampled_from([ones, ones[:1]])} if ones else None
+
+
+def block_arguments(numbers):
+    """Sizes of a block that divide the numbers; None if there is none."""
+    blocks = [size for size in (2, 3) if not any(number % size for number in numbers)]
+    return {"block": st.sampled_from(blocks)} if blocks else None
+
+
+def depth_arguments(shape):
+    blocks = [size for size in (2, 3) if shape[-1] % size**2 == 0]
+    return {"block": st.sampled_from(blocks)} if blocks else None
+
+
 def transpose_arguments(shape):
     return {"order": st.permutations(range(len(shape) - 1)).map(tuple)}
 
@@ -582,11 +599,32 @@ BINARY = {
     "maximum": tf.maximum, "minimum": tf.minimum, "squared": tf.math.squared_difference,
 }  # fmt: skip
 
-KERAS_ACTIVATIONS = """
-    celu elu exponential gelu glu hard_sigmoid hard_silu hard_tanh leaky_relu linear log_sigmoid
-    log_softmax mish relu relu6 selu sigmoid silu softmax softplus softsign squareplus tanh
-    tanh_shrink
-""".split()
+KERAS_ACTIVATIONS = [
+    "celu",
+    "elu",
+    "exponential",
+    "gelu",
+    "glu",
+    "hard_sigmoid",
+    "hard_silu",
+    "hard_tanh",
+    "leaky_relu",
+    "linear",
+    "log_sigmoid",
+    "log_softmax",
+    "mish",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "softplus",
+    "softsign",
+    "squareplus",
+    "tanh",
+    "tanh_shrink",
+]
 ACTIVATION_NAMES = st.one_of(st.none(), st.sampled_from(["relu", "relu6", "tanh", "silu", "gelu"]))
 
 KERAS_OPS = {
@@ -686,7 +724,7 @@ STEPS = {
     "cut": Kind(cut, cut_arguments),
     "dense": Kind(dense, dense_arguments),
     "dense_einsum": Kind(dense_einsum, units),
-    "depth_to_space": Kind(depth_to_space, lambda s: {"block": st.integers(2, 3)}, (4,)),
+    "depth_to_space": Kind(depth_to_space, depth_arguments, (4,)),
     "depthwise": Kind(depthwise, depthwise_arguments, (4,)),
     "divide": Kind(divide, lambda s: {"guard": st.sampled_from(["abs", "sigmoid", "none"])},
                    partner=broadcast, least=2, most=2),
@@ -709,7 +747,7 @@ STEPS = {
                                           "gamma": st.booleans()}),
     "old_slice": Kind(old_slice, slice_arguments),
     "pad": Kind(pad, pad_arguments, (3, 4)),
-    "pick": Kind(pick, pick_arguments),
+    "pick": Kind(pick, pick_arguments, (3, 4, 5)),
     "positive": Kind(guarded, lambda s: {"name": st.sampled_from(sorted(POSITIVE)),
                                          "guard": st.sampled_from(["abs", "square", "none"])}),
     "power": Kind(power, lambda s: {"exponent": st.sampled_from([2.0, 3.0, 0.5, -1.0, 1.5])}),
@@ -724,9 +762,9 @@ STEPS = {
     "shuffle": Kind(shuffle, lambda s: {"groups": divisors(s[-1]), "back": st.booleans()}, (3, 4)),
     "softmax": Kind(softmax, lambda s: {"axis": st.sampled_from([-1, *range(1, len(s))])},
                     (2, 3, 4, 5)),
-    "space_to_depth": Kind(space_to_depth, lambda s: {"block": st.integers(2, 3)}, (4,)),
+    "space_to_depth": Kind(space_to_depth, lambda s: block_arguments(s[1:3]), (4,)),
     "split": Kind(split, split_arguments),
-    "squeeze": Kind(squeeze),
+    "squeeze": Kind(squeeze, squeeze_arguments),
     "tensordot": Kind(tensordot, units),
     "transpose": Kind(transpose, transpose_arguments, (3, 4, 5)),
     "transposed": Kind(transposed, transposed_arguments, (4,)),
