@@ -2,10 +2,18 @@
 # make test          the linter and all tests; those that need pycaffe are skipped where there is none
 # make pycaffe       real BVLC Caffe into .pycaffe/ (once; needs root and debootstrap)
 # make applications  every network of keras.applications, each layer compared (half an hour)
-# make clean         removes what the six steps left, pictures apart; .venv and .pycaffe stay
+# make rubbish N=100 spoils each kind of file so often, and looks how it is told
+# make killed N=100  kills each step so often, and looks what is left
+# make mutants       plants faults in the mapping, each of which the tests have to find
+# make consumers     our files in OpenCV, OpenVINO and Netron, next to real Caffe (minutes);
+#                    with CONSUMERS=rknn in RKNN-Toolkit2 too (5.6 GB on disk)
+# make bench         every benchmark next to its rivals: benchmarks/RESULTS.md (an hour)
+# make clean         removes what the six steps left, pictures apart; environments stay
 # PYTHON=...         the Python, 3.11 or newer, that .venv is made of (default: python3)
+# PYTHON311=...      the Python 3.11 that OpenVINO and RKNN-Toolkit2 need (default: PYTHON)
 
 PYTHON ?= python3
+PYTHON311 ?= $(PYTHON)
 python := .venv/bin/python
 pip := $(python) -m pip install -qq --disable-pip-version-check
 
@@ -18,7 +26,9 @@ training := $(wildcard models/*.py data/*.npz) \
 # a stamp beside it, since train.py leaves a whole checkpoint after every epoch
 checkpoint := checkpoints/mnistcls.keras checkpoints/.mnistcls.trained
 
-.PHONY: all test pycaffe applications clean help
+N ?= 100
+
+.PHONY: all test pycaffe applications consumers bench fuzz rubbish killed mutants clean help
 .NOTPARALLEL:
 .PRECIOUS: checkpoints/mnistcls.keras
 
@@ -75,8 +85,41 @@ pycaffe: .pycaffe/python
 applications: .venv/installed-for-tests .pycaffe/python
 	$(python) -m tests.applications
 
+rubbish: .venv/installed-for-tests
+	RUBBISH=$(N) $(python) -m pytest tests/test_rubbish.py -q -s
+
+killed: .venv/installed-for-tests
+	KILLED=$(N) $(python) -m pytest tests/test_killed.py -q -s
+
+mutants: .venv/installed-for-tests .pycaffe/python
+	$(python) -m tests.mutants
+comma := ,
+empty :=
+tools := openvino netron $(CONSUMERS)
+consumers: $(tools:%=.consumers/%/installed) .venv/installed-for-tests .pycaffe/python
+	$(python) -m consumers.matrix \
+	    --consumers opencv$(subst $(empty) $(empty),$(comma),$(tools:%=,%))
+
+# each in an environment of its own: what they pin does not go together
+.consumers/%/installed: consumers/requirements-%.txt
+	@$(PYTHON311) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and \
+	    "make: $* needs Python 3.11, this is " + sys.version.split()[0] + \
+	    "; name one with make consumers PYTHON311=...")'
+	$(PYTHON311) -m venv --clear .consumers/$*
+	.consumers/$*/bin/python -m pip install -qq --disable-pip-version-check -r $<
+	@touch $@
+
+benchmarks := startup conversion linear deploy training
+bench: .venv/installed .pycaffe/python .rivals/tf2onnx/installed
+	$(foreach name,$(benchmarks),$(python) -m benchmarks.$(name) &&) true
+
+.rivals/tf2onnx/installed: benchmarks/requirements-tf2onnx.txt
+	$(PYTHON) -m venv .rivals/tf2onnx
+	.rivals/tf2onnx/bin/python -m pip install -qq --disable-pip-version-check -r $<
+	@touch $@
+
 clean:
 	rm -rf activations checkpoints logs nets tf_weights
 
 help:
-	@sed -n 's/^# \(make \|PYTHON\)/\1/p' Makefile
+	@sed -n '/^$$/q; s/^# //p' Makefile

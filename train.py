@@ -11,14 +11,14 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-from tqdm import tqdm
-
-import models
-from tf2caffe import pictures, quiet, replicas, stage
+from tf2caffe import quiet, replicas, stage
 from tf2caffe.curves import Curves
 from tf2caffe.distortion import distort
 from tf2caffe.handoff import Handoff, replacing
+import models
+
+import numpy as np
+from tqdm import tqdm
 
 
 def main():
@@ -41,6 +41,8 @@ def main():
 
 def lead(training, network, handoff):
     """Train, and leave the files."""
+    from tf2caffe import pictures  # imports matplotlib
+
     curves = Curves(handoff.logs, training.model, network.SHAPE)
     accuracy = train(training, curves, handoff)
     pictures.draw_losses(handoff.imgs / "tb-loss.png", *curves.losses())

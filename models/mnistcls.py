@@ -180,17 +180,14 @@ def download():
 
 def read_digits(path):
     """The digits of an npz: Keras's four arrays, or the sample's two, which are split here."""
-    damage = archive.damage(path)
-    if damage:
-        raise Failure(f"{path}: {damage}")
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            if {"x", "y"} <= set(arrays.files):
-                return split(*checked(path, arrays, "x", "y"), origin=str(path))
-            train = checked(path, arrays, "x_train", "y_train")
-            return Digits(*train, *checked(path, arrays, "x_test", "y_test"), str(path))
-    except ValueError as error:
+        arrays = archive.arrays(path)
+    except archive.Damaged as error:
         raise Failure(f"{path}: not MNIST's npz: {error}") from None
+    if {"x", "y"} <= set(arrays):
+        return split(*checked(path, arrays, "x", "y"), origin=str(path))
+    train = checked(path, arrays, "x_train", "y_train")
+    return Digits(*train, *checked(path, arrays, "x_test", "y_test"), str(path))
 
 
 def checked(path, arrays, x, y):
@@ -198,7 +195,7 @@ def checked(path, arrays, x, y):
     missing = [name for name in (x, y) if name not in arrays]
     if missing:
         raise Failure(f"{path}: not MNIST's npz: there is no {' and no '.join(missing)} in it")
-    images, labels = np.asarray(arrays[x]), np.asarray(arrays[y])
+    images, labels = arrays[x], arrays[y]
     if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != SHAPE[:2]:
         found = f"{images.dtype} {images.shape}"
         raise Failure(f"{path}: not MNIST's npz: {x} is {found}, not uint8 (N, 28, 28)")

@@ -81,26 +81,64 @@ def test_error_while_replacing_a_folder_leaves_the_old(tmp_path, error, there):
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("when", ["before", "between", "after"])
-def test_folder_is_never_without_content(tmp_path, monkeypatch, error, when):
-    """Stopped at the worst of moments: when the old is out of the way, the new not yet there."""
+def test_folder_is_never_lost(tmp_path, monkeypatch, error, when):
+    """Stopped at the worst of moments, where the system cannot let folders change places."""
     path = tmp_path / "net"
     write_folder(path, {"one": "old"})
     moves = []
 
-    def replace(source, target):
+    def stopped(source, target):
         moves.append(target)
-        if len(moves) == {"before": 1, "between": 2, "after": 2}[when]:
+        if len(moves) == {"before": 2, "between": 3, "after": 3}[when]:
             if when == "after":
-                shutil.move(source, target)
+                rename(source, target)
             raise error
-        shutil.move(source, target)
+        rename(source, target)
 
-    monkeypatch.setattr(handoff.os, "replace", replace)
+    rename = os.rename
+    monkeypatch.setattr(handoff, "exchange", lambda first, second: False)
+    monkeypatch.setattr(handoff.os, "rename", stopped)
     with pytest.raises(type(error)):
         write_folder(path, {"one": "new"})
     monkeypatch.undo()
     assert (path / "one").read_text() == ("new" if when == "after" else "old")
     assert os.listdir(tmp_path) == ["net"]
+
+
+def test_folder_is_there_all_the_time(tmp_path):
+    """However often it is looked for while it is replaced, in two processes at once."""
+    path = tmp_path / "net"
+    write_folder(path, {"one": "old"})
+    replacers = [os.fork(), os.fork()]
+    if 0 in replacers:
+        for _ in range(300):
+            write_folder(path, {"one": "new"})
+        os._exit(0)
+    while os.waitpid(replacers[0], os.WNOHANG)[0] == 0:
+        assert (path / "one").exists()
+    assert os.waitpid(replacers[1], 0)[1] == 0
+    assert (path / "one").read_text() == "new" and os.listdir(tmp_path) == ["net"]
+
+
+@pytest.mark.parametrize("write", [write_folder, lambda path, texts: write_file(path)])
+def test_what_dead_processes_left_is_removed(tmp_path, write):
+    """Not what others may still be writing: other processes, other machines, other networks."""
+    path, host = tmp_path / "net", os.uname().nodename
+    dead = os.fork() or os._exit(0)
+    os.waitpid(dead, 0)
+    left = {name: tmp_path / name for name in (
+        f".net.{host}.{dead}", f".net.{host}.{os.getppid()}", f".net.elsewhere.{dead}",
+        f".net2.{host}.{dead}", f".net.{host}.{dead}.png", f"net.{host}.{dead}", ".net",
+    )}  # fmt: skip
+    for name, file in left.items():
+        write_folder(file, {"one": "half"}) if name.endswith("d") else file.write_text("half")
+    write(path, {"one": "new"})
+    assert set(os.listdir(tmp_path)) == {*left, "net"} - {f".net.{host}.{dead}"}
+
+
+def write_file(path):
+    with replacing(path) as temporary:
+        temporary.write_text("new")
 
 
 def test_steps_4_and_5_leave_the_same_bytes_again(finished, tmp_path):

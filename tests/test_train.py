@@ -269,7 +269,7 @@ def test_data_that_is_not_mnist(tmp_path, changes, complaint):
 def test_data_cut_short(tmp_path, keep):
     path = tmp_path / "digits.npz"
     path.write_bytes(mnistcls.SAMPLE.read_bytes()[:keep])
-    with pytest.raises(Failure, match="digits.npz: not a zip archive, or a damaged one"):
+    with pytest.raises(Failure, match="digits.npz: .*not a zip archive, or a damaged one"):
         mnistcls.read_digits(path)
 
 
@@ -284,7 +284,7 @@ def spoilt(source, path, at):
 @pytest.mark.parametrize("at", [0.1, 0.5, 0.9])
 def test_data_with_a_wrong_byte(tmp_path, at):
     spoilt(mnistcls.SAMPLE, tmp_path / "digits.npz", at)
-    with pytest.raises(Failure, match="digits.npz: a damaged zip archive"):
+    with pytest.raises(Failure, match="digits.npz: .*a damaged zip archive"):
         mnistcls.read_digits(tmp_path / "digits.npz")
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from google.protobuf.internal.encoder import _VarintBytes as varint
 
 from tf2caffe import caffe_schema
+from tf2caffe.graph import LARGEST
 from tf2caffe.stage import Failure
 
 LIMIT = 2**31 - 1  # bytes that protobuf reads in one message
@@ -79,6 +80,8 @@ class Net:
         shapes = SHAPES[message.type](message, bottoms)
         if any(size < 1 for shape in shapes for size in shape):
             raise Failure(f"layer {message.name} ({message.type}) makes an empty blob {shapes}")
+        if any(prod(shape) > LARGEST for shape in shapes):
+            raise Failure(f"layer {message.name} ({message.type}) makes a blob too large {shapes}")
         layer = Layer(message, list(blobs), shapes)
         self.layers.append(layer)
         self.shapes.update(zip(layer.tops, shapes, strict=True))

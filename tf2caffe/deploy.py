@@ -476,6 +476,5 @@ PASSES = (
     partial(joining, affine_and_affine),
     partial(joining, pad_and_convolution),
     partial(joining, linear_and_affine),
-    partial(joining, flatten_and_dense),
-    partial(joining, affine_and_linear),
+    partial(joining, lambda *two: affine_and_linear(*two) or flatten_and_dense(*two)),
 )

@@ -5,10 +5,12 @@ import importlib.util
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
+from tensorflow.core.protobuf import saved_model_pb2
 
 from tf2caffe import checkpoint, inference
 from tf2caffe.stage import Failure, first_line
 from tf2caffe.trace import (
+    REACHES,
     TRAINING,
     Trace,
     ancestors,
@@ -70,6 +72,7 @@ def load_saved_model(path, args):
     """The signature called --signature, `serving_default` or the only one, with fixed shapes."""
     if not (path / "saved_model.pb").exists():
         raise Failure(f"{path} is a folder without saved_model.pb, so not a SavedModel")
+    refuse_harm(path)
     try:
         loaded = tf.saved_model.load(str(path))
     except Exception as error:  # TensorFlow raises whatever the files make it stumble over
@@ -92,6 +95,19 @@ def load_saved_model(path, args):
     inputs = dict(zip(specs, function.inputs, strict=False))
     traced = function_trace(function, inputs, function.structured_outputs)
     return with_old_variables(traced, path)
+
+
+def refuse_harm(path):
+    """Loading a SavedModel runs what initialises it."""
+    if (path / "saved_model.cpb").exists():
+        raise Failure(f"{path} is a SavedModel in pieces (.cpb); save it as one")
+    saved = parsed(saved_model_pb2.SavedModel(), path / "saved_model.pb")
+    graphs = [meta.graph_def for meta in saved.meta_graphs]
+    nodes = [node for graph in graphs for node in graph.node]
+    nodes += [node for graph in graphs for call in graph.library.function for node in call.node_def]
+    for node in nodes:
+        if REACHES.search(node.op):
+            raise Failure(f"{path}: {node.name} ({node.op}) reaches out of it; it is not loaded")
 
 
 def with_old_variables(traced, path):

@@ -12,7 +12,22 @@ from tf2caffe import caffe_schema
 from tf2caffe.caffe_net import convolution_settings, pooling_settings
 from tf2caffe.stage import Failure, listed
 
-MANY = 2**31
+
+class Whole(NamedTuple):
+    """The whole numbers from the first to the last; without a last, all of them."""
+
+    first: int
+    last: int | None = None
+
+    def __contains__(self, value):
+        return value == int(value) and self.first <= value and not (self.last and value > self.last)
+
+    def __str__(self):
+        return (
+            f"whole numbers from {self.first}"
+            if self.last is None
+            else f"{self.first} to {self.last}"
+        )
 
 
 class Rule(NamedTuple):
@@ -95,9 +110,8 @@ def told(rule, wrong):
 
 def allowed(rule):
     """The values that a rule allows, in words."""
-    if isinstance(rule.allowed, range):
-        first, last = rule.allowed[0], rule.allowed[-1]
-        return f"whole numbers from {first}" if last == MANY - 1 else f"{first} to {last}"
+    if isinstance(rule.allowed, Whole):
+        return str(rule.allowed)
     return ", ".join(map(shown, rule.allowed))
 
 
@@ -112,7 +126,8 @@ def shown(value):
 def print_all():
     """Every target, what it takes, and from where we know."""
     for name, target in TARGETS.items():
-        print(f"{name}: {target.title}\n  {target.tried}")
+        print(f"{name}: {target.title}")
+        print_wrapped(target.tried)
         for rule in target.rules:
             layers = "" if rule.layers == "*" else f"{rule.layers}: "
             takes = "layers" if rule.quantity == "type" else rule.quantity
@@ -234,8 +249,8 @@ SOURCES = {
     "others differ, see UG1414, Supported Operators and DPU Limitations",
     "Vitis-AI 47": "github.com/Xilinx/Vitis-AI/issues/47: the compiler's messages",
     "Sigmastar": "doc.comake.online, IPU Toolchain Operator Support, 1. Caffe Supported Operators",
-    "NNIE": "HiSilicon's mapper takes Caffe 1.0's layers; which of them run on the chip itself, its "
-    "own messages tell",
+    "NNIE": "HiSilicon's mapper takes Caffe 1.0's layers; which of them run on the chip itself is "
+    "told by its own messages",
     "CANN": "Huawei CANN, Caffe operator specifications: overview, and Deconvolution",
     "HiLens": "Huawei HiLens user guide, Caffe Operator Boundaries",
     "tpu-mlir": "sophgo/tpu-mlir, python/transform/CaffeConverter.py at 03835b5: Power raises 'not "
@@ -255,7 +270,6 @@ BVLC = (
     "Split",
 )  # fmt: skip
 DOCUMENTS = "from the documentation; never run here on the vendor's tool"
-WHOLE = range(1, MANY)
 
 # The table of --target: what each takes.
 TARGETS = {
@@ -283,9 +297,9 @@ TARGETS = {
         "its compiler and simulator were run: CONSUMERS=rknn make consumers",
         (
             Rule("*", "type", (*SAFE, "BNLL", "Crop", "ReLU6", "Slice", "Split"), "RKNN list"),
-            Rule("depthwise", "kernel", range(1, 9), "RKNN limits"),
-            Rule("depthwise", "stride", range(1, 8), "RKNN limits"),
-            Rule("depthwise", "pad", range(16), "RKNN limits"),
+            Rule("depthwise", "kernel", Whole(1, 8), "RKNN limits"),
+            Rule("depthwise", "stride", Whole(1, 7), "RKNN limits"),
+            Rule("depthwise", "pad", Whole(0, 15), "RKNN limits"),
             Rule("Eltwise", "bottoms", (2,), "measured"),
             Rule("Eltwise", "coefficients", ((), (1, 1), (1, -1)), "measured"),
             Rule("LRN", "k", (1,), "measured"),
@@ -304,8 +318,8 @@ TARGETS = {
         (
             Rule("*", "type", BVLC, "CANN"),
             Rule("BatchNorm", "use_global_stats", (True,), "HiLens"),
-            Rule("*", "image size", range(1, 4097), "CANN"),
-            Rule("Deconvolution", "kernel", range(1, 256), "CANN"),
+            Rule("*", "image size", Whole(1, 4096), "CANN"),
+            Rule("Deconvolution", "kernel", Whole(1, 255), "CANN"),
         ),
     ),
     "vitis": Target(
@@ -318,8 +332,8 @@ TARGETS = {
             ), "Vitis-AI 47"),
             Rule("Eltwise", "operation", ("SUM",), "Vitis-AI 47"),
             Rule("Concat", "axis", (1,), "Vitis-AI 47"),
-            Rule("Convolution", "kernel", range(1, 17), "PG403"),
-            Rule("Convolution", "stride", range(1, 5), "PG403"),
+            Rule("Convolution", "kernel", Whole(1, 16), "PG403"),
+            Rule("Convolution", "stride", Whole(1, 4), "PG403"),
             Rule("depthwise", "kernel", (3, 5), "PG403"),
         ),
     ),
@@ -332,13 +346,13 @@ TARGETS = {
                 "ReLU", "PReLU", "Sigmoid", "TanH", "Softmax", "Pooling", "Eltwise", "Concat",
                 "Flatten", "Reshape", "Power", "Dropout", "Slice", "Split", "Crop", "ArgMax",
             ), "Sigmastar"),
-            Rule("Convolution Deconvolution", "kernel area", range(1, 64), "Sigmastar"),
-            Rule("depthwise", "pad", range(2), "Sigmastar"),
-            Rule("Power", "exponent", WHOLE, "Sigmastar"),
+            Rule("Convolution Deconvolution", "kernel area", Whole(1, 63), "Sigmastar"),
+            Rule("depthwise", "pad", Whole(0, 1), "Sigmastar"),
+            Rule("Power", "exponent", Whole(1), "Sigmastar"),
             Rule("Softmax", "size of the axes after it", (1,), "Sigmastar"),
-            Rule("Pooling", "window of AVE", range(1, 256), "Sigmastar"),
-            Rule("Pooling", "area of AVE", range(1, 12289), "Sigmastar"),
-            Rule("Pooling", "width of MAX", range(1, 256), "Sigmastar"),
+            Rule("Pooling", "window of AVE", Whole(1, 255), "Sigmastar"),
+            Rule("Pooling", "area of AVE", Whole(1, 12288), "Sigmastar"),
+            Rule("Pooling", "width of MAX", Whole(1, 255), "Sigmastar"),
         ),
     ),
     "tpu-mlir": Target(
@@ -361,7 +375,6 @@ TARGETS = {
         f"{DOCUMENTS}; which of Caffe's layers it lacks is not checked",
         (
             Rule("*", "type", BVLC, "BVLC"),
-            Rule("Eltwise", "operation", ("SUM", "PROD", "MAX"), "SNPE"),
             Rule("Scale", "preceded by", ("BatchNorm",), "SNPE"),
         ),
     ),
