@@ -1,9 +1,10 @@
-"""The deploy form against the inspectable form and against TensorFlow: seconds for one image.
+"""The deploy form against the inspectable form and against TensorFlow, for one image.
 
     python -m benchmarks.deploy [NAME ...]
 
-In real Caffe and in OpenCV, each as it is by default, and in TensorFlow, compiled; batch 1,
-weights at random, 224x224 (mnistcls: 28x28). Engines and forms take turns.
+In real Caffe, in OpenCV with its own fusion, and in TensorFlow, compiled; batch 1, weights at
+random, 224x224 (mnistcls: 28x28). Engines and forms take turns. It is the processor's time, by one
+thread: what else the machine does would decide the rest.
 """
 
 import subprocess
@@ -21,7 +22,7 @@ from tf2caffe.handoff import Handoff
 
 HERE = Path(__file__).resolve().parent
 NAMES = ("mnistcls", "MobileNetV2", "ResNet50", "VGG16")
-ROUNDS, ROUND, MILLISECONDS = 7, 0.5, 1e3  # how many; seconds of one engine's turn; in a second
+ROUNDS, ROUND, MILLISECONDS = 5, 0.3, 1e3  # how many; seconds of one engine's turn; in a second
 DEPLOY, INSPECTABLE, TENSORFLOW = "deploy", "the inspectable form", "TensorFlow, compiled"
 
 

@@ -1,11 +1,12 @@
-"""Times networks in real Caffe, in a Python of its own; asked by pipe, as `pycaffe_worker` is."""
+"""Times networks in real Caffe, one thread, in a Python of its own, as `pycaffe_worker`."""
 
 import os
 import sys
 import time
 
-import caffe
-import numpy as np
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+import caffe  # noqa: E402
+import numpy as np  # noqa: E402
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tf2caffe"))
 from wire import serve  # noqa: E402
@@ -14,7 +15,7 @@ NETS = {}  # those loaded, by their prototxt
 
 
 def run(request, inputs):
-    """Seconds of each of `runs` passes through the whole network; batch 1, inputs as given."""
+    """Processor seconds of each of `runs` passes through the whole network, with batch 1."""
     path = request["prototxt"]
     if path not in NETS:
         NETS[path] = caffe.Net(path, caffe.TEST, weights=request["caffemodel"])
@@ -23,9 +24,9 @@ def run(request, inputs):
         net.blobs[name].data[...] = array
     seconds = []
     for _ in range(request["runs"]):
-        start = time.perf_counter()
+        start = time.process_time()
         net.forward()
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     return {"seconds": np.array(seconds)}
 
 
