@@ -7,7 +7,8 @@
 # make mutants       plants faults in the mapping, each of which the tests have to find
 # make consumers     our files in OpenCV, OpenVINO and Netron, next to real Caffe (minutes);
 #                    with CONSUMERS=rknn in RKNN-Toolkit2 too (5.6 GB on disk)
-# make clean         removes what the six steps left, pictures apart; .venv, .pycaffe, .consumers stay
+# make bench         every benchmark next to its rivals: benchmarks/RESULTS.md (an hour)
+# make clean         removes what the six steps left, pictures apart; environments stay
 # PYTHON=...         the Python, 3.11 or newer, that .venv is made of (default: python3)
 # PYTHON311=...      the Python 3.11 that OpenVINO and RKNN-Toolkit2 need (default: PYTHON)
 
@@ -19,14 +20,15 @@ pip := $(python) -m pip install -qq --disable-pip-version-check
 modules := $(wildcard tf2caffe/*.py models/*.py) .venv/installed
 # training takes minutes, so it is run again only for what it imports
 training := $(wildcard models/*.py data/*.npz) \
-    $(addprefix tf2caffe/,archive.py handoff.py pictures.py quiet.py stage.py)
+    $(addprefix tf2caffe/,archive.py curves.py distortion.py handoff.py pictures.py quiet.py \
+    replicas.py stage.py)
 
 # a stamp beside it, since train.py leaves a whole checkpoint after every epoch
 checkpoint := checkpoints/mnistcls.keras checkpoints/.mnistcls.trained
 
 N ?= 100
 
-.PHONY: all test pycaffe applications consumers rubbish killed mutants clean help
+.PHONY: all test pycaffe applications consumers bench fuzz rubbish killed mutants clean help
 .NOTPARALLEL:
 .PRECIOUS: checkpoints/mnistcls.keras
 
@@ -105,6 +107,15 @@ consumers: $(tools:%=.consumers/%/installed) .venv/installed-for-tests .pycaffe/
 	    "; name one with make consumers PYTHON311=...")'
 	$(PYTHON311) -m venv --clear .consumers/$*
 	.consumers/$*/bin/python -m pip install -qq --disable-pip-version-check -r $<
+	@touch $@
+
+benchmarks := startup conversion linear deploy training
+bench: .venv/installed .pycaffe/python .rivals/tf2onnx/installed
+	$(foreach name,$(benchmarks),$(python) -m benchmarks.$(name) &&) true
+
+.rivals/tf2onnx/installed: benchmarks/requirements-tf2onnx.txt
+	$(PYTHON) -m venv .rivals/tf2onnx
+	.rivals/tf2onnx/bin/python -m pip install -qq --disable-pip-version-check -r $<
 	@touch $@
 
 clean:

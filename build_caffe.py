@@ -16,7 +16,6 @@ from tf2caffe import (
     blobs,
     caffe_net,
     deploy,
-    diagram,
     fitting,
     graph,
     handwritten,
@@ -124,6 +123,8 @@ def print_costs(*forms):
 
 def leave(handoff, net, text, table):
     """The files of one form of the network, and its picture."""
+    from tf2caffe import diagram  # imports matplotlib
+
     write(handoff, net, text, table)
     diagram.draw_network(handoff.diagram, net.layers)
     for path in (handoff.prototxt, handoff.caffemodel, handoff.diagram):

@@ -13,7 +13,7 @@ Leaves  imgs/NAME/caffe/convs.png, denses.png and res10.png (as TensorFlow's, on
 import sys
 from pathlib import Path
 
-from tf2caffe import activations, blobs, calibration, parity, pictures, runtimes, stage
+from tf2caffe import activations, blobs, calibration, parity, runtimes, stage
 from tf2caffe.handoff import Handoff
 
 TOLERANCE = 1e-5  # a right mnistcls strays by 1e-6 at most; Caffe's epsilon in bn2 by 5e-4
@@ -84,6 +84,8 @@ def run(args, handoff, table, kept):
 
 def draw(args, handoff, table, kept, rows):
     """The pictures of Caffe's side, and of both; return their paths."""
+    from tf2caffe import pictures  # imports matplotlib
+
     drawn = activations.chosen({row.name: row for row in rows}, args.layers).values()
     caffe = {row.blob: row.caffe[kept.shown] for row in drawn}
     tf = {row.blob: row.tf[kept.shown] for row in drawn}

@@ -15,12 +15,12 @@ TOLERANCE = 1e-5
 class Converted:
     """A model taken through steps 4 and 5 in `folder`; `rows(runtime)` is step 6."""
 
-    def __init__(self, model, folder, images=2, seed=1, target="portable"):
+    def __init__(self, model, folder, images=2, seed=1, inputs=None, target="portable"):
         self.trace = model if isinstance(model, trace.Trace) else traced(model)
         self.handoff = Handoff(folder, "net")
         self.graph, self.tensors = reader.read(self.trace, "net")
         save_weights.save(self.graph, self.handoff.weights, told=lambda line: None)
-        self.inputs = {
+        self.inputs = inputs or {
             name: random_input((images, *shape[1:]), seed)
             for name, shape in self.graph.inputs.items()
         }

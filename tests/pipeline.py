@@ -64,6 +64,7 @@ def run_warm(script, *arguments, cwd="/", seconds=0, memory=0, **environment):
 def warm_server(*steps):
     """Started once for the steps; it ends with the tests, when its standard input does."""
     modules = [SCRIPTS[step - 1].removesuffix(".py") for step in steps]
+    modules += ["tf2caffe.diagram", "tf2caffe.pictures"]
     if 4 in steps:
         modules += ["keras", "h5py", "tf2caffe.model", "tf2caffe.reader"]
         modules += ["tf2caffe.load"]

@@ -21,10 +21,11 @@ IMAGE = (9, 11, 6)
 
 
 class Deployed:
-    """A converted network in its deploy form, beside the inspectable one."""
+    """A network, converted or to be, in its deploy form, beside the inspectable one."""
 
     def __init__(self, model, folder, images=2, target="portable"):
-        self.converted = Converted(model, folder, images, target=target)
+        ready = isinstance(model, Converted)
+        self.converted = model if ready else Converted(model, folder, images, target=target)
         self.table = blobs.load(self.converted.handoff.blobs)
         self.outputs = deploy.outputs_of(self.converted.graph, self.table)
         self.handoff = Handoff(folder, "net", deploy=True)

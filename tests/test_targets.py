@@ -224,7 +224,8 @@ def shifted(x):
 
 def halving(x):
     """A depthwise kernel that has to be even, or one larger: of 8x10 pixels."""
-    return layers.DepthwiseConv2D(3, 2, padding="same")(layers.Conv2D(6, 2)(x))
+    x = layers.DepthwiseConv2D(3, 2, padding="same")(layers.Conv2D(6, 2)(x))
+    return layers.BatchNormalization()(x)
 
 
 def lone_scale(x):
@@ -245,7 +246,7 @@ def difference(x):
 
 
 def dilated(x):
-    return layers.Conv2D(3, 3, dilation_rate=2)(x)
+    return layers.BatchNormalization()(layers.Conv2D(3, 3, dilation_rate=2)(x))
 
 
 # What is rewritten: the target, the output for an image of 9x11x6, and the layers of the deploy
@@ -253,13 +254,18 @@ def dilated(x):
 REWRITTEN = {
     "power": ("vitis", shifted, "Scale Convolution"),
     "even depthwise kernel": ("vitis", halving, "Convolution Convolution"),
+    "even kernel at stride 1": ("vitis", lambda x: layers.DepthwiseConv2D(2)(x), "Convolution"),
+    "depthwise pad": (
+        "sigmastar", lambda x: layers.DepthwiseConv2D(5, padding="same", depth_multiplier=2)(x),
+        "Convolution",
+    ),
     "square": ("tpu-mlir", lambda x: ops.square(x * 2 - 1), "Scale Eltwise"),
     "scale alone": ("snpe", lone_scale, "BatchNorm Scale Convolution"),
     "dilation": ("armnn", dilated, "Convolution"),
     "coefficients": ("armnn", difference, "Scale Scale Eltwise"),
     "dense without bias": ("armnn", vectors, "InnerProduct ReLU InnerProduct"),
     "softplus": ("portable", lambda x: ops.softplus(x * 5.0), None),
-    "exp": ("portable", lambda x: ops.exp(x * 8.0), None),
+    "exp": ("portable", lambda x: ops.exp(x * 4.0), None),
     "softplus kept": ("bvlc", lambda x: ops.softplus(x), "BNLL"),
     "exp kept": ("rknn", lambda x: ops.exp(x), None),
     "relu6 kept apart": ("portable", relu6, "Convolution ReLU Power ReLU Eltwise"),

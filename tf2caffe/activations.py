@@ -9,7 +9,7 @@ from fnmatch import fnmatch
 
 import numpy as np
 
-from tf2caffe import archive, pictures
+from tf2caffe import archive
 from tf2caffe.handoff import replacing
 from tf2caffe.stage import Failure
 
@@ -122,6 +122,8 @@ def draw_layers(folder, layers, scale=None):
     `scale` are the layers (TensorFlow's) that set the limits of the colours and bars; by default
     the layers themselves. Returns the paths.
     """
+    from tf2caffe import pictures  # imports matplotlib
+
     convs = {name: array for name, array in layers.items() if array.ndim == 3}
     denses = {name: array for name, array in layers.items() if array.ndim == 1}
     scale = scale or layers

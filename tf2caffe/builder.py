@@ -53,6 +53,11 @@ class Builder(Net):
 
     def _slide(self, type, name, blob, kernel, bias, num_output, group, stride, pad, dilation):
         """A layer whose kernel slides over the image; what is Caffe's default is left out."""
+        if 1 in kernel.shape[2:]:  # along an axis that it does not reach any dilation will do
+            dilation = [
+                step for step, size in zip(dilation, kernel.shape[2:], strict=True) if size > 1
+            ]
+            dilation = (dilation or [1]) * 2
         if dilation[0] != dilation[1]:  # there is no dilation_h, and a list is not read by all
             kernel, dilation = dilated(kernel, dilation), (1, 1)
         param = {

@@ -113,6 +113,8 @@ def _mapped(node, net):
     expected = (1, *net.layouts[node.name].caffe_shape)
     if net.shapes[blob] != expected:
         raise Refused(f"Caffe would make {net.shapes[blob]} of it, TensorFlow makes {expected}")
+    if blob in net.graph.inputs and node.name in net.graph.outputs:
+        return net.affine(node.layer, blob)  # the input itself: a layer has to make an output
     return net.rename(node.layer) if len(net.layers) > made else blob
 
 
@@ -522,7 +524,9 @@ def _factors(node, net):
 
 
 def _sizes(node, net):
-    return [net.layouts[name].caffe_shape[1:] for name in (node.inputs[0], node.name)]
+    """Height and width before and after; the image before may still lie transposed."""
+    shapes = [net.shape(node), node.shape[1:]]
+    return [usual(shape).caffe_shape[1:] for shape in shapes]
 
 
 def _resize(node, net, weights):
@@ -768,42 +772,51 @@ def softsign(node, net):
 
 
 def expm1(node, net):
-    return net.affine(node.layer, net.add("Exp", f"{node.layer}/exp", net.blob(node)), beta=-1.0)
+    """2 t e^relu(x) / (1 + |t|) with t = tanh(x / 2): next to 0 nothing is lost."""
+    blob, name = net.blob(node), node.layer
+    tanh = net.add("TanH", f"{name}/tanh", net.affine(f"{name}/half", blob, 0.5))
+    size = net.eltwise(f"{name}/size", "SUM", *net.halves(f"{name}/tanh", tanh))
+    share = net.affine(f"{name}/share", size, beta=1.0, power=-1.0)
+    fall = net.affine(f"{name}/fall", net.eltwise(f"{name}/odd", "PROD", tanh, share), 2.0)
+    rise = net.add("Exp", f"{name}/exp", net.add("ReLU", f"{name}/relu", blob))
+    return net.eltwise(name, "PROD", fall, rise)
 
 
-def erf(node, net):
-    """erf(x) = tail(relu(-x)) - tail(relu(x)), tail being erfc of what is not negative."""
-    above, below = _tails(node, net)
-    return net.eltwise(node.layer, "SUM", below, above, (1, -1))
+def erf(node, net, name=None):
+    """tanh(c P(c^2)) of c, x cut to where erf is not yet 1, to 1e-7 of itself: nothing is lost
+    next to 0.
+
+    P is a least-squares fit of atanh(erf(x)) / x that evens out the relative error of erf.
+    """
+    x = _within_4(f"{node.layer}/cut", net, net.blob(node))
+    square = net.affine(f"{node.layer}/square", x, power=2.0)
+    *rest, second, first = ERF
+    series = net.affine(f"{node.layer}/p{len(rest)}", square, first, second)
+    for at, number in reversed(list(enumerate(rest))):
+        product = net.eltwise(f"{node.layer}/square{at + 1}", "PROD", series, square)
+        series = net.affine(f"{node.layer}/p{at}", product, beta=number)
+    series = net.eltwise(f"{node.layer}/series", "PROD", series, x)
+    return net.add("TanH", name or node.layer, series)
+
+
+def _within_4(name, net, blob):
+    """x - relu(x - 4) + relu(-x - 4), which loses nothing where x is small."""
+    above = net.add("ReLU", f"{name}/above", net.affine(f"{name}/minus", blob, beta=-4.0))
+    below = net.add("ReLU", f"{name}/below", net.affine(f"{name}/plus", blob, -1.0, -4.0))
+    less = net.eltwise(f"{name}/less", "SUM", blob, above, (1, -1))
+    return net.eltwise(f"{name}/more", "SUM", less, below)
 
 
 def erfc(node, net):
     """1 - erf(x)."""
-    above, below = _tails(node, net)
-    odd = net.eltwise(f"{node.layer}/odd", "SUM", above, below, (1, -1))
-    return net.affine(node.layer, odd, beta=1.0)
+    return net.affine(node.layer, erf(node, net, f"{node.layer}/odd"), -1.0, 1.0)
 
 
-def _tails(node, net):
-    above, below = net.halves(node.layer, net.blob(node))
-    return [
-        _erfc_tail(f"{node.layer}/{side}", net, blob)
-        for side, blob in (("above", above), ("below", below))
-    ]
-
-
-def _erfc_tail(name, net, z):
-    """erfc(z) of z >= 0 to 1.5e-7: Abramowitz & Stegun, formula 7.1.26."""
-    a = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
-    t = net.affine(f"{name}_t", z, 0.3275911, 1.0, -1.0)
-    series = net.affine(f"{name}_a4", t, a[4], a[3])
-    for at in (2, 1, 0):
-        product = net.eltwise(f"{name}_t{at + 1}", "PROD", series, t)
-        series = net.affine(f"{name}_a{at + 1}", product, beta=a[at])
-    series = net.eltwise(f"{name}_series", "PROD", series, t)
-    decay = net.decay(f"{name}_decay", net.affine(f"{name}_square", z, power=2.0))
-    return net.eltwise(f"{name}_tail", "PROD", series, decay)
-
+# erf(x) = tanh(x * (ERF[0] + ERF[1] x^2 + ERF[2] x^4 ...)) where |x| <= 4.
+ERF = (
+    1.1283792743, 1.0276905484e-01, -1.9182654244e-04, -6.1979029338e-04, 8.7640269070e-05,
+    -5.6691113946e-06, 1.4189929874e-07,
+)  # fmt: skip
 
 # TensorFlow op -> its Caffe layers.
 OPS = {

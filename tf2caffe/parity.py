@@ -107,7 +107,9 @@ def taken_apart(prototxt, table, path):
     Returns the fed copy's name of each blob that is read.
     """
     net = caffe_schema.load(prototxt)
+    inputs = {entry.blob for entry in table.inputs}  # fed in any case, also as a layer's output
     shapes = {entry.blob: [1, *entry.layout.caffe_shape] for entry in table.layers}
+    shapes = {blob: shape for blob, shape in shapes.items() if blob not in inputs}
     last = {top: at for at, layer in enumerate(net.layer) for top in layer.top}
     copies = {}
     for at, layer in enumerate(net.layer):

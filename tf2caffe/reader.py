@@ -40,7 +40,7 @@ class Constant:
     def value(self):
         """The value as an array, from the variable itself where it is one."""
         if self.tensor.op.name in self.trace.variables:
-            return self.trace.variables[self.tensor.op.name][1].numpy()
+            return self.trace.stored(self.tensor.op.name)
         value = tf.get_static_value(self.tensor)
         return self.trace.value(self.tensor.name) if value is None else value
 
@@ -94,6 +94,7 @@ def read(trace, name, names=None, classes=()):
     Caffe shall call them. Raises `Failure` that lists every op that cannot be read.
     """
     inputs, ops, outputs = _extract(trace)
+    inputs = _live(inputs, outputs.values())  # OpenCV runs no network with one that is not read
     _refuse_unfit(trace, inputs, _live(ops, outputs.values()), outputs)
     for recognise in RECOGNISERS:
         ops = _live(ops, outputs.values())
@@ -497,8 +498,12 @@ def _refuse_unfit(trace, inputs, ops, outputs):
         for name, output in outputs.items()
         if isinstance(output, Constant)
     ]
-    if not problems and not ops:
-        problems.append(f"{', '.join(outputs)} (output): it is the input itself, there are no ops")
+    read = {id(source) for op in ops for source in op.inputs}
+    problems += [
+        f"{name} (output): it is the input itself, no op reads that; leave it out of the outputs"
+        for name, output in outputs.items()
+        if output in inputs and id(output) not in read
+    ]
     if problems or not all(op.tensor.shape.is_fully_defined() for op in ops):
         _name(ops, trace, outputs)
         known = OPS | OPS_ON_THE_WAY | dict.fromkeys(GUARDS)

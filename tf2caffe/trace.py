@@ -48,6 +48,10 @@ class Trace:
             self.together.clear()
         return self.computed[tensor]
 
+    def stored(self, placeholder):
+        """The value of a variable as an array; where it is in memory already, that very memory."""
+        return np.asarray(_tensor(self.variables[placeholder][1]))
+
     def function(self, tensors):
         """A function from the inputs, {name: array}, to the values of the tensors, as arrays."""
         wanted = [self.graph.get_tensor_by_name(name) for name in tensors]

@@ -1,0 +1,1 @@
+"""Random networks, each proven on both runtimes; see `__main__` for how to run them."""

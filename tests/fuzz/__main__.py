@@ -1,0 +1,127 @@
+"""Tries random networks, and tells how many of them are equal, refused and why, or bugs.
+
+    make fuzz N=10000 SEED=1
+    python -m tests.fuzz -n 200 --seed 7 --pairs
+
+Networks are drawn and tried in chunks, each in a process of its own, since TensorFlow itself ends
+the process on some. A bug is shrunk to a small network of the same fault, and printed as a script.
+The exit status is 1 if there was one.
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from itertools import count
+
+from tqdm import tqdm
+
+CHUNK = 400
+
+
+def main():
+    args = arguments()
+    if args.chunk:
+        from tests.fuzz.chunk import run
+
+        run(args.chunk, args.seed)
+        return
+    results = tried(args.n, args.seed, args.j)
+    print_tally(results, args.pairs)
+    sys.exit(any(result["kind"] == "bug" for result in results))
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("-n", type=int, default=1000, help="how many networks (%(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="(%(default)s)")
+    parser.add_argument("-j", type=int, default=2, help="processes at a time (%(default)s)")
+    parser.add_argument("--pairs", action="store_true", help="print the tally of every op pair")
+    parser.add_argument("--chunk", type=int, help=argparse.SUPPRESS)  # in the child
+    return parser.parse_args()
+
+
+def tried(n, seed, at_once):
+    """What became of each of `n` networks, as records of `chunk`."""
+    results, chunks = [], count(seed * 10**9, 10**5)
+    with tqdm(total=n, unit="network") as bar, ThreadPoolExecutor(at_once) as pool:
+
+        def work(_):
+            while len(results) < n:
+                with closing(records(min(CHUNK, n), next(chunks))) as found:
+                    for result in found:
+                        if len(results) == n:
+                            break
+                        results.append(result)
+                        bar.update()
+                        bar.set_postfix(Counter(result["kind"] for result in results))
+                        if result["script"]:
+                            reasons = "\n".join(result["reasons"])
+                            bar.write(f"\n{result['kind']}: {reasons}\n{result['script']}\n")
+
+        list(pool.map(work, range(at_once)))
+    return results
+
+
+def records(networks, seed):
+    """The records of one child; of one that died, the last says so."""
+    command = [sys.executable, "-m", "tests.fuzz", "--chunk", str(networks), "--seed", str(seed)]
+    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    child = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=quiet
+    )
+    with ThreadPoolExecutor(1) as pool, child:
+        log, trying = pool.submit(child.stderr.read), None
+        try:
+            for line in child.stdout:
+                record = json.loads(line)
+                trying = record.get("trying")
+                if not trying:
+                    yield record
+        except GeneratorExit:
+            child.kill()
+            raise
+        status, lines = child.wait(), log.result().strip().splitlines()
+        if status < 0:
+            why = f"the process died ({signal.strsignal(-status)})"
+            yield {"kind": "died", "reasons": [why], "pairs": [], "script": trying or ""}
+        elif status:
+            sys.exit("\n".join(lines))
+
+
+def print_tally(results, pairs):
+    kinds = Counter(result["kind"] for result in results)
+    print(f"{len(results):,} networks: " + ", ".join(f"{n:,} {kind}" for kind, n in kinds.items()))
+    found = Counter((a, b) for result in results for a, b in {*map(tuple, result["pairs"])})
+    ops = {op for pair in found for op in pair} - {"input"}
+    print(f"{len(ops)} kinds of steps, {len(found):,} pairs of one that reads another")
+    for kind in kinds.keys() - {"equal"}:
+        reasons = Counter(
+            told for result in results if result["kind"] == kind
+            for told in {*result.get("signature", result["reasons"])}
+        )  # fmt: skip
+        print(f"\n{kind}:")
+        for reason, times in reasons.most_common():
+            print(f"{times:7,}  {reason}")
+    if pairs:
+        print_pairs(results, found)
+
+
+def print_pairs(results, found):
+    """Of each pair: networks, and how many of them were not equal."""
+    other = Counter(
+        pair for result in results if result["kind"] != "equal"
+        for pair in {*map(tuple, result["pairs"])}
+    )  # fmt: skip
+    print("\n  networks  refused  pair")
+    for (first, second), times in sorted(found.items()):
+        print(f"{times:10,} {other[first, second]:8,}  {first} > {second}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,227 @@
+"""A random network as plain data, as what TensorFlow computes, and how it is drawn."""
+
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import numpy as np
+import tensorflow as tf
+from hypothesis import strategies as st
+
+from tests.fuzz.steps import STEPS, Kind, Weights
+
+IMAGES, NOISE = 2, 1e-4
+LARGEST = 4096  # numbers in one tensor
+RANGE = 1e-6, 1e8  # what the largest number of a tensor may be
+CONDITION = 20  # how many times larger a small error may become
+
+
+@dataclass(frozen=True)
+class Step:
+    """`reads` are numbers of values: the inputs' first, then what each step gives in turn.
+
+    With the op `again`, another step is applied once more, with its weights.
+    """
+
+    op: str
+    reads: tuple
+    args: dict = field(default_factory=dict)
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Spec:
+    """`inputs` are (shape without batch, what kind of numbers), `form` is how it is handed over."""
+
+    inputs: tuple
+    steps: tuple
+    seed: int = 0
+    form: str = "constants"
+
+
+class Unfit(Exception):
+    """A step that TensorFlow refuses, or whose numbers no one could compare."""
+
+
+class Network:
+    """A spec at work: every value for IMAGES images, and for the same with noise on each value.
+
+    `values` are those arrays, (2 * IMAGES, ...); `reads` tells which of them steps read.
+    """
+
+    def __init__(self, spec):
+        self.spec, self.weights, self.reads, self.made = spec, [], set(), []
+        self.random = np.random.default_rng(spec.seed)
+        self.inputs = [self.numbers(*given) for given in spec.inputs]
+        self.values = [self.noisy(np.concatenate([x, x])) for x in self.inputs]
+        self.steps = []
+        for step in spec.steps:
+            self.add(step)
+
+    def numbers(self, shape, kind):
+        return INPUTS[kind](self.random, (IMAGES, *shape)).astype(np.float32)
+
+    def noisy(self, array):
+        """The second half disturbed by NOISE, each number relative to itself."""
+        array = np.array(array)
+        if array.dtype == np.float32:
+            noise = self.random.uniform(-NOISE, NOISE, array[IMAGES:].shape)
+            array[IMAGES:] *= (1 + noise).astype(np.float32)
+        return array
+
+    def add(self, step):
+        """Raises `Unfit`, and is as before then."""
+        reads = [tf.constant(self.values[at]) for at in step.reads]
+        weights = Weights([self.spec.seed, len(self.steps)], step.scale, HOLD[self.spec.form])
+        try:
+            made = tf.nest.flatten(self.call(step, weights, reads))
+        except (ValueError, TypeError, IndexError, tf.errors.OpError, NotImplementedError) as error:
+            raise Unfit(str(error)) from None
+        made = [self.noisy(value) for value in made]
+        for value in made:
+            check(step, value)
+        self.reads |= set(step.reads)
+        self.values += made
+        self.made.append(len(made))
+        self.weights.append(weights)
+        self.steps.append(step)
+
+    def call(self, step, weights, reads):
+        if step.op == "again":
+            first = self.steps[step.args["step"]]
+            return STEPS[first.op].build(self.weights[step.args["step"]].again(), *reads,
+                                         **first.args)  # fmt: skip
+        return STEPS[step.op].build(weights.again(), *reads, **step.args)
+
+    def __call__(self, *inputs):
+        """The outputs, of tensors of any batch."""
+        values = list(inputs)
+        for step, weights in zip(self.steps, self.weights, strict=True):
+            reads = [values[at] for at in step.reads]
+            values += tf.nest.flatten(self.call(step, weights, reads))
+        return [values[at] for at in self.outputs()]
+
+    def outputs(self):
+        """What no step reads."""
+        made = range(len(self.spec.inputs), len(self.values))
+        return [at for at in made if at not in self.reads]
+
+    def expected(self):
+        """What TensorFlow gives for the outputs when it is simply called."""
+        return [self.values[at][:IMAGES] for at in self.outputs()]
+
+    def drawn(self):
+        """The spec of what was added."""
+        spec = self.spec
+        return Spec(spec.inputs, tuple(self.steps), spec.seed, spec.form)
+
+
+def check(step, value):
+    """Raise `Unfit` unless the numbers can be compared."""
+    if value.size > LARGEST * len(value) or not value.size:
+        raise Unfit("too large, or empty")
+    if value.dtype != np.float32:
+        return
+    if value.ndim < 2:
+        raise Unfit("no axis but the batch")
+    if not np.isfinite(value).all():
+        raise Unfit("not finite")
+    plain, noisy = value[:IMAGES].astype(np.float64), value[IMAGES:].astype(np.float64)
+    scale = np.abs(plain).max()
+    if scale and not RANGE[0] < scale < RANGE[1]:
+        raise Unfit("out of range")
+    if np.abs(noisy - plain).max() > CONDITION * NOISE * scale:
+        raise Unfit("ill-conditioned")
+
+
+@st.composite
+def specs(draw, forms=None, most=12):
+    """Valid networks of up to `most` steps."""
+    inputs = draw(st.lists(st.tuples(SHAPES, st.sampled_from(sorted(INPUTS))), min_size=1,
+                           max_size=3))  # fmt: skip
+    form = draw(st.sampled_from(forms or FORMS))
+    network = Network(Spec(tuple(inputs), (), draw(st.integers(0, 255)), form))
+    few, many = st.integers(1, most // 2), st.integers(most // 2, most)
+    for _ in range(draw(st.one_of(few, many, many))):
+        step = draw(steps(network))
+        if step:
+            with suppress(Unfit):
+                network.add(step)
+    return network.drawn()
+
+
+@st.composite
+def steps(draw, network):
+    """A step that the network may take next; None if there is none."""
+    shapes = [value.shape for value in network.values]
+    readable = [at for at, value in enumerate(network.values) if value.dtype == np.float32]
+    at = draw(st.one_of(st.just(readable[-1]), st.sampled_from(readable[::-1])))
+    rank = len(shapes[at])
+    kinds = {name: kind for name, kind in STEPS.items() if rank in kind.ranks}
+    kinds = {name: kind.arguments(shapes[at]) for name, kind in kinds.items()}
+    names = [name for name, arguments in kinds.items() if arguments is not None]
+    names += 3 * [name for name in names if STEPS[name].ranks == (4,)]  # else they are rare
+    if not names:
+        return None
+    name = draw(st.sampled_from(names + ["again"]))
+    if name == "again":
+        same = [
+            number
+            for number, step in enumerate(network.steps)
+            if len(step.reads) == 1 and step.op != "again"
+            and shapes[step.reads[0]] == shapes[at]
+        ]  # fmt: skip
+        return Step("again", (at,), {"step": draw(st.sampled_from(same))}) if same else None
+    kind: Kind = STEPS[name]
+    reads = [at]
+    if kind.partner:
+        fitting = [one for one in readable if kind.partner(shapes[at], shapes[one])]
+        count = draw(st.integers(kind.least, kind.most)) - 1
+        reads += [draw(st.sampled_from(fitting[::-1])) for _ in range(count)]
+        reads = draw(st.permutations(reads))
+    args = draw(st.fixed_dictionaries(kinds[name]))
+    return Step(name, tuple(reads), args, draw(SCALES))
+
+
+def label(step, spec):
+    """What the tally calls a step."""
+    if step.op == "again":
+        return label(spec.steps[step.args["step"]], spec)
+    named = step.args.get("name") or step.args.get("op") or step.args.get("layer", (None,))[0]
+    return f"{step.op}:{named}" if named else step.op
+
+
+def script(spec):
+    """A short script that tries this one network."""
+    lines = [f"    {step!r}," for step in spec.steps]
+    return "\n".join(
+        ["from tests.fuzz.specs import Spec, Step", "from tests.fuzz.trial import told", "",
+         f"print(told(Spec({spec.inputs!r}, (", *lines, f"), {spec.seed}, {spec.form!r})))"]
+    )  # fmt: skip
+
+
+SIZES = st.one_of(st.integers(1, 5), st.integers(1, 9))
+CHANNELS = st.integers(1, 6)
+SHAPES = st.one_of(
+    st.tuples(SIZES, SIZES, CHANNELS), st.tuples(SIZES, SIZES, CHANNELS),
+    st.tuples(SIZES, CHANNELS), st.tuples(st.integers(1, 9)),
+)  # fmt: skip
+SCALES = st.one_of(st.just(1.0), st.sampled_from([1.0, 1e-3, 0.1, 10.0, 1e3]))
+
+INPUTS = {
+    "normal": lambda random, shape: random.normal(size=shape),
+    "positive": lambda random, shape: random.uniform(0.1, 1, shape),
+    "pixels": lambda random, shape: random.integers(0, 256, shape),
+    "small": lambda random, shape: 1e-3 * random.normal(size=shape),
+}
+
+# How a network is handed over -> what its weights are.
+HOLD = {
+    "constants": np.asarray,
+    "captured": tf.constant,
+    "variables": tf.Variable,
+    "keras": tf.Variable,
+    "saved": tf.Variable,
+    "frozen": tf.Variable,
+    "checkpoint": np.asarray,
+}
+FORMS = ["constants"] * 4 + ["captured"] + ["variables"] * 2 + ["keras"] * 2

@@ -1,0 +1,211 @@
+"""What becomes of a random network: equal, refused for a true reason, or a bug."""
+
+import atexit
+import re
+import tempfile
+import traceback
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tests.fuzz.specs import Network, label
+from tests.harness import TOLERANCE, Converted, function_trace
+from tests.test_deploy import Deployed
+from tf2caffe import parity, runtimes, trace
+from tf2caffe.stage import Failure
+
+
+class Outcome(NamedTuple):
+    """`kind` is equal, refused, unfit or bug; `reasons` are lines.
+
+    `outputs` tells how many values each step gave.
+    """
+
+    kind: str
+    reasons: tuple = ()
+    outputs: tuple = ()
+
+    def signature(self):
+        """What is the same for the same bug in another network."""
+        return self.kind, tuple(
+            sorted({re.sub(r"\S*/|\d[\d.]*(e[+-]?\d+)?", "#", r) for r in self.reasons})
+        )
+
+
+@cache
+def engines():
+    """Both runtimes, started once."""
+    found = [runtimes.OpenCV(), runtimes.choose("pycaffe")]
+    for engine in found:
+        atexit.register(engine.close)
+    return found
+
+
+def tried(spec):
+    """The `Outcome` of a spec, in both forms and on both runtimes."""
+    network = Network(spec)
+    return outcome(network)._replace(outputs=tuple(network.made))
+
+
+def outcome(network):
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            deployed = Deployed(converted(network, Path(folder)), Path(folder))
+        except Failure as failure:
+            return refused(network.spec, str(failure))
+        except Exception as error:
+            return Outcome("bug", (crash(error),))
+        reasons = tuple(sorted({*unfit(deployed.converted)}))
+        if reasons:
+            return Outcome("unfit", reasons)
+        faults = tuple(strays(network, deployed))
+    return Outcome("bug", faults) if faults else EQUAL
+
+
+def unfit(converted):
+    """Why no one could compare the network: what lies within it was not seen when it was drawn."""
+    for node in converted.graph.nodes:
+        scale = np.abs(converted.layers[node.name]).max()
+        if not np.isfinite(scale):
+            yield f"{node.op} is not finite"
+        elif 0 < scale < SMALLEST.get(node.op, 1e-30):
+            yield f"{node.op} of nothing larger than {SMALLEST.get(node.op, 1e-30):g}"
+
+
+def crash(error):
+    """An exception, and where it was raised, in one line."""
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    line = f"{type(error).__name__}: {error}".splitlines()[0]
+    return f"{line} ({Path(at.filename).name}, {at.name})"
+
+
+def converted(network, folder):
+    inputs = {f"x{at}": x for at, x in enumerate(network.inputs)}
+    return Converted(TRACES[network.spec.form](network, folder), folder, inputs=inputs)
+
+
+def strays(network, deployed):
+    """What is wrong, a line each."""
+    graph, layers = deployed.converted.graph, deployed.converted.layers
+    layers = layers | deployed.converted.inputs
+    for name, expected in zip(graph.outputs, network.expected(), strict=True):
+        if layers[name].shape != expected.shape:
+            yield f"output: {layers[name].shape} is read, {expected.shape} is given"
+        elif layers[name].dtype == np.float32:
+            error = parity.relative_error(expected, layers[name])
+            if error > TOLERANCE:
+                yield f"output: what is read is off by {error:.1e}"
+    for form, rows in (("inspectable", deployed.converted.rows), ("deploy", deployed.rows)):
+        for engine in engines():
+            yield from stray(form, engine, rows)
+
+
+def stray(form, engine, rows):
+    try:
+        row, why = parity.first_stray(rows(engine), TOLERANCE)
+    except Failure as failure:
+        row, why = None, str(failure)
+    if why:
+        yield f"{form} {engine.name}: {row.name + ' ' if row else ''}{why}"
+
+
+def refused(spec, text):
+    """A refusal, if every reason is listed and the network has what it is about."""
+    summary, *lines = text.split("\n  ")
+    steps = {label(step, spec) for step in spec.steps}
+    untrue = [line for line in lines or [summary] if not is_true(line, steps)]
+    return Outcome("bug", tuple(untrue)) if untrue else Outcome("refused", tuple(lines))
+
+
+def is_true(reason, steps):
+    return any(
+        re.search(pattern, reason) and (steps & causes) for pattern, causes in REFUSALS.items()
+    )
+
+
+def told(spec):
+    outcome = tried(spec)
+    return "\n".join([outcome.kind, *outcome.reasons])
+
+
+def traced(network, folder):
+    shapes = [(1, *shape) for shape, _ in network.spec.inputs]
+    return function_trace(tf.autograph.experimental.do_not_convert(network), *shapes)
+
+
+class Step(keras.layers.Layer):
+    """A step of a network as a layer."""
+
+    def __init__(self, call, **settings):
+        super().__init__(**settings)
+        self.function = call
+
+    def call(self, *values):
+        return self.function(*values)
+
+
+def keras_traced(network, folder):
+    """The steps as layers, those of Keras themselves; one that is applied again is shared."""
+    values = [
+        keras.Input(batch_shape=(1, *shape), name=f"x{at}")
+        for at, (shape, _) in enumerate(network.spec.inputs)
+    ]
+    inputs, made = list(values), []
+    for at, (step, weights) in enumerate(zip(network.steps, network.weights, strict=True)):
+        if step.op == "again":
+            layer = made[step.args["step"]]
+        elif step.op.startswith("keras") and weights.kept:
+            layer = weights.kept[0]
+        else:
+            layer = Step(called(network, step, weights), name=f"{step.op}{at}")
+        made.append(layer)
+        values += tf.nest.flatten(layer(*(values[read] for read in step.reads)))
+    return trace.keras_trace(keras.Model(inputs, [values[at] for at in network.outputs()]))
+
+
+def called(network, step, weights):
+    return lambda *reads: network.call(step, weights, reads)
+
+
+EQUAL = Outcome("equal")
+
+TRACES = {
+    "constants": traced,
+    "captured": traced,
+    "variables": traced,
+    "keras": keras_traced,
+}
+
+# Below this, what a runtime computes is right to the last digit of 1, but not of the result:
+# Caffe's and OpenCV's sigmoid, BNLL and tanh, TensorFlow's own Elu. What is told apart here is not
+# the converter.
+SMALLEST = {
+    "Elu": 0.03, "Erf": 0.03, "Erfc": 0.03, "Expm1": 0.03, "Selu": 0.03, "Sigmoid": 0.03,
+    "Softplus": 0.03, "Tanh": 0.03,
+}  # fmt: skip
+
+# Steps that change the order of axes, or the number of them.
+MOVING = {
+    "cut", "expand", "keras:Flatten", "keras:Permute", "keras_op:ravel", "keras_op:swapaxes",
+    "pick", "reduction:max", "reduction:mean", "reduction:min", "reduction:sum", "reshape",
+    "shuffle", "squeeze", "transpose", "unstack",
+}  # fmt: skip
+
+# What a refusal says -> the steps, one of which the network must have for it to be true.
+REFUSALS = {
+    "in another order in Caffe, which has no layer to transpose": MOVING,
+    "the new axes cut across the old ones": MOVING,
+    "a constant array meets a tensor that was transposed": MOVING,
+    "its axis is not the last one of an image or a vector": MOVING,
+    "its axis is not one of the Caffe blob's": MOVING,
+    "it cuts a flattened tensor": MOVING,
+    "it takes apart what was joined of flattened tensors": {"concat"},
+    "only images and sequences can be padded": MOVING,
+    r"\(Log1p\): Caffe has no equal": {"positive:log1p"},
+    r"\(ReverseV2\): Caffe has no equal": {"keras_op:flip"},
+    r"\(IsFinite\): Caffe has no equal|SelectV2": {"keras_op:logsumexp"},
+}
