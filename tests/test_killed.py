@@ -9,6 +9,7 @@ import functools
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -18,7 +19,7 @@ import pytest
 from PIL import Image
 
 from models import mnistcls
-from tests.pipeline import complaint, contents, end, run, run_warm, start
+from tests.pipeline import PROJECT, complaint, contents, end, run, run_warm, start
 from tf2caffe import archive, runtimes
 
 COUNT = int(os.environ.get("KILLED", 5))  # of each step
@@ -264,3 +265,21 @@ def test_ctrl_c_while_python_imports(module, states, tmp_path):
     after = contents(box)
     changed = {path for path in before | after if before.get(path) != after.get(path)}
     assert all(path.startswith("logs") or after[path] is None for path in changed), changed
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root mounts file systems without it")
+def test_starved_without_being_root():
+    """The tests that mount a full disk and a read-only one, as root of a namespace of their own."""
+    if subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
+        pytest.skip("no namespaces for users here (unshare -rm)")
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "tests/test_errors.py",
+        "-q",
+        "-k",
+        "disk or written",
+    ]
+    ended = subprocess.run(["unshare", "-rm", *command], cwd=PROJECT, capture_output=True)
+    assert ended.returncode == 0, ended.stdout.decode()
