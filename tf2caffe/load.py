@@ -189,6 +189,8 @@ def graph_trace(graph_def, stored, args, path):
     )
     flat = tf.compat.v1.GraphDef(versions=graph_def.versions)
     flat.node.extend(inference.needed(nodes, ends.values()))
+    kept = {node.name for node in flat.node}
+    fed = {name: tensor for name, tensor in fed.items() if name in kept}  # the others are not read
     try:
         return Trace(flat, fed, {name: f"{end}:0" for name, end in ends.items()}, variables)
     except ValueError as error:

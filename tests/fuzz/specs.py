@@ -224,4 +224,6 @@ HOLD = {
     "frozen": tf.Variable,
     "checkpoint": np.asarray,
 }
-FORMS = ["constants"] * 4 + ["captured"] + ["variables"] * 2 + ["keras"] * 2
+# In one of twenty each, since these take longer: a SavedModel, a frozen graph, a TF1 checkpoint.
+FORMS = ["constants"] * 7 + ["captured"] * 2 + ["variables"] * 4 + ["keras"] * 4
+FORMS += ["saved", "frozen", "checkpoint"]

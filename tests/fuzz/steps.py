@@ -369,8 +369,9 @@ def conv_arguments(shape):
 
 
 def depthwise_arguments(shape):
+    # with explicit paddings, TensorFlow's own optimizer ends the process
     return {"multiplier": st.integers(1, 3), "kernel": pair(1, 4), "slide": slides(),
-            "padding": paddings(), "bias": BIAS}  # fmt: skip
+            "padding": paddings(False), "bias": BIAS}  # fmt: skip
 
 
 def transposed_arguments(shape):

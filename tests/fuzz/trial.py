@@ -4,18 +4,17 @@ import atexit
 import re
 import tempfile
 import traceback
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-import keras
 import numpy as np
-import tensorflow as tf
 
+from tests.fuzz.forms import TRACES
 from tests.fuzz.specs import Network, label
-from tests.harness import TOLERANCE, Converted, function_trace
+from tests.harness import TOLERANCE, Converted
 from tests.test_deploy import Deployed
-from tf2caffe import parity, runtimes, trace
+from tf2caffe import caffe_schema, parity, runtimes
 from tf2caffe.stage import Failure
 
 
@@ -34,6 +33,18 @@ class Outcome(NamedTuple):
         return self.kind, tuple(
             sorted({re.sub(r"\S*/|\d[\d.]*(e[+-]?\d+)?", "#", r) for r in self.reasons})
         )
+
+
+@lru_cache(8)
+def parsed(text, path):
+    return parse(text, path)
+
+
+def copied(text, path):
+    """What `caffe_schema.parse` gives; a network's text is read a dozen times here."""
+    net = caffe_schema.NetParameter()
+    net.CopyFrom(parsed(text, path))
+    return net
 
 
 @cache
@@ -132,53 +143,9 @@ def told(spec):
     return "\n".join([outcome.kind, *outcome.reasons])
 
 
-def traced(network, folder):
-    shapes = [(1, *shape) for shape, _ in network.spec.inputs]
-    return function_trace(tf.autograph.experimental.do_not_convert(network), *shapes)
-
-
-class Step(keras.layers.Layer):
-    """A step of a network as a layer."""
-
-    def __init__(self, call, **settings):
-        super().__init__(**settings)
-        self.function = call
-
-    def call(self, *values):
-        return self.function(*values)
-
-
-def keras_traced(network, folder):
-    """The steps as layers, those of Keras themselves; one that is applied again is shared."""
-    values = [
-        keras.Input(batch_shape=(1, *shape), name=f"x{at}")
-        for at, (shape, _) in enumerate(network.spec.inputs)
-    ]
-    inputs, made = list(values), []
-    for at, (step, weights) in enumerate(zip(network.steps, network.weights, strict=True)):
-        if step.op == "again":
-            layer = made[step.args["step"]]
-        elif step.op.startswith("keras") and weights.kept:
-            layer = weights.kept[0]
-        else:
-            layer = Step(called(network, step, weights), name=f"{step.op}{at}")
-        made.append(layer)
-        values += tf.nest.flatten(layer(*(values[read] for read in step.reads)))
-    return trace.keras_trace(keras.Model(inputs, [values[at] for at in network.outputs()]))
-
-
-def called(network, step, weights):
-    return lambda *reads: network.call(step, weights, reads)
-
+parse, caffe_schema.parse = caffe_schema.parse, copied
 
 EQUAL = Outcome("equal")
-
-TRACES = {
-    "constants": traced,
-    "captured": traced,
-    "variables": traced,
-    "keras": keras_traced,
-}
 
 # Below this, what a runtime computes is right to the last digit of 1, but not of the result:
 # Caffe's and OpenCV's sigmoid, BNLL and tanh, TensorFlow's own Elu. What is told apart here is not
@@ -197,6 +164,23 @@ MOVING = {
 
 # What a refusal says -> the steps, one of which the network must have for it to be true.
 REFUSALS = {
+    "it is the input itself, no op reads that": {
+        "activation:identity",
+        "keras:Activation",
+        "keras:Dropout",
+        "keras:Flatten",
+        "keras:ReLU",
+        "keras:Rescaling",
+        "keras_image:SpatialDropout2D",
+        "number:add",
+        "number:divide",
+        "number:multiply",
+        "number:subtract",
+        "power",
+        "reshape",
+        "residual",
+        "squeeze",
+    },
     "in another order in Caffe, which has no layer to transpose": MOVING,
     "the new axes cut across the old ones": MOVING,
     "a constant array meets a tensor that was transposed": MOVING,

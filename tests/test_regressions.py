@@ -1,0 +1,86 @@
+"""Networks that went wrong once, as random networks found them: each is equal now."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.harness import TOLERANCE, Converted, function_trace
+from tests.test_deploy import Deployed
+from tests.test_formats import loaded
+from tests.test_refusals import refusal
+from tf2caffe import parity
+
+SMALL = np.linspace(-1e-3, 1e-3, 24, dtype=np.float32).reshape(2, 12)
+
+
+def identity(x):
+    """Nothing that Caffe needs a layer for."""
+    return tf.strided_slice(x, [0, 0, 0], [1, 4, 3])
+
+
+# What went wrong -> (function, the shapes of its inputs).
+NETWORKS = {
+    # OpenCV runs no network with an input that no layer reads
+    "input that is not read": (lambda x, y: tf.nn.relu(y), [(1, 4, 3), (1, 5)]),
+    "output that is the input": (lambda x, y: (identity(x), tf.abs(y)), [(1, 4, 3), (1, 3)]),
+    "input under two names": (lambda x, y: (tf.abs(identity(x)), tf.abs(y)), [(1, 4, 3), (1, 3)]),
+    # height and width were taken from Caffe's axes, which had changed places
+    "resized while it lies transposed": (
+        lambda x: tf.compat.v1.image.resize_nearest_neighbor(
+            tf.expand_dims(x, 3), (2, 8), align_corners=True
+        ),
+        [(1, 3, 6)],
+    ),
+    "enlarged while it lies transposed": (
+        lambda x: tf.image.resize(tf.transpose(x, [0, 2, 1, 3]), (6, 10), "nearest"),
+        [(1, 5, 3, 2)],
+    ),
+}
+
+
+def shifted(numbers):
+    return {"x0": np.asarray(numbers, np.float32)}
+
+
+def proven(trace, folder, runtime, inputs=None):
+    """Both forms equal."""
+    deployed = Deployed(Converted(trace, folder, inputs=inputs), folder)
+    for rows in (deployed.converted.rows(runtime), deployed.rows(runtime)):
+        assert rows
+        assert parity.first_stray(rows, TOLERANCE) == (None, None)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_network(name, runtime, tmp_path):
+    function, shapes = NETWORKS[name]
+    plain = tf.autograph.experimental.do_not_convert(function)
+    proven(function_trace(plain, *shapes), tmp_path, runtime)
+
+
+@pytest.mark.parametrize("name", ["erf", "expm1"])
+@pytest.mark.parametrize("scale", [1, 1e3, 2e4])
+def test_small_numbers(name, scale, runtime, tmp_path):
+    """erf(x) had an error of 1.5e-7, e^x - 1 one of 6e-8, however small x is."""
+    trace = function_trace(getattr(tf.math, name), (1, 12))
+    proven(trace, tmp_path, runtime, shifted(scale * SMALL))
+
+
+def test_input_as_the_only_output(tmp_path):
+    """One that another op reads may be an output; one that is nothing else may not."""
+    told = refusal(function_trace(lambda x, y: (x + 0.0, tf.abs(y)), (1, 3), (1, 3)), tmp_path)
+    assert told == [
+        "y0 (output): it is the input itself, no op reads that; leave it out of the outputs"
+    ]
+
+
+def test_input_that_a_frozen_graph_does_not_read(pycaffe, tmp_path):
+    """One that is named with --inputs, but that the outputs do not depend on, is left out."""
+    with tf.Graph().as_default() as graph:
+        tf.compat.v1.placeholder(tf.float32, (1, 4), "unread")
+        read = tf.compat.v1.placeholder(tf.float32, (1, 3), "read")
+        tf.abs(read, name="answer")
+    path = tmp_path / "frozen.pb"
+    path.write_bytes(graph.as_graph_def().SerializeToString())
+    trace = loaded(path, inputs=["unread", "read"], outputs=["answer"])
+    assert list(trace.inputs) == ["read"]
+    proven(trace, tmp_path, pycaffe)
