@@ -5,6 +5,9 @@ Leaves  checkpoints/NAME.keras (whole after every epoch), logs/NAME/ (for Tensor
         imgs/NAME/tb-loss.png.
 
     python train.py
+    python train.py --best    trains for longer, on images that are distorted more
+
+Every GPU takes its part, and every machine that TF_CONFIG names (tf2caffe/replicas.py).
 """
 
 import tempfile
