@@ -1,4 +1,4 @@
-"""How a random network is handed over: as a function, a Keras model, or one of TensorFlow's files."""
+"""A random network as each of the formats that TensorFlow keeps models in, and read from there."""
 
 import keras
 import tensorflow as tf
