@@ -2,9 +2,9 @@
 
     python -m benchmarks.deploy [NAME ...]
 
-In real Caffe, in OpenCV with its own fusion, and in TensorFlow, compiled; batch 1, weights at
-random, 224x224 (mnistcls: 28x28). Engines and forms take turns. It is the processor's time, by one
-thread: what else the machine does would decide the rest.
+In real Caffe, in OpenCV with its own fusion, and in TensorFlow, compiled, each with as many threads
+as it takes by default; batch 1, weights at random, 224x224 (mnistcls: 28x28). Engines and forms
+take turns. Run it on a machine that does nothing else.
 """
 
 import subprocess
@@ -22,7 +22,7 @@ from tf2caffe.handoff import Handoff
 
 HERE = Path(__file__).resolve().parent
 NAMES = ("mnistcls", "MobileNetV2", "ResNet50", "VGG16")
-ROUNDS, ROUND, MILLISECONDS = 5, 0.3, 1e3  # how many; seconds of one engine's turn; in a second
+ROUNDS, ROUND, MILLISECONDS = 7, 0.5, 1e3  # how many; seconds of one engine's turn; in a second
 DEPLOY, INSPECTABLE, TENSORFLOW = "deploy", "the inspectable form", "TensorFlow, compiled"
 
 
