@@ -20,8 +20,8 @@ class Converted:
         self.handoff = Handoff(folder, "net")
         self.graph, self.tensors = reader.read(self.trace, "net")
         save_weights.save(self.graph, self.handoff.weights, told=lambda line: None)
-        self.inputs = inputs or {
-            name: random_input((images, *shape[1:]), seed)
+        self.inputs = {
+            name: inputs[name] if inputs else random_input((images, *shape[1:]), seed)
             for name, shape in self.graph.inputs.items()
         }
         self.layers = tf_predict.run(self, self.inputs)

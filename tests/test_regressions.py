@@ -18,12 +18,32 @@ def identity(x):
     return tf.strided_slice(x, [0, 0, 0], [1, 4, 3])
 
 
+def normalised(x):
+    numbers = [tf.linspace(start, 2.0, x.shape[-1]) for start in (-1.0, 0.5, 1.0, 3.0)]
+    return tf.nn.batch_normalization(x, *numbers, 1e-3)
+
+
 # What went wrong -> (function, the shapes of its inputs).
 NETWORKS = {
     # OpenCV runs no network with an input that no layer reads
     "input that is not read": (lambda x, y: tf.nn.relu(y), [(1, 4, 3), (1, 5)]),
     "output that is the input": (lambda x, y: (identity(x), tf.abs(y)), [(1, 4, 3), (1, 3)]),
     "input under two names": (lambda x, y: (tf.abs(identity(x)), tf.abs(y)), [(1, 4, 3), (1, 3)]),
+    "input that the caller alone reads": (
+        lambda x, y: (tf.argmax(x, -1), tf.abs(y)),
+        [(1, 5), (1, 3)],
+    ),
+    # BatchNorm took Caffe's channels for TensorFlow's, also where the two are others
+    "sequence transposed and normalised": (
+        lambda x: normalised(tf.transpose(x, [0, 2, 1])),
+        [(1, 4, 4)],
+    ),
+    "channels shuffled and normalised": (
+        lambda x: normalised(
+            tf.reshape(tf.transpose(tf.reshape(x, [1, 3, 5, 2, 3]), [0, 1, 2, 4, 3]), [1, 3, 5, 6])
+        ),
+        [(1, 3, 5, 6)],
+    ),
     # height and width were taken from Caffe's axes, which had changed places
     "resized while it lies transposed": (
         lambda x: tf.compat.v1.image.resize_nearest_neighbor(
@@ -63,6 +83,14 @@ def test_small_numbers(name, scale, runtime, tmp_path):
     """erf(x) had an error of 1.5e-7, e^x - 1 one of 6e-8, however small x is."""
     trace = function_trace(getattr(tf.math, name), (1, 12))
     proven(trace, tmp_path, runtime, shifted(scale * SMALL))
+
+
+def test_small_numbers_beside_padding(runtime, tmp_path):
+    """Padding with -2 took 2 from them and added it again."""
+    trace = function_trace(
+        lambda x: tf.nn.relu(tf.pad(x, [[0, 0], [0, 2], [0, 0]], constant_values=-2.0)), (1, 4, 3)
+    )
+    proven(trace, tmp_path, runtime, shifted(SMALL.reshape(2, 4, 3)))
 
 
 def test_input_as_the_only_output(tmp_path):

@@ -248,6 +248,13 @@ def _dense(node, layouts):
     return usual(node.shape[1:]) if len(layouts[0].tf) == 1 else _plain(node, layouts)
 
 
+def _norm(node, layouts):
+    """A vector in any order; an image as it lies, as long as its channels are Caffe's."""
+    layout = layouts[0]
+    kept = len(layout.tf) == 1 or layout.caffe[0] == layout.tf[-1]
+    return layout if kept else _plain(node, layouts)
+
+
 def _reshape(node, layouts):
     return layouts[0].reshaped(node.shape[1:])
 
@@ -376,7 +383,7 @@ RULES = {
     "ArgMax": _argmax,
     "ConcatV2": _concat,
     "ExpandDims": _reshape,
-    "FusedBatchNormV3": _same,
+    "FusedBatchNormV3": _norm,
     "LogSoftmax": _same,
     "MatMul": _dense,
     "Max": _reduction,

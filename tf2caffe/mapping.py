@@ -100,6 +100,10 @@ def build(graph):
         raise Failure(
             listed(f"Caffe cannot express {len(problems)} op(s) of {graph.name}", problems)
         )
+    read = {bottom for layer in net.layers for bottom in layer.bottoms}
+    for blob in [net.blobs[name] for name in graph.inputs]:
+        if blob not in read:
+            net.affine(f"{blob}/copy", blob)  # OpenCV runs no network with one that is not read
     return net
 
 
@@ -113,8 +117,6 @@ def _mapped(node, net):
     expected = (1, *net.layouts[node.name].caffe_shape)
     if net.shapes[blob] != expected:
         raise Refused(f"Caffe would make {net.shapes[blob]} of it, TensorFlow makes {expected}")
-    if blob in net.graph.inputs and node.name in net.graph.outputs:
-        return net.affine(node.layer, blob)  # the input itself: a layer has to make an output
     return net.rename(node.layer) if len(net.layers) > made else blob
 
 
@@ -134,8 +136,10 @@ def batch_norm(node, net):
     gamma = node.array("gamma") if "gamma" in node.weights else np.ones_like(mean)
     beta = node.array("beta") if "beta" in node.weights else np.zeros_like(mean)
     unscaled = np.ones(1, np.float32)  # Caffe divides mean and variance by this third blob
+    alike = net.layouts[node.name] == net.layouts[node.inputs[0]]
     x = net.add(
-        "BatchNorm", f"{node.layer}_norm", net.blob(node), [mean, variance, unscaled],
+        "BatchNorm", f"{node.layer}_norm", net.blob(node) if alike else net.bottom(node),
+        [mean, variance, unscaled],
         batch_norm_param={"eps": float(node.attrs["epsilon"]), "use_global_stats": True},
     )  # fmt: skip
     return net.add("Scale", node.layer, x, [gamma, beta], scale_param={"bias_term": True})
@@ -396,19 +400,19 @@ def concat(node, net):
 
 
 def pad(node, net):
-    """A number other than zero is subtracted before and added again after."""
+    """Zeros; a number is added where ones, padded alike, show that there is nothing else."""
     if len(node.shape) not in (3, 4):
         raise Refused("only images and sequences can be padded; join or reshape instead")
     pads, number = node.attrs["paddings"], node.attrs.get("constant_values", 0.0)
     if any(pads[0]) or any(pads[-1]):
         raise Refused(f"paddings {pads} reach across batch or channels; pad height and width only")
     sides = [(0, 0)] * (4 - len(node.shape)) + pads[1:-1]
-    blob = net.bottom(node)
-    if number:
-        blob = net.affine(f"{node.layer}/minus", blob, beta=-number)
-    name = f"{node.layer}/pad" if number else node.layer
-    blob = net.place(name, blob, *zip(*sides, strict=True))
-    return net.affine(node.layer, blob, beta=number) if number else blob
+    blob, sides = net.bottom(node), list(zip(*sides, strict=True))
+    if not number:
+        return net.place(node.layer, blob, *sides)
+    ones = net.place(f"{node.layer}/ones", net.affine(f"{node.layer}/one", blob, 0.0, 1.0), *sides)
+    border = net.affine(f"{node.layer}/border", ones, -number, number)
+    return net.eltwise(node.layer, "SUM", net.place(f"{node.layer}/pad", blob, *sides), border)
 
 
 def strided_slice(node, net):

@@ -84,13 +84,17 @@ class Weights:
 
 def fits(x, kernel, padding, dilation=(1, 1)):
     """Raise `ValueError` where no window fits; TensorFlow's pooling would end the process."""
-    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
-    if padding == "VALID" and any(r > n for r, n in zip(reach, x.shape[1:3], strict=True)):
-        raise ValueError("no window fits")
+    if padding == "SAME":
+        return
+    pads = [0, 0] if padding == "VALID" else [sum(sides) for sides in padding[1:3]]
+    for n, pad, k, d in zip(x.shape[1:3], pads, kernel, dilation, strict=True):
+        if (k - 1) * d + 1 > n + pad:
+            raise ValueError("no window fits")
 
 
 def conv(w, x, channels, kernel, slide, padding, groups, bias):
     stride, dilation = slide
+    fits(x, kernel, padding, dilation)
     weights = w(*kernel, x.shape[-1] // groups, channels * groups)
     y = tf.nn.conv2d(x, weights, stride, padding, dilations=dilation)
     return biased(w, y, bias)
@@ -106,6 +110,7 @@ def biased(w, y, how):
 
 def depthwise(w, x, multiplier, kernel, slide, padding, bias):
     stride, dilation = slide
+    fits(x, kernel, padding, dilation)
     weights = w(*kernel, x.shape[-1], multiplier)
     strides = [1, stride[0], stride[0], 1]
     y = tf.nn.depthwise_conv2d(x, weights, strides, padding, dilations=dilation)
@@ -156,6 +161,7 @@ def fused_norm(w, x, epsilon):
 def old_norm(w, x, epsilon, beta, gamma):
     c = x.shape[-1]
     parts = w(c), w(c, positive=True), w(c) if beta else None, w(c) if gamma else None
+    parts = [None if part is None else tf.convert_to_tensor(part) for part in parts]
     return tf.nn.batch_normalization(x, *parts, epsilon)
 
 
@@ -290,6 +296,9 @@ def space_to_depth(w, x, block):
 
 
 def response_norm(w, x, radius, bias, alpha, beta):
+    """Caffe keeps a running sum of squares, which loses small ones next to large ones."""
+    if tf.executing_eagerly() and alpha * tf.reduce_max(tf.square(x)) > 4 * bias:
+        raise ValueError("its squares are too large")
     return tf.nn.lrn(x, radius, bias, alpha, beta)
 
 

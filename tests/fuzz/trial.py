@@ -108,7 +108,7 @@ def strays(network, deployed):
             yield f"output: {layers[name].shape} is read, {expected.shape} is given"
         elif layers[name].dtype == np.float32:
             error = parity.relative_error(expected, layers[name])
-            if error > TOLERANCE:
+            if error > READ:
                 yield f"output: what is read is off by {error:.1e}"
     for form, rows in (("inspectable", deployed.converted.rows), ("deploy", deployed.rows)):
         for engine in engines():
@@ -142,6 +142,8 @@ def told(spec):
     outcome = tried(spec)
     return "\n".join([outcome.kind, *outcome.reasons])
 
+
+READ = 1e-4  # so much may TensorFlow differ from itself, run step by step and as a graph
 
 parse, caffe_schema.parse = caffe_schema.parse, copied
 
@@ -191,5 +193,10 @@ REFUSALS = {
     "only images and sequences can be padded": MOVING,
     r"\(Log1p\): Caffe has no equal": {"positive:log1p"},
     r"\(ReverseV2\): Caffe has no equal": {"keras_op:flip"},
-    r"\(IsFinite\): Caffe has no equal|SelectV2": {"keras_op:logsumexp"},
+    r"\(IsFinite\): Caffe has no equal": {"keras_op:logsumexp"},
+    r"\((Greater|SelectV2)\): a choice that depends": {
+        "keras:ELU",
+        "keras:ReLU",
+        "keras_op:logsumexp",
+    },
 }
