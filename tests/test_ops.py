@@ -201,7 +201,6 @@ NETWORKS = {
     "resize_nearest_old": lambda x: Wrapped(
         lambda x: tf.compat.v1.image.resize_nearest_neighbor(x, (13, 15))
     )(x),
-    "channels_reversed": lambda x: Wrapped(lambda x: x[..., ::-1])(x),
     "depth_to_space": lambda x: Wrapped(lambda x: tf.nn.depth_to_space(x[..., :4], 2))(x),
     "space_to_depth": lambda x: Wrapped(lambda x: tf.nn.space_to_depth(x[:, :8, :10], 2))(x),
     "repeat_vector": lambda x: layers.RepeatVector(3)(layers.GlobalAveragePooling2D()(x)),
