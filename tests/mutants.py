@@ -326,7 +326,7 @@ MUTANTS = [
     ),
     Mutant(
         "proof: layers alone are not looked at", "parity.py", "if not row.own <= tolerance:",
-        "if False:", "epsilon or wrong or planted", "test_applications test_pipeline",
+        "if False:", "strays", "test_parity",
     ),
 ]  # fmt: skip
 

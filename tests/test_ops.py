@@ -201,7 +201,9 @@ NETWORKS = {
     "resize_nearest_old": lambda x: Wrapped(
         lambda x: tf.compat.v1.image.resize_nearest_neighbor(x, (13, 15))
     )(x),
-    "depth_to_space": lambda x: Wrapped(lambda x: tf.nn.depth_to_space(x[..., :4], 2))(x),
+    "depth_to_space": lambda x: Wrapped(
+        lambda x: tf.nn.depth_to_space(tf.concat([x, 2 * x[..., :2]], -1), 2)
+    )(x),
     "space_to_depth": lambda x: Wrapped(lambda x: tf.nn.space_to_depth(x[:, :8, :10], 2))(x),
     "repeat_vector": lambda x: layers.RepeatVector(3)(layers.GlobalAveragePooling2D()(x)),
     "spatial_dropout": lambda x: layers.Conv2D(3, 3)(layers.SpatialDropout2D(0.5)(x)),
