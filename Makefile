@@ -2,6 +2,7 @@
 # make test          the linter and all tests; those that need pycaffe are skipped where there is none
 # make pycaffe       real BVLC Caffe into .pycaffe/ (once; needs root and debootstrap)
 # make applications  every network of keras.applications, each layer compared (half an hour)
+# make fuzz N=10000  random networks from SEED=1, each layer compared; a bug is shrunk
 # make rubbish N=100 spoils each kind of file so often, and looks how it is told
 # make killed N=100  kills each step so often, and looks what is left
 # make mutants       plants faults in the mapping, each of which the tests have to find
@@ -14,6 +15,7 @@
 
 PYTHON ?= python3
 PYTHON311 ?= $(PYTHON)
+SEED ?= 1
 python := .venv/bin/python
 pip := $(python) -m pip install -qq --disable-pip-version-check
 
@@ -25,8 +27,6 @@ training := $(wildcard models/*.py data/*.npz) \
 
 # a stamp beside it, since train.py leaves a whole checkpoint after every epoch
 checkpoint := checkpoints/mnistcls.keras checkpoints/.mnistcls.trained
-
-N ?= 100
 
 .PHONY: all test pycaffe applications consumers bench fuzz rubbish killed mutants clean help
 .NOTPARALLEL:
@@ -85,14 +85,18 @@ pycaffe: .pycaffe/python
 applications: .venv/installed-for-tests .pycaffe/python
 	$(python) -m tests.applications
 
+fuzz: .venv/installed-for-tests .pycaffe/python
+	$(python) -m tests.fuzz -n $(or $(N),10000) --seed $(SEED)
+
 rubbish: .venv/installed-for-tests
-	RUBBISH=$(N) $(python) -m pytest tests/test_rubbish.py -q -s
+	RUBBISH=$(or $(N),100) $(python) -m pytest tests/test_rubbish.py -q -s
 
 killed: .venv/installed-for-tests
-	KILLED=$(N) $(python) -m pytest tests/test_killed.py -q -s
+	KILLED=$(or $(N),100) $(python) -m pytest tests/test_killed.py -q -s
 
 mutants: .venv/installed-for-tests .pycaffe/python
 	$(python) -m tests.mutants
+
 comma := ,
 empty :=
 tools := openvino netron $(CONSUMERS)

@@ -130,6 +130,8 @@ REFUSED = {
     "flattened and cut": (lambda x: tf.reshape(x, [1, 192])[:, 3:7], MAPS,
                           r"\(StridedSlice\): it cuts a flattened tensor; cut before"),
     # by the mapping
+    "five axes cut": (lambda x: tf.nn.relu(tf.reshape(x, [1, 6, 4, 2, 4]))[:, 2], MAPS,
+                      r"\(StridedSlice\): only vectors, sequences and images can be cut; reshape"),
     "constant joined": (lambda x: tf.concat([x, weights(1, 6, 8, 2)], 3), MAPS,
                         r"\(ConcatV2\): .* is a constant; pad, or join it after"),
     "joined, taken apart": (

@@ -100,6 +100,8 @@ def build(graph):
         raise Failure(
             listed(f"Caffe cannot express {len(problems)} op(s) of {graph.name}", problems)
         )
+    if all(net.blobs[node.name] is None for node in graph.nodes):
+        raise Failure(f"{graph.name} is ArgMax alone, which is left to the caller; there is no net")
     read = {bottom for layer in net.layers for bottom in layer.bottoms}
     for blob in [net.blobs[name] for name in graph.inputs]:
         if blob not in read:
@@ -419,6 +421,8 @@ def strided_slice(node, net):
     """A depthwise convolution picks rows and columns, a 1x1 convolution channels."""
     begin, sizes, steps = (node.attrs[key] for key in ("begin", "sizes", "strides"))
     shape, blob = (1, *net.shape(node)), net.bottom(node)
+    if len(shape) > 4:
+        raise Refused("only vectors, sequences and images can be cut; reshape before it")
     if any(step < 1 for step in steps[:-1]):
         raise Refused("it runs backwards through rows or columns; turn the image round before")
     channels = begin[-1] + steps[-1] * np.arange(sizes[-1])

@@ -1,4 +1,4 @@
-"""A random network as each of the formats that TensorFlow keeps models in, and read from there."""
+"""How a random network is handed over: as a function, as a Keras model, as a file."""
 
 import keras
 import tensorflow as tf

@@ -60,12 +60,15 @@ class Network:
     def numbers(self, shape, kind):
         return INPUTS[kind](self.random, (IMAGES, *shape)).astype(np.float32)
 
-    def noisy(self, array):
-        """The second half disturbed by NOISE, each number relative to itself."""
+    def noisy(self, array, beside=0.0):
+        """The second half disturbed by NOISE: relative to each number, and to what lies `beside`.
+
+        What is computed is rounded relative to the largest number, not to each; inputs are exact.
+        """
         array = np.array(array)
-        if array.dtype == np.float32:
-            noise = self.random.uniform(-NOISE, NOISE, array[IMAGES:].shape)
-            array[IMAGES:] *= (1 + noise).astype(np.float32)
+        if array.dtype == np.float32 and array.size:
+            scale = np.abs(array[IMAGES:]) + beside * np.abs(array).max()
+            array[IMAGES:] += self.random.uniform(-NOISE, NOISE, scale.shape) * scale
         return array
 
     def add(self, step):
@@ -76,7 +79,7 @@ class Network:
             made = tf.nest.flatten(self.call(step, weights, reads))
         except (ValueError, TypeError, IndexError, tf.errors.OpError, NotImplementedError) as error:
             raise Unfit(str(error)) from None
-        made = [self.noisy(value) for value in made]
+        made = [self.noisy(value, beside=0.5) for value in made]
         for value in made:
             check(step, value)
         self.reads |= set(step.reads)

@@ -342,7 +342,7 @@ def argmax(w, x):
     return tf.argmax(x, -1)
 
 
-# How the arguments are drawn -----------------------------------------------------------------
+# How the arguments are drawn.
 
 
 def pair(low, high):
@@ -610,31 +610,10 @@ BINARY = {
 }  # fmt: skip
 
 KERAS_ACTIVATIONS = [
-    "celu",
-    "elu",
-    "exponential",
-    "gelu",
-    "glu",
-    "hard_sigmoid",
-    "hard_silu",
-    "hard_tanh",
-    "leaky_relu",
-    "linear",
-    "log_sigmoid",
-    "log_softmax",
-    "mish",
-    "relu",
-    "relu6",
-    "selu",
-    "sigmoid",
-    "silu",
-    "softmax",
-    "softplus",
-    "softsign",
-    "squareplus",
-    "tanh",
-    "tanh_shrink",
-]
+    "celu", "elu", "exponential", "gelu", "glu", "hard_sigmoid", "hard_silu", "hard_tanh",
+    "leaky_relu", "linear", "log_sigmoid", "log_softmax", "mish", "relu", "relu6", "selu",
+    "sigmoid", "silu", "softmax", "softplus", "softsign", "squareplus", "tanh", "tanh_shrink",
+]  # fmt: skip
 ACTIVATION_NAMES = st.one_of(st.none(), st.sampled_from(["relu", "relu6", "tanh", "silu", "gelu"]))
 
 KERAS_OPS = {

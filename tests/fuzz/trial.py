@@ -191,6 +191,8 @@ REFUSALS = {
     "it cuts a flattened tensor": MOVING,
     "it takes apart what was joined of flattened tensors": {"concat"},
     "only images and sequences can be padded": MOVING,
+    "only vectors, sequences and images can be cut": MOVING,
+    "is ArgMax alone, which is left to the caller": {"argmax"},
     r"\(Log1p\): Caffe has no equal": {"positive:log1p"},
     r"\(ReverseV2\): Caffe has no equal": {"keras_op:flip"},
     r"\(IsFinite\): Caffe has no equal": {"keras_op:logsumexp"},
