@@ -78,7 +78,8 @@ def load_saved_model(path, args):
     except Exception as error:  # TensorFlow raises whatever the files make it stumble over
         raise Failure(f"{path}: not a whole SavedModel ({first_line(error)})") from None
     signature = chosen(loaded.signatures, args.signature, path)
-    given = signature.structured_input_signature[1]
+    # sorted, since their order in the file is another one each time
+    given = dict(sorted(signature.structured_input_signature[1].items()))
     switches = {name: tf.constant(False) for name, spec in given.items() if is_switch(name, spec)}
     given = {name: spec for name, spec in given.items() if name not in switches}
     sizes = fixed({name: spec.shape for name, spec in given.items()}, args.shape)
@@ -93,7 +94,7 @@ def load_saved_model(path, args):
         raise Failure(f"{path} cannot be traced at {sizes}: {first_line(error)}") from None
     function.loaded = loaded  # the variables live as long as what was loaded
     inputs = dict(zip(specs, function.inputs, strict=False))
-    traced = function_trace(function, inputs, function.structured_outputs)
+    traced = function_trace(function, inputs, dict(sorted(function.structured_outputs.items())))
     return with_old_variables(traced, path)
 
 
