@@ -25,6 +25,16 @@ def normalised(x):
     return tf.nn.batch_normalization(x, *numbers, 1e-3)
 
 
+def shuffled(x):
+    """The six channels of an image of 3x5 pixels, in another order."""
+    split = tf.transpose(tf.reshape(x, [1, 3, 5, 2, 3]), [0, 1, 2, 4, 3])
+    return tf.reshape(split, [1, 3, 5, 6])
+
+
+def matrix(*shape):
+    return tf.constant(np.random.default_rng(0).normal(size=shape).astype(np.float32))
+
+
 # What went wrong -> (function, the shapes of its inputs).
 NETWORKS = {
     # OpenCV runs no network with an input that no layer reads
@@ -36,10 +46,14 @@ NETWORKS = {
         [(1, 5), (1, 3)],
     ),
     # BatchNorm took Caffe's channels for TensorFlow's, also where the two are others
-    "channels shuffled and normalised": (
-        lambda x: normalised(
-            tf.reshape(tf.transpose(tf.reshape(x, [1, 3, 5, 2, 3]), [0, 1, 2, 4, 3]), [1, 3, 5, 6])
-        ),
+    "channels shuffled and normalised": (lambda x: normalised(shuffled(x)), [(1, 3, 5, 6)]),
+    # the kernel was permuted as if the image were flat
+    "dense layer over a transposed image": (
+        lambda x: tf.tensordot(tf.transpose(x, [0, 2, 1, 3]), matrix(3, 4), 1),
+        [(1, 2, 5, 3)],
+    ),
+    "dense layer over shuffled channels": (
+        lambda x: tf.tensordot(shuffled(x), matrix(6, 4), 1),
         [(1, 3, 5, 6)],
     ),
     # height and width were taken from Caffe's axes, which had changed places

@@ -205,7 +205,7 @@ def _wanted(graph):
         if node.op == "Reshape" and len(node.shape) > 2:
             shape = node.shape[1:]
             vectors.setdefault(node.inputs[0], usual(shape).reshaped((prod(shape),)))
-        elif asked and RULES.get(node.op) in (_same, _elementwise) and len(node.inputs) == 1:
+        elif asked and RULES.get(node.op) in (_same, _norm, _elementwise) and len(node.inputs) == 1:
             vectors.setdefault(node.inputs[0], asked)
         elif asked and node.op == "MatMul" and node.shape[1:] == asked.tf_shape:
             wanted[node.name] = asked
@@ -348,7 +348,9 @@ def _transposed_kernel(node, array, inputs, output):
 def _dense_kernel(node, array, inputs, output):
     kernel = array if node.attrs["transpose_b"] else array.T  # (in, out) -> (out, in)
     kernel = kernel if output.is_usual() else kernel[_places(output)]
-    return kernel if inputs[0].is_usual() else Reordered(kernel, _places(inputs[0]))  # HWC -> CHW
+    if len(inputs[0].tf) > 1 or inputs[0].is_usual():  # an image's pixels are put in order before
+        return kernel
+    return Reordered(kernel, _places(inputs[0]))  # HWC -> CHW
 
 
 class Reordered:

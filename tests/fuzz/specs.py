@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import tensorflow as tf
+from hypothesis import assume
 from hypothesis import strategies as st
 
 from tests.fuzz.steps import STEPS, Kind, Weights
@@ -149,6 +150,7 @@ def specs(draw, forms=None, most=12):
         if step:
             with suppress(Unfit):
                 network.add(step)
+    assume(network.steps)
     return network.drawn()
 
 
@@ -227,6 +229,9 @@ HOLD = {
     "frozen": tf.Variable,
     "checkpoint": np.asarray,
 }
+# A run of hypothesis draws so few networks: of more, it makes new ones out of old ones.
+FEW = 12
+
 # In one of twenty each, since these take longer: a SavedModel, a frozen graph, a TF1 checkpoint.
 FORMS = ["constants"] * 7 + ["captured"] * 2 + ["variables"] * 4 + ["keras"] * 4
 FORMS += ["saved", "frozen", "checkpoint"]

@@ -122,6 +122,7 @@ def transposed(w, x, channels, kernel, stride, padding, extra, bias):
         n * s if padding == "SAME" else (n - 1) * s + k
         for n, s, k in zip(x.shape[1:3], stride, kernel, strict=True)
     ]
+    extra = [min(e, s - 1) for e, s in zip(extra, stride, strict=True)]  # oneDNN crashes else
     size = [n - e if padding == "SAME" else n + e for n, e in zip(size, extra, strict=True)]
     weights = w(*kernel, channels, x.shape[-1])
     shape = [x.shape[0], *size, channels]
