@@ -2,12 +2,19 @@
 # make test          the linter and all tests; those that need pycaffe are skipped where there is none
 # make pycaffe       real BVLC Caffe into .pycaffe/ (once; needs root and debootstrap)
 # make applications  every network of keras.applications, each layer compared (half an hour)
-# make fuzz          N=10000 random networks from SEED=1, each layer compared; a bug is shrunk
-# make clean         removes what the six steps left, pictures apart; .venv and .pycaffe stay
+# make fuzz N=10000  random networks from SEED=1, each layer compared; a bug is shrunk
+# make rubbish N=100 spoils each kind of file so often, and looks how it is told
+# make killed N=100  kills each step so often, and looks what is left
+# make mutants       plants faults in the mapping, each of which the tests have to find
+# make consumers     our files in OpenCV, OpenVINO and Netron, next to real Caffe (minutes);
+#                    with CONSUMERS=rknn in RKNN-Toolkit2 too (5.6 GB on disk)
+# make bench         every benchmark next to its rivals: benchmarks/RESULTS.md (an hour)
+# make clean         removes what the six steps left, pictures apart; environments stay
 # PYTHON=...         the Python, 3.11 or newer, that .venv is made of (default: python3)
+# PYTHON311=...      the Python 3.11 that OpenVINO and RKNN-Toolkit2 need (default: PYTHON)
 
 PYTHON ?= python3
-N ?= 10000
+PYTHON311 ?= $(PYTHON)
 SEED ?= 1
 python := .venv/bin/python
 pip := $(python) -m pip install -qq --disable-pip-version-check
@@ -15,12 +22,13 @@ pip := $(python) -m pip install -qq --disable-pip-version-check
 modules := $(wildcard tf2caffe/*.py models/*.py) .venv/installed
 # training takes minutes, so it is run again only for what it imports
 training := $(wildcard models/*.py data/*.npz) \
-    $(addprefix tf2caffe/,archive.py handoff.py pictures.py quiet.py stage.py)
+    $(addprefix tf2caffe/,archive.py curves.py distortion.py handoff.py pictures.py quiet.py \
+    replicas.py stage.py)
 
 # a stamp beside it, since train.py leaves a whole checkpoint after every epoch
 checkpoint := checkpoints/mnistcls.keras checkpoints/.mnistcls.trained
 
-.PHONY: all test pycaffe applications fuzz clean help
+.PHONY: all test pycaffe applications consumers bench fuzz rubbish killed mutants clean help
 .NOTPARALLEL:
 .PRECIOUS: checkpoints/mnistcls.keras
 
@@ -78,10 +86,44 @@ applications: .venv/installed-for-tests .pycaffe/python
 	$(python) -m tests.applications
 
 fuzz: .venv/installed-for-tests .pycaffe/python
-	$(python) -m tests.fuzz -n $(N) --seed $(SEED)
+	$(python) -m tests.fuzz -n $(or $(N),10000) --seed $(SEED)
+
+rubbish: .venv/installed-for-tests
+	RUBBISH=$(or $(N),100) $(python) -m pytest tests/test_rubbish.py -q -s
+
+killed: .venv/installed-for-tests
+	KILLED=$(or $(N),100) $(python) -m pytest tests/test_killed.py -q -s
+
+mutants: .venv/installed-for-tests .pycaffe/python
+	$(python) -m tests.mutants
+
+comma := ,
+empty :=
+tools := openvino netron $(CONSUMERS)
+consumers: $(tools:%=.consumers/%/installed) .venv/installed-for-tests .pycaffe/python
+	$(python) -m consumers.matrix \
+	    --consumers opencv$(subst $(empty) $(empty),$(comma),$(tools:%=,%))
+
+# each in an environment of its own: what they pin does not go together
+.consumers/%/installed: consumers/requirements-%.txt
+	@$(PYTHON311) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and \
+	    "make: $* needs Python 3.11, this is " + sys.version.split()[0] + \
+	    "; name one with make consumers PYTHON311=...")'
+	$(PYTHON311) -m venv --clear .consumers/$*
+	.consumers/$*/bin/python -m pip install -qq --disable-pip-version-check -r $<
+	@touch $@
+
+benchmarks := startup conversion linear deploy training
+bench: .venv/installed .pycaffe/python .rivals/tf2onnx/installed
+	$(foreach name,$(benchmarks),$(python) -m benchmarks.$(name) &&) true
+
+.rivals/tf2onnx/installed: benchmarks/requirements-tf2onnx.txt
+	$(PYTHON) -m venv .rivals/tf2onnx
+	.rivals/tf2onnx/bin/python -m pip install -qq --disable-pip-version-check -r $<
+	@touch $@
 
 clean:
 	rm -rf activations checkpoints logs nets tf_weights
 
 help:
-	@sed -n 's/^# \(make \|PYTHON\)/\1/p' Makefile
+	@sed -n '/^$$/q; s/^# //p' Makefile

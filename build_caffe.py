@@ -12,30 +12,54 @@ Leaves  nets/NAME.prototxt, nets/NAME.caffemodel, nets/NAME.blobs.json (which bl
 import filecmp
 from pathlib import Path
 
-from tf2caffe import blobs, caffe_net, deploy, diagram, graph, handwritten, mapping, stage
+from tf2caffe import (
+    blobs,
+    caffe_net,
+    deploy,
+    fitting,
+    graph,
+    handwritten,
+    mapping,
+    stage,
+    targets,
+)
 from tf2caffe.handoff import Handoff, replacing
 
 
 def main():
     args = arguments()
+    if args.target == "list":
+        targets.print_all()
+        return
     handoff = Handoff(args.dir, args.name)
     network = graph.load(handoff.graph)
     graph.load_weights(network, handoff.weights)
+    name = args.target or ("bvlc" if args.prototxt else "portable")
+    target = targets.TARGETS[name]
     if args.prototxt:
         net, table = handwritten.load(args.prototxt, network)
-        text = args.prototxt.read_text(encoding="utf-8")
+        forms = [(handoff, net, args.prototxt.read_text(encoding="utf-8"), table)]
     else:
         net = mapping.build(network)
-        table, text = blobs.Table.of(net), net.prototxt()
-    print_layers(net)
+        table, fitted = blobs.Table.of(net), fitting.fit(net, target)
+        forms = [(handoff, fitted, fitted.prototxt(), table)]
+    if args.deploy:
+        forms.append(deployed(args, network, target, net, table))
+    targets.check(forms[-1][1], name)  # what the chip's compiler is to be fed
+    print_layers(forms[0][1])
     if args.prototxt:
         print_uncompared(network, table)
-    leave(handoff, net, text, table)
+    for form in forms:
+        leave(*form)
     if args.deploy:
-        form = Handoff(args.dir, args.name, deploy=True)
-        smaller = deploy.deploy(net, deploy.outputs_of(network, table))
-        leave(form, smaller, smaller.prototxt(), deploy.surviving(table, net, smaller))
-        print_costs((net, handoff), (smaller, form))
+        print_costs(*forms)
+
+
+def deployed(args, network, target, net, table):
+    """The deploy form, as `leave` takes it."""
+    form = Handoff(args.dir, args.name, deploy=True)
+    smaller = deploy.deploy(net, deploy.outputs_of(network, table), target)
+    return form, smaller, smaller.prototxt(), deploy.surviving(table, net, smaller)
 
 
 def arguments():
@@ -48,6 +72,11 @@ def arguments():
     parser.add_argument(
         "--deploy", action="store_true",
         help="also build the form that chips take: folded, in place, with the same outputs",
+    )  # fmt: skip
+    parser.add_argument(
+        "--target", choices=(*targets.TARGETS, "list"), metavar="NAME",
+        help="what the network is for: it is made of what that takes, or what it does not take is "
+        "listed (default: portable; list prints them all)",
     )  # fmt: skip
     return parser.parse_args()
 
@@ -77,7 +106,7 @@ def shown(shape):
 
 
 def print_costs(*forms):
-    """What the network takes in each form, given with its files."""
+    """What the network takes in each form."""
     rows = [("", "inspectable", "deploy")]
     counts = {
         "layers": lambda net, files: len(net.layers),
@@ -85,7 +114,8 @@ def print_costs(*forms):
         "multiply-adds": lambda net, files: deploy.multiply_adds(net),
         "bytes of caffemodel": lambda net, files: files.caffemodel.stat().st_size,
     }
-    rows += [(name, *(f"{count(*form):,}" for form in forms)) for name, count in counts.items()]
+    for name, count in counts.items():
+        rows.append((name, *(f"{count(net, files):,}" for files, net, _, _ in forms)))
     print()
     for name, before, after in rows:
         print(f"{name:<19}  {before:>15}  {after:>15}")
@@ -93,6 +123,8 @@ def print_costs(*forms):
 
 def leave(handoff, net, text, table):
     """The files of one form of the network, and its picture."""
+    from tf2caffe import diagram  # imports matplotlib
+
     write(handoff, net, text, table)
     diagram.draw_network(handoff.diagram, net.layers)
     for path in (handoff.prototxt, handoff.caffemodel, handoff.diagram):

@@ -4,7 +4,8 @@ Reads   nets/NAME.prototxt, .caffemodel and .blobs.json, activations/NAME.npz.
 Leaves  imgs/NAME/caffe/convs.png, denses.png and res10.png (as TensorFlow's, on the same scale),
         imgs/NAME/compare.png (TensorFlow, Caffe, their difference) and nets/NAME.parity.json.
         The exit status is 0 only if every layer and every answer agree. With --deploy it is
-        the form nets/NAME.deploy.* that is compared, and no pictures are drawn.
+        the form nets/NAME.deploy.* that is compared, and no pictures are drawn. With
+        --export-calibration DIR the inputs, as a chip's quantiser reads them.
 
     python caffe_predict.py
 """
@@ -12,7 +13,7 @@ Leaves  imgs/NAME/caffe/convs.png, denses.png and res10.png (as TensorFlow's, on
 import sys
 from pathlib import Path
 
-from tf2caffe import activations, blobs, parity, pictures, runtimes, stage
+from tf2caffe import activations, blobs, calibration, parity, runtimes, stage
 from tf2caffe.handoff import Handoff
 
 TOLERANCE = 1e-5  # a right mnistcls strays by 1e-6 at most; Caffe's epsilon in bn2 by 5e-4
@@ -29,6 +30,9 @@ def main():
             f"{handoff.activations} and {handoff.caffemodel} come from two different states of the "
             "model; run tf_predict.py (step 3), save_weights.py and build_caffe.py again"
         )
+    if args.export_calibration:
+        count = calibration.export(args.export_calibration, table.inputs, kept)
+        print(f"left: {args.export_calibration / calibration.LIST} ({count} inputs)")
     rows, runtime = run(args, handoff, table, kept)
     parity.print_table(rows, kept.shown)
     print()
@@ -59,6 +63,10 @@ def arguments():
         "the README for what deep networks may inherit)",
     )  # fmt: skip
     parser.add_argument("--deploy", action="store_true", help="compare that form; no pictures")
+    parser.add_argument(
+        "--export-calibration", type=Path, metavar="DIR",
+        help="leave the inputs there as .npy, (1, C, H, W) each, and a list, a line an image",
+    )  # fmt: skip
     parser.add_argument("--labels", type=Path, metavar="FILE", help="a label a line, for pictures")
     activations.add_layers(parser)
     runtimes.add_arguments(parser)
@@ -67,7 +75,8 @@ def arguments():
 
 def run(args, handoff, table, kept):
     """Caffe's blobs next to TensorFlow's outputs, as rows; and the name of the runtime."""
-    with runtimes.choose(args.runtime, args.caffe_python, args.caffe_timeout) as runtime:
+    chosen = args.runtime, args.caffe_python, args.caffe_timeout
+    with runtimes.choose(*chosen, handoff.prototxt) as runtime:
         print(f"runtime: {runtime}, {len(kept.images)} images; shown: {kept.images[kept.shown]}\n")
         files = handoff.prototxt, handoff.caffemodel
         return parity.prove(runtime, *files, table, kept.inputs, kept.layers), str(runtime)
@@ -75,6 +84,8 @@ def run(args, handoff, table, kept):
 
 def draw(args, handoff, table, kept, rows):
     """The pictures of Caffe's side, and of both; return their paths."""
+    from tf2caffe import pictures  # imports matplotlib
+
     drawn = activations.chosen({row.name: row for row in rows}, args.layers).values()
     caffe = {row.blob: row.caffe[kept.shown] for row in drawn}
     tf = {row.blob: row.tf[kept.shown] for row in drawn}

@@ -7,13 +7,15 @@ Leaves  imgs/NAME/tf/res10.png: the images, each with its label and the network'
 """
 
 import models
-from tf2caffe import images, pictures, stage
+from tf2caffe import images, stage
 from tf2caffe.checkpoint import load_checkpoint
 from tf2caffe.handoff import Handoff
 
 
 def main():
     args = arguments()
+    from tf2caffe import pictures  # imports matplotlib
+
     network = models.module(args.name)
     handoff = Handoff(args.dir, args.name)
     names, pixels = images.test_images(handoff, network.SHAPE)

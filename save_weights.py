@@ -7,11 +7,13 @@ Leaves  tf_weights/NAME/graph.json (the network, one line an op) and one .npy a 
     python save_weights.py
 """
 
-import numpy as np
+from math import prod
 
 from tf2caffe import layout, stage
 from tf2caffe.graph import dump
 from tf2caffe.handoff import replacing_folder
+
+import numpy as np
 
 
 def main():
@@ -47,16 +49,19 @@ def save(graph, folder, told=print):
         (temporary / "graph.json").write_text(dump(graph), encoding="utf-8")
 
 
-def write(folder, weight, array):
-    """Write one weight, which is in Caffe's layout by now."""
-    if not np.isfinite(array).all():
-        raise stage.Failure(f"{weight.source.name} holds NaN or infinity; train the network again")
+def write(folder, weight, array, step=1 << 22):
+    """Write one weight, which is in Caffe's layout by now, about `step` numbers at a time."""
     weight.shape = array.shape
-    array = np.ascontiguousarray(array, np.float32)
+    rows = max(1, step // prod(array.shape[1:]))
     with (folder / weight.file).open("wb") as file:
-        header = np.lib.format.header_data_from_array_1_0(array)
+        header = {"descr": "<f4", "fortran_order": False, "shape": array.shape}
         np.lib.format.write_array_header_1_0(file, header)
-        file.write(array.data)  # np.save does not tell that a disk is full
+        for at in range(0, array.shape[0], rows):
+            part = np.ascontiguousarray(array[at : at + rows], "<f4")
+            if not np.isfinite(part).all():
+                told = f"{weight.source.name} holds NaN or infinity; train the network again"
+                raise stage.Failure(told)
+            file.write(part.data)  # np.save does not tell that a disk is full
 
 
 def row(weight, shape):

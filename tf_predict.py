@@ -11,10 +11,10 @@ Leaves  imgs/NAME/tf/convs.png and denses.png (one image through every layer), a
 
 from pathlib import Path
 
+from tf2caffe import activations, stage
+
 import numpy as np
 from tqdm import tqdm
-
-from tf2caffe import activations, stage
 
 
 def main():

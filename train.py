@@ -5,29 +5,47 @@ Leaves  checkpoints/NAME.keras (whole after every epoch), logs/NAME/ (for Tensor
         imgs/NAME/tb-loss.png.
 
     python train.py
+    python train.py --best    trains for longer, on images that are distorted more
+
+Every GPU takes its part, and every machine that TF_CONFIG names (tf2caffe/replicas.py).
 """
 
-import shutil
 import tempfile
 import time
 from pathlib import Path
 
+from tf2caffe import quiet, replicas, stage
+from tf2caffe.curves import Curves
+from tf2caffe.distortion import distort
+from tf2caffe.handoff import Handoff, replacing
+import models
+
 import numpy as np
 from tqdm import tqdm
-
-import models
-from tf2caffe import pictures, quiet, stage
-from tf2caffe.handoff import Handoff, replacing
 
 
 def main():
     args = arguments()
-    network = models.module(args.name)
-    handoff = Handoff(args.dir, args.name)
-    prepare_folders(handoff)
+    network, handoff = models.module(args.name), Handoff(args.dir, args.name)
+    chief = replicas.chief()
+    if chief:
+        prepare_folders(handoff)
     data = network.load_data(args.data)
     print(f"data: {data.origin}; {len(data.x_train):,} to train on, {len(data.x_test):,} to test")
-    training = Training(network, data, args.epochs, args.seed)
+    recipe = network.recipe(len(data.x_train), args.best)
+    recipe = recipe._replace(epochs=args.epochs or recipe.epochs)
+    with replicas.together():
+        training = Training(network, data, recipe, args.seed, replicas.strategy())
+        if chief:
+            lead(training, network, handoff)
+        else:
+            training.follow()
+
+
+def lead(training, network, handoff):
+    """Train, and leave the files."""
+    from tf2caffe import pictures  # imports matplotlib
+
     curves = Curves(handoff.logs, training.model, network.SHAPE)
     accuracy = train(training, curves, handoff)
     pictures.draw_losses(handoff.imgs / "tb-loss.png", *curves.losses())
@@ -39,6 +57,7 @@ def arguments():
     parser = stage.parser(__doc__)
     parser.add_argument("name", nargs="?", default="mnistcls", help="default: %(default)s")
     parser.add_argument("--data", type=Path, metavar="FILE", help="an npz with Keras's MNIST keys")
+    parser.add_argument("--best", action="store_true", help="as good as can be, in more time")
     parser.add_argument("--epochs", type=int, help="default: the network's own, by the data's size")
     parser.add_argument("--seed", type=int, default=1, help="default: %(default)s")
     args = parser.parse_args()
@@ -58,9 +77,9 @@ def prepare_folders(handoff):
 
 def train(training, curves, handoff):
     """All epochs; the last one's test accuracy."""
-    last = str(training.epochs)
+    last = str(training.recipe.epochs)
     try:
-        for epoch in range(1, training.epochs + 1):
+        for epoch in range(1, training.recipe.epochs + 1):
             title = f"epoch {epoch:{len(last)}}/{last}"
             accuracy = train_epoch(training, curves, handoff, title)
     except KeyboardInterrupt:
@@ -85,49 +104,70 @@ def train_epoch(training, curves, handoff, title):
 
 
 class Training:
-    """A network, its data and its optimizer, trained an epoch at a time."""
+    """A network, its data and its optimizer, trained an epoch at a time on all GPUs there are."""
 
-    def __init__(self, network, data, epochs, seed):
+    def __init__(self, network, data, recipe, seed, strategy):
         self.tf = quiet.tensorflow()
         import keras
 
         keras.utils.set_random_seed(seed)
-        self.data, self.network = data, network
-        self.epochs = epochs or network.epochs(len(data.x_train))
+        self.network, self.data, self.recipe, self.seed = network, data, recipe, seed
+        self.strategy, self.count = strategy, strategy.num_replicas_in_sync
+        self.share = max(min(recipe.batch, len(data.x_train)) // self.count, 1)
+        self.steps = len(data.x_train) // (self.share * self.count)  # an epoch
         self.saved = 0  # epochs in the checkpoint
-        self.batch = min(network.BATCH, len(data.x_train))
-        self.batches = self.shuffled_batches(seed)
-        self.model = network.build()
-        rate = network.learning_rate(self.epochs * len(self.batches))
-        self.optimizer = keras.optimizers.Adam(rate)
-        self.optimizer.build(self.model.trainable_variables)
+        with strategy.scope():
+            self.model = network.build()
+            rate = network.learning_rate(recipe.peak_rate, recipe.epochs * self.steps)
+            self.optimizer = keras.optimizers.Adam(rate)
+            self.optimizer.build(self.model.trainable_variables)
+        self.distorted = iter(strategy.distribute_datasets_from_function(self.batches))
         self.step = self.tf.function(self.take_step)
         self.measure = self.tf.function(self.measured, reduce_retracing=True)
 
-    def shuffled_batches(self, seed):
-        """The training set as batches of the network's input, in another order each epoch."""
-        images, labels = self.data.x_train, self.data.y_train
-        batches = self.tf.data.Dataset.from_tensor_slices((images, labels))
-        batches = batches.shuffle(len(images), seed).batch(self.batch, drop_remainder=True)
-        batches = batches.map(lambda x, y: (self.network.augment(self.as_input(x)), y))
-        return batches.prefetch(2)
+    def batches(self, machine):
+        """This machine's part of the training set, distorted, in another order each epoch."""
+        machines, number = machine.num_input_pipelines, machine.input_pipeline_id
+        batches_here = self.steps * self.count // machines  # in an epoch
+
+        def distorted(index, batch):
+            index = index * machines + number  # among the batches of all machines
+            done = tf.cast(index / (self.recipe.epochs * self.steps * self.count), "float32")
+            part = 1 - done * (1 - self.recipe.last)
+            return distort(batch[0], self.recipe.limits, (self.seed, index), part), batch[1]
+
+        tf, images = self.tf, self.as_input(self.data.x_train)
+        examples = tf.data.Dataset.from_tensor_slices((images, self.data.y_train))
+        examples = examples.shuffle(len(images), self.seed)  # alike on all machines
+        batches = examples.shard(machines, number).batch(self.share, drop_remainder=True)
+        batches = batches.take(batches_here).repeat().enumerate()
+        return batches.map(distorted, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
     def as_input(self, images):
-        return self.tf.reshape(self.tf.cast(images, "float32"), (-1, *self.network.SHAPE))
+        return images.reshape(-1, *self.network.SHAPE)
 
     def take_step(self, images, labels):
         """Improve the weights on one batch; its loss, and how many of its answers were right."""
+        parts = self.strategy.run(self.take_part, (images, labels))
+        return [self.strategy.reduce("SUM", part, axis=None) for part in parts]
+
+    def take_part(self, images, labels):
+        """One replica's share of `take_step`; the optimizer adds up the gradients of all."""
         variables = self.model.trainable_variables
         with self.tf.GradientTape() as tape:
             logits = self.network.logits(self.model, images, training=True)
-            loss = self.tf.reduce_mean(self.losses(labels, logits))
+            loss = self.losses(labels, logits, self.recipe.smoothing)
+            loss = self.tf.reduce_mean(loss) / self.count
         gradients = tape.gradient(loss, variables)
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        loss = self.tf.reduce_mean(self.losses(labels, logits)) / self.count  # as `test` has it
         return loss, self.right(labels, logits)
 
-    def losses(self, labels, logits):
-        labels = self.tf.cast(labels, "int32")
-        return self.tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    def losses(self, labels, logits, smoothing=0.0):
+        """Cross-entropy with labels of which all classes share a part, `smoothing`."""
+        classes = logits.shape[-1]
+        wanted = self.tf.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
+        return self.tf.nn.softmax_cross_entropy_with_logits(wanted, logits)
 
     def right(self, labels, logits):
         """How many answers are right."""
@@ -136,9 +176,14 @@ class Training:
 
     def epoch(self, title):
         """See all of the training set; the loss of each batch, and the accuracy."""
-        bar = tqdm(self.batches, title, leave=False, disable=None)
-        losses, right = zip(*(self.step(*batch) for batch in bar), strict=True)
-        return np.array(losses), np.sum(right) / (len(losses) * self.batch)
+        bar = tqdm(range(self.steps), title, leave=False, disable=None)
+        losses, right = zip(*(self.step(*next(self.distorted)) for _ in bar), strict=True)
+        return np.array(losses), np.sum(right) / (self.steps * self.share * self.count)
+
+    def follow(self):
+        """Train with the machine that leads, and leave files to it."""
+        for epoch in range(1, self.recipe.epochs + 1):
+            self.epoch(f"epoch {epoch}")
 
     def save(self, checkpoint):
         """Put the model in the place of `checkpoint`, in one step."""
@@ -147,66 +192,19 @@ class Training:
         self.saved += 1
 
     def measured(self, images, labels):
-        logits = self.network.logits(self.model, self.as_input(images), training=False)
+        logits = self.network.logits(self.model, images, training=False)
         return self.tf.reduce_sum(self.losses(labels, logits)), self.right(labels, logits)
 
     def test(self):
         """Loss and accuracy over the test set."""
-        images, labels = self.data.x_test, self.data.y_test
+        images = self.as_input(self.data.x_test).astype("float32")
+        labels = self.data.y_test
         parts = [
             self.measure(images[start : start + 1000], labels[start : start + 1000])
             for start in range(0, len(labels), 1000)
         ]
         loss, right = np.sum(parts, axis=0) / len(labels)
         return loss, right
-
-
-class Curves:
-    """Loss and accuracy by the number of batches seen: kept for the picture, and in the logs."""
-
-    def __init__(self, folder, model, shape):
-        self.tf = quiet.tensorflow()
-        self.train_loss, self.test_loss, self.test_steps = [], [], []
-        shutil.rmtree(folder)  # or TensorBoard would draw the former run's curves into these
-        self.writers = {
-            name: self.tf.summary.create_file_writer(str(folder / name))
-            for name in ("train", "test")
-        }
-        with self.writers["train"].as_default():
-            self.tf.summary.graph(graph(self.tf, model, shape))
-
-    def add(self, losses, accuracy, test_loss, test_accuracy):
-        """Continue the curves by one epoch."""
-        first = len(self.train_loss) + 1
-        self.train_loss.extend(losses)
-        last = len(self.train_loss)
-        self.test_steps.append(last)
-        self.test_loss.append(test_loss)
-        for step, loss in enumerate(losses, first):
-            self.write("train", "loss", loss, step)
-        self.write("train", "accuracy", accuracy, last)
-        self.write("test", "loss", test_loss, last)
-        self.write("test", "accuracy", test_accuracy, last)
-        for writer in self.writers.values():
-            writer.flush()
-
-    def write(self, curve, tag, value, step):
-        """What tf.summary.scalar does, which needs TensorBoard itself installed."""
-        metadata = self.tf.compat.v1.SummaryMetadata(data_class="DATA_CLASS_SCALAR")
-        metadata.plugin_data.plugin_name = "scalars"
-        with self.writers[curve].as_default():
-            self.tf.summary.write(tag, np.float32(value), step, metadata)
-
-    def losses(self):
-        """The arguments of `draw_losses`: steps and training loss, steps and test loss."""
-        steps = range(1, len(self.train_loss) + 1)
-        return steps, self.train_loss, self.test_steps, self.test_loss
-
-
-def graph(tf, model, shape):
-    """The model's graph as TensorBoard draws it."""
-    call = tf.function(lambda images: model(images, training=False))
-    return call.get_concrete_function(tf.TensorSpec((1, *shape))).graph
 
 
 if __name__ == "__main__":

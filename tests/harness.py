@@ -6,7 +6,7 @@ import tensorflow as tf
 import build_caffe
 import save_weights
 import tf_predict
-from tf2caffe import blobs, graph, mapping, parity, reader, trace
+from tf2caffe import blobs, fitting, graph, mapping, parity, reader, targets, trace
 from tf2caffe.handoff import Handoff
 
 TOLERANCE = 1e-5
@@ -15,7 +15,7 @@ TOLERANCE = 1e-5
 class Converted:
     """A model taken through steps 4 and 5 in `folder`; `rows(runtime)` is step 6."""
 
-    def __init__(self, model, folder, images=2, seed=1, inputs=None):
+    def __init__(self, model, folder, images=2, seed=1, inputs=None, target="portable"):
         self.trace = model if isinstance(model, trace.Trace) else traced(model)
         self.handoff = Handoff(folder, "net")
         self.graph, self.tensors = reader.read(self.trace, "net")
@@ -25,7 +25,7 @@ class Converted:
             for name, shape in self.graph.inputs.items()
         }
         self.layers = tf_predict.run(self, self.inputs)
-        self.net = rebuilt(self.handoff)
+        self.net, self.fitted = rebuilt(self.handoff, target)
 
     def rows(self, runtime):
         """Each layer on both sides."""
@@ -39,13 +39,14 @@ class Converted:
         )
 
 
-def rebuilt(handoff):
-    """Step 5 on what lies in the hand-off folder."""
+def rebuilt(handoff, target="portable"):
+    """Step 5 on what lies in the hand-off folder: the network as mapped, and as it fits."""
     network = graph.load(handoff.graph)
     graph.load_weights(network, handoff.weights)
     net = mapping.build(network)
-    build_caffe.write(handoff, net, net.prototxt(), blobs.Table.of(net))
-    return net
+    fitted = fitting.fit(net, targets.TARGETS[target])
+    build_caffe.write(handoff, fitted, fitted.prototxt(), blobs.Table.of(net))
+    return net, fitted
 
 
 def traced(model):

@@ -51,20 +51,25 @@ def run(script, *arguments, cwd="/", **environment):
     return end(start(script, *arguments, cwd=cwd, **environment))
 
 
-def run_warm(script, *arguments, **environment):
-    """Like `run`, and faster, for steps 5 and 6: see `warm`."""
-    server = warm_server()
+def run_warm(script, *arguments, cwd="/", seconds=0, memory=0, **environment):
+    """Like `run`, and faster: see `warm`. It may be limited to so many seconds and bytes."""
+    server = warm_server(*((5, 6) if script in SCRIPTS[4:] else (1, 2, 3, 4)))
     request = [str(PROJECT / script), *map(str, arguments)], OFFLINE | environment
-    server.stdin.write(json.dumps(request) + "\n")
+    server.stdin.write(json.dumps([*request, str(cwd), seconds, memory]) + "\n")
     server.stdin.flush()
     return Ended(*json.loads(server.stdout.readline()))
 
 
 @functools.cache
-def warm_server():
-    """Started once; it ends with the tests, when its standard input does."""
+def warm_server(*steps):
+    """Started once for the steps; it ends with the tests, when its standard input does."""
+    modules = [SCRIPTS[step - 1].removesuffix(".py") for step in steps]
+    modules += ["tf2caffe.diagram", "tf2caffe.pictures"]
+    if 4 in steps:
+        modules += ["keras", "h5py", "tf2caffe.model", "tf2caffe.reader"]
+        modules += ["tf2caffe.load"]
     return subprocess.Popen(
-        [sys.executable, Path(__file__).with_name("warm.py")],
+        [sys.executable, Path(__file__).with_name("warm.py"), *modules],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         encoding="utf-8",

@@ -13,7 +13,7 @@ from tests import test_ops
 from tests.applications import network
 from tests.harness import TOLERANCE, Converted, random_input, randomise
 from tests.pipeline import contents, run
-from tf2caffe import blobs, caffe_schema, deploy, parity
+from tf2caffe import blobs, caffe_schema, deploy, parity, targets
 from tf2caffe.caffe_net import Net
 from tf2caffe.handoff import Handoff
 
@@ -23,13 +23,13 @@ IMAGE = (9, 11, 6)
 class Deployed:
     """A network, converted or to be, in its deploy form, beside the inspectable one."""
 
-    def __init__(self, model, folder, images=2):
+    def __init__(self, model, folder, images=2, target="portable"):
         ready = isinstance(model, Converted)
-        self.converted = model if ready else Converted(model, folder, images)
+        self.converted = model if ready else Converted(model, folder, images, target=target)
         self.table = blobs.load(self.converted.handoff.blobs)
         self.outputs = deploy.outputs_of(self.converted.graph, self.table)
         self.handoff = Handoff(folder, "net", deploy=True)
-        self.net = deploy.deploy(self.converted.net, self.outputs)
+        self.net = deploy.deploy(self.converted.net, self.outputs, targets.TARGETS[target])
         self.table = deploy.surviving(self.table, self.converted.net, self.net)
         build_caffe.write(self.handoff, self.net, self.net.prototxt(), self.table)
 
@@ -103,9 +103,9 @@ NETWORKS = {
     ),
     "deconv_norm": (lambda x: norm(layers.Conv2DTranspose(4, 3, 2, padding="same")(x)), "Deconv"),
     "upsample_norm": (lambda x: norm(layers.UpSampling2D((2, 3))(x)), "Deconv Deconv"),
-    "dense_norm": (dense_norm, "Flatten Dense"),
+    "dense_norm": (dense_norm, "Dense"),
     "dense_norm_elu": (lambda x: layers.Activation("sigmoid")(dense_norm(x)),
-                       "Flatten Dense Sigmoid"),
+                       "Dense Sigmoid"),
     "norm_conv": (lambda x: conv(norm(x), dilation_rate=(1, 2)), "Conv"),
     "norm_conv_norm": (lambda x: norm(conv(norm(x), use_bias=False)), "Conv"),
     "norm_conv_grouped": (lambda x: conv(norm(x), 4, groups=2), "Conv"),
@@ -121,17 +121,17 @@ NETWORKS = {
         lambda x: layers.Conv2DTranspose(4, 3, 2)(layers.Rescaling([1, 2, 3, 4, 5, 6.0])(x)),
         "Deconv",
     ),
-    "norm_flatten_dense": (lambda x: layers.Dense(7)(layers.Flatten()(norm(x))), "Flatten Dense"),
+    "norm_flatten_dense": (lambda x: layers.Dense(7)(layers.Flatten()(norm(x))), "Dense"),
     "number_flatten_dense": (
         lambda x: layers.Dense(7, use_bias=False)(layers.Flatten()(x * 2.0 - 0.7)),
-        "Flatten Dense",
+        "Dense",
     ),
     "flatten_norm_dense": (
-        lambda x: layers.Dense(7, use_bias=False)(norm(layers.Flatten()(x))), "Flatten Dense",
+        lambda x: layers.Dense(7, use_bias=False)(norm(layers.Flatten()(x))), "Dense",
     ),
     "pool_norm_dense": (
         lambda x: layers.Dense(3)(norm(layers.GlobalAveragePooling2D()(x))),
-        "Pooling Flatten Dense",
+        "Pooling Dense",
     ),
     "affine_chain": (lambda x: layers.ReLU()(norm(x * 3.0 + 0.2) - 0.5), "Scale ReLU"),
     "number_chain": (lambda x: ops.square((3.0 - x) * 2.0 + 0.5), "Power"),
@@ -205,9 +205,9 @@ def test_every_op_deploys(name, pycaffe, tmp_path):
 @pytest.mark.parametrize(
     "name, left, gone",
     [
-        ("MobileNetV2", 207, "BatchNorm Scale"),
-        ("ResNet50", 125, "BatchNorm Scale"),
-        ("EfficientNetB0", 260, "BatchNorm Scale Reshape"),
+        ("MobileNetV2", 206, "BatchNorm Scale"),
+        ("ResNet50", 124, "BatchNorm Scale"),
+        ("EfficientNetB0", 259, "BatchNorm Scale Reshape"),
     ],
 )
 def test_network(name, left, gone, pycaffe, opencv, tmp_path):
@@ -225,7 +225,7 @@ def test_network(name, left, gone, pycaffe, opencv, tmp_path):
 
 def test_mnistcls_keeps_its_shift_before_the_padded_convolution(runtime, tmp_path):
     deployed = Deployed(randomise(mnistcls.build()), tmp_path)
-    blocks = "Conv ReLU Pooling Conv ReLU Pooling Flatten Dense ReLU Dense Softmax"
+    blocks = "Conv ReLU Pooling Conv ReLU Pooling Dense ReLU Dense Softmax"
     assert deployed.types() == f"Power {blocks}"
     assert deployed.net.layers[1].message.power_param.shift == -128
     assert strays(deployed.rows(runtime)) == []
@@ -427,7 +427,7 @@ def test_no_weight_is_copied(tmp_path):
 
 
 LAYERS = [
-    "data", "input/bias", "bn01", "relu01", "pool01", "bn02", "relu02", "pool02", "flatten",
+    "data", "input/bias", "bn01", "relu01", "pool01", "bn02", "relu02", "pool02",
     "dense01", "relu03", "dense02", "prob",
 ]  # fmt: skip
 
@@ -461,7 +461,7 @@ def test_scripts(built, runtime):
     assert ended.out.splitlines()[-1].startswith("EQUAL: all 9 layers within 1e-05")
     record = json.loads((work / "nets/mnistcls.deploy.parity.json").read_text())
     assert [layer["caffe"] for layer in record["layers"]] == [
-        "input/bias", "bn01", "pool01", "bn02", "pool02", "flatten", "dense01", "dense02", "prob",
+        "input/bias", "bn01", "pool01", "bn02", "pool02", "dense01", "dense02", "prob",
     ]  # fmt: skip
     after = contents(work)
     assert {path: after[path] for path in before} == before

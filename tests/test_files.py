@@ -1,13 +1,12 @@
 """Files whole or not at all, alike from run to run; and how tensors lie in them."""
 
 import os
-import shutil
 from math import prod
 
 import numpy as np
 import pytest
 
-from tests.pipeline import contents, run, run_warm
+from tests.pipeline import contents, run_warm
 from tf2caffe import handoff
 from tf2caffe.handoff import replacing, replacing_folder
 from tf2caffe.layout import Layout, usual
@@ -81,21 +80,23 @@ def test_error_while_replacing_a_folder_leaves_the_old(tmp_path, error, there):
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("when", ["before", "between", "after"])
-def test_folder_is_never_without_content(tmp_path, monkeypatch, error, when):
-    """Stopped at the worst of moments: when the old is out of the way, the new not yet there."""
+def test_folder_is_never_lost(tmp_path, monkeypatch, error, when):
+    """Stopped at the worst of moments, where the system cannot let folders change places."""
     path = tmp_path / "net"
     write_folder(path, {"one": "old"})
     moves = []
 
-    def replace(source, target):
+    def stopped(source, target):
         moves.append(target)
-        if len(moves) == {"before": 1, "between": 2, "after": 2}[when]:
+        if len(moves) == {"before": 2, "between": 3, "after": 3}[when]:
             if when == "after":
-                shutil.move(source, target)
+                rename(source, target)
             raise error
-        shutil.move(source, target)
+        rename(source, target)
 
-    monkeypatch.setattr(handoff.os, "replace", replace)
+    rename = os.rename
+    monkeypatch.setattr(handoff, "exchange", lambda first, second: False)
+    monkeypatch.setattr(handoff.os, "rename", stopped)
     with pytest.raises(type(error)):
         write_folder(path, {"one": "new"})
     monkeypatch.undo()
@@ -103,18 +104,40 @@ def test_folder_is_never_without_content(tmp_path, monkeypatch, error, when):
     assert os.listdir(tmp_path) == ["net"]
 
 
-def test_steps_4_and_5_leave_the_same_bytes_again(finished, tmp_path):
-    """From the same checkpoint, whatever the order in which Python walks its sets."""
-    again = tmp_path / "again"
-    shutil.copytree(finished.folder / "checkpoints", again / "checkpoints")
-    for script in ("save_weights.py", "build_caffe.py"):
-        assert run(script, "--dir", again, PYTHONHASHSEED="7").status == 0
-    for folder in ("tf_weights", "nets"):
-        before, after = contents(finished.folder / folder), contents(again / folder)
-        before.pop("mnistcls.parity.json", None)
-        assert after == before
-    picture = "imgs/mnistcls/caffe-net.png"
-    assert (again / picture).read_bytes() == (finished.folder / picture).read_bytes()
+def test_folder_is_there_all_the_time(tmp_path):
+    """However often it is looked for while it is replaced, in two processes at once."""
+    path = tmp_path / "net"
+    write_folder(path, {"one": "old"})
+    replacers = [os.fork(), os.fork()]
+    if 0 in replacers:
+        for _ in range(300):
+            write_folder(path, {"one": "new"})
+        os._exit(0)
+    while os.waitpid(replacers[0], os.WNOHANG)[0] == 0:
+        assert (path / "one").exists()
+    assert os.waitpid(replacers[1], 0)[1] == 0
+    assert (path / "one").read_text() == "new" and os.listdir(tmp_path) == ["net"]
+
+
+@pytest.mark.parametrize("write", [write_folder, lambda path, texts: write_file(path)])
+def test_what_dead_processes_left_is_removed(tmp_path, write):
+    """Not what others may still be writing: other processes, other machines, other networks."""
+    path, host = tmp_path / "net", os.uname().nodename
+    dead = os.fork() or os._exit(0)
+    os.waitpid(dead, 0)
+    left = {name: tmp_path / name for name in (
+        f".net.{host}.{dead}", f".net.{host}.{os.getppid()}", f".net.elsewhere.{dead}",
+        f".net2.{host}.{dead}", f".net.{host}.{dead}.png", f"net.{host}.{dead}", ".net",
+    )}  # fmt: skip
+    for name, file in left.items():
+        write_folder(file, {"one": "half"}) if name.endswith("d") else file.write_text("half")
+    write(path, {"one": "new"})
+    assert set(os.listdir(tmp_path)) == {*left, "net"} - {f".net.{host}.{dead}"}
+
+
+def write_file(path):
+    with replacing(path) as temporary:
+        temporary.write_text("new")
 
 
 def random_shape(random, low, high):

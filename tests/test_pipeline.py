@@ -60,6 +60,16 @@ def test_every_script_says_which_step_it_is(script):
     assert text.startswith(f'"""Step {number} of 6: ')
 
 
+@pytest.mark.parametrize("argument", ["--help", "--no-such-option"])
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_nothing_slow_is_imported_before_the_arguments_are_read(script, argument):
+    """Standard error has a line for each import, its module after the last bar."""
+    ended = run(script, argument, PYTHONPROFILEIMPORTTIME="1")
+    modules = {line.rpartition("|")[2].strip() for line in ended.err.splitlines()}
+    assert ended.status == (0 if argument == "--help" else 2) and "tf2caffe.stage" in modules
+    assert not modules & {"h5py", "keras", "matplotlib", "tensorflow"}
+
+
 def test_steps_leave_what_they_say_and_nothing_where_they_were_started(finished):
     for script, ended in finished.said.items():
         assert (ended.status, ended.err) == (0, "")

@@ -111,7 +111,8 @@ REFUSED = {
                 r"Where \(Where\): a choice that depends on the data"),
     "constant output": (lambda x: (x * 2, tf.constant([1.0, 2.0])), MAPS,
                         r"y1 \(output\): it does not depend on the input; leave it out"),
-    "no ops": (tf.identity, MAPS, r"y0 \(output\): it is the input itself, no op reads that; le"),
+    "no ops": (tf.identity, MAPS,
+               r"y0 \(output\): it is the input itself, no op reads that; leave"),
     # by the layout
     "batch moved": (lambda x: tf.transpose(x, [1, 0, 2, 3]), MAPS, r"Transpose \(.*the batch"),
     "batch joined": (lambda x: tf.concat([x, x], 0), MAPS, r"\(ConcatV2\): .*the batch"),

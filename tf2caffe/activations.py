@@ -9,7 +9,7 @@ from fnmatch import fnmatch
 
 import numpy as np
 
-from tf2caffe import archive, pictures
+from tf2caffe import archive
 from tf2caffe.handoff import replacing
 from tf2caffe.stage import Failure
 
@@ -52,12 +52,8 @@ def load(path):
     again = "tf_predict.py (step 3) makes it"
     if not path.exists():
         raise Failure(f"{path} does not exist; {again}")
-    damage = archive.damage(path)
-    if damage:
-        raise Failure(f"{path}: {damage}; {again}")
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays.files}
+        found = archive.arrays(path)
         images, shown, source = (found.pop(f"@{name}") for name in ("images", "shown", "source"))
         inputs = {name[6:]: found.pop(name) for name in list(found) if name.startswith("input:")}
         activations = Activations(inputs, found, images.tolist(), int(shown), str(source))
@@ -67,6 +63,8 @@ def load(path):
         if images.dtype.kind != "U" or any(array.dtype.kind not in "fiub" for array in arrays):
             raise ValueError("no names, or no numbers")
         activations.images[activations.shown]
+    except archive.Damaged as error:
+        raise Failure(f"{path}: {error}; {again}") from None
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise Failure(f"{path} is damaged ({error}); {again}") from None
     return activations
@@ -124,6 +122,8 @@ def draw_layers(folder, layers, scale=None):
     `scale` are the layers (TensorFlow's) that set the limits of the colours and bars; by default
     the layers themselves. Returns the paths.
     """
+    from tf2caffe import pictures  # imports matplotlib
+
     convs = {name: array for name, array in layers.items() if array.ndim == 3}
     denses = {name: array for name, array in layers.items() if array.ndim == 1}
     scale = scale or layers

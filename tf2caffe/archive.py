@@ -1,16 +1,63 @@
-"""Zip archives (`.npz`, `.keras`), checked before they are believed."""
+"""Zip archives (`.npz`, `.keras`) and numpy's files, checked before they are believed."""
 
+import warnings
 import zipfile
 import zlib
+
+import numpy as np
+
+from tf2caffe.stage import first_line
+
+# beyond both, what an archive unpacks to is no longer believed
+LARGE, TIMES = 1 << 30, 100  # bytes, and how much more than the archive's own
+
+
+class Damaged(Exception):
+    """What is wrong with a file, in a few words."""
 
 
 def damage(path):
     """What is wrong with the zip archive `path`, or None; every member's checksum is read."""
     try:
         with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+            if size > max(LARGE, TIMES * path.stat().st_size):
+                return f"a zip archive that claims to hold {size:,} bytes"
             member = archive.testzip()
     except zipfile.BadZipFile as error:
         return f"not a zip archive, or a damaged one ({str(error).lower()})"
     except (zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         return f"a damaged zip archive ({error})"
-    return f"a damaged zip archive (wrong checksum of {member})" if member else None
+    return f"a damaged zip archive (wrong checksum of {member!r})" if member else None
+
+
+def mapped(path):
+    """The array of a `.npy` file, mapped into memory. Raises `Damaged`."""
+    return _read(lambda: np.lib.format.open_memmap(path, mode="r"))
+
+
+def arrays(path):
+    """The arrays of an `.npz` by name, no code of its own run. Raises `Damaged`."""
+    wrong = damage(path)
+    if wrong:
+        raise Damaged(wrong)
+
+    def read():
+        with np.load(path, allow_pickle=False) as found:
+            return {name: found[name] for name in found.files}  # what is no array, as bytes
+
+    found = _read(read)
+    strange = [name for name, array in found.items() if not isinstance(array, np.ndarray)]
+    if strange:
+        raise Damaged(f"{strange[0]!r} in it is no array")
+    return found
+
+
+def _read(read):
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of headers that Python 2 wrote
+            return read()
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # numpy raises whatever a header makes it stumble over
+        raise Damaged(f"{type(error).__name__}: {first_line(error)}") from None

@@ -11,6 +11,7 @@ import numpy as np
 from google.protobuf.internal.encoder import _VarintBytes as varint
 
 from tf2caffe import caffe_schema
+from tf2caffe.graph import LARGEST
 from tf2caffe.stage import Failure
 
 LIMIT = 2**31 - 1  # bytes that protobuf reads in one message
@@ -37,11 +38,14 @@ class Layer:
 
 
 class Net:
-    """Layers in order. `names` renames what the mappers call their layers (and so the blobs)."""
+    """Layers in order. `names` renames what the mappers call their layers (and so the blobs).
+
+    Names in `reserved` are kept for layers that are still to come.
+    """
 
     def __init__(self, name, names=None):
         self.name, self.names = name, names or {}
-        self.layers, self.shapes = [], {}
+        self.layers, self.shapes, self.reserved = [], {}, set()
 
     def add(self, type, name, bottoms=(), blobs=(), **params):
         """Append a layer with one top, called as the layer; return that blob's name."""
@@ -55,7 +59,7 @@ class Net:
     def free(self, name):
         """The name as it is to be in Caffe; with underscores after it, where it is taken."""
         name = self.names.get(name, name)
-        while name in self.shapes:
+        while name in self.shapes or name in self.reserved:
             name += "_"
         return name
 
@@ -76,6 +80,8 @@ class Net:
         shapes = SHAPES[message.type](message, bottoms)
         if any(size < 1 for shape in shapes for size in shape):
             raise Failure(f"layer {message.name} ({message.type}) makes an empty blob {shapes}")
+        if any(prod(shape) > LARGEST for shape in shapes):
+            raise Failure(f"layer {message.name} ({message.type}) makes a blob too large {shapes}")
         layer = Layer(message, list(blobs), shapes)
         self.layers.append(layer)
         self.shapes.update(zip(layer.tops, shapes, strict=True))
@@ -134,6 +140,18 @@ def _two(param, name, default):
     field = getattr(param, name)
     values = [field] if isinstance(field, int) else list(field)
     return tuple((values or [default]) * 2)[:2]
+
+
+def sized(name, pair, default=None, many=False):
+    """A setting along h and w, as fields: nothing if it is the default, one number if both alike.
+
+    Convolution's settings may be lists (`many`), but a list of two is not read by all: ncnn's
+    caffe2ncnn takes the first number for both, tpu-mlir the second for h.
+    """
+    stem, (height, width) = name.removesuffix("_size"), map(int, pair)
+    if height != width:
+        return {f"{stem}_h": height, f"{stem}_w": width}
+    return {} if height == default else {name: [height] if many else height}
 
 
 def convolution_settings(message):
@@ -370,6 +388,7 @@ SHAPES = {
     "Power": _same,
     "PReLU": _same,
     "ReLU": _same,
+    "ReLU6": _same,
     "Reshape": _reshape,
     "Scale": _same,
     "Sigmoid": _same,

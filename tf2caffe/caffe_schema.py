@@ -184,7 +184,7 @@ def parse(text, path):
     net = NetParameter()
     try:
         text_format.Parse(text, net, allow_unknown_field=True)
-    except text_format.ParseError as error:
+    except (text_format.ParseError, RecursionError) as error:
         where = re.sub(r"\s+", " ", str(error))
         raise Failure(f"{path} is not a Caffe prototxt: {where}") from None
     return net

@@ -5,7 +5,7 @@ import textwrap
 import zipfile
 
 from tf2caffe import archive, quiet
-from tf2caffe.stage import Failure, first_line
+from tf2caffe.stage import Failure
 
 
 def load_checkpoint(handoff):
@@ -39,7 +39,7 @@ def keras_model(path, advice="save the model again"):
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever the file makes it stumble over
-        why = f"{type(error).__name__}: {textwrap.shorten(first_line(error), 160)}"
+        why = f"{type(error).__name__}: {textwrap.shorten(str(error), 300)}"
         advice = advised(str(error), version) or advice
         raise Failure(f"{path}: not a model that Keras can load ({why}); {advice}") from None
 

@@ -14,12 +14,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tf2caffe import caffe_schema
-from tf2caffe.caffe_net import Layer, Net, convolution_settings
+from tf2caffe import caffe_schema, fitting, targets
+from tf2caffe.caffe_net import Layer, Net, convolution_settings, sized
 
+SUM = caffe_schema.ENUMS["EltwiseOp"][1].index("SUM")
 IDLE = ("Dropout", "Split")
 SHAPING = ("Concat", "Flatten", "Reshape")  # with one bottom, and if the shape stays, idle too
-IN_PLACE = ("ELU", "Power", "ReLU", "Sigmoid", "TanH")
+IN_PLACE = ("ELU", "Power", "ReLU", "ReLU6", "Sigmoid", "TanH")
 SHARING = ("Flatten", "Input", "Reshape", "Slice", "Split")  # a top is the bottom's own memory
 
 
@@ -57,12 +58,15 @@ class Scaled:
         return rounded.reshape(*shape)
 
 
-def deploy(net, outputs):
+def deploy(net, outputs, target=targets.TARGETS["portable"]):
     """The deploy form of `net`. The blobs in `outputs` stay, and those that no layer reads."""
-    outputs = {*outputs, *separated(net).outputs()}
+    net = separated(net)
+    outputs = {*outputs, *net.outputs()}
+    if target.takes("ReLU6"):
+        net = native_relu6(net, outputs)
     for step in PASSES:
         net = step(net, outputs)
-    return net
+    return in_place(fitting.fit(net, target), outputs)
 
 
 def outputs_of(graph, table):
@@ -116,7 +120,7 @@ def rebuilt(name, layers):
     return net
 
 
-def separated(net, outputs=()):
+def separated(net):
     """Nothing in place: of layers that write one blob, only the last one's top keeps its name."""
     last = {top: layer for layer in net.layers for top in layer.tops}
     apart, names = Net(net.name), {}
@@ -315,11 +319,11 @@ def delta_pads(layer):
 
 
 def set_sizes(param, name, sizes):
-    """A setting along h and w: one number if both are alike."""
+    """Set a Convolution's setting along h and w, in place of what it was."""
     stem = name.removesuffix("_size")
     for field in (name, f"{stem}_h", f"{stem}_w"):
         param.ClearField(field)
-    getattr(param, name).extend([sizes[0]] if sizes[0] == sizes[1] else sizes)
+    param.MergeFrom(type(param)(**sized(name, sizes, many=True)))
 
 
 def is_linear(layer):
@@ -407,25 +411,48 @@ def with_bias(layer, bias):
     return layer
 
 
-def through_flatten(net, outputs):
-    """What is done to the channels of an image before it is flattened, into the dense layer after.
+def flatten_and_dense(first, second):
+    """A dense layer flattens what it reads itself."""
+    if first.type != "Flatten" or not keeps_batch(first) or not is_linear(second):
+        return None
+    if second.type != "InnerProduct":
+        return None
+    return joined(first, second, second.message, second.blobs)
 
-    The flattened blob has other values then, so it gets another name.
-    """
-    found, layers = Makers(net, outputs), []
+
+def native_relu6(net, outputs):
+    """relu(x) - relu(x - 6), as it is mapped, in the one layer that some chips have for it."""
+    makers = {top: layer for layer in net.layers for top in layer.tops}
+    readers = Counter(bottom for layer in net.layers for bottom in layer.bottoms)
+    layers = []
     for layer in net.layers:
-        flatten = found.private(layer) if layer.type == "InnerProduct" else None
-        first = found.private(flatten) if flatten and flatten.type == "Flatten" else None
-        made = affine_and_linear(first, layer) if first else None
-        if made:
-            layers.remove(first)
-            name = net.free(flatten.name)
-            message = joined(first, flatten, flatten.message, []).message
-            message.name, message.top[:], made.message.bottom[:] = name, [name], [name]
-            layers[layers.index(flatten)] = Layer(message, [], flatten.shapes)
-        layers.append(made or layer)
-        found.add(layer)
+        parts = relu6_parts(layer, makers)
+        if parts and all(
+            readers[part.tops[0]] == 1 and part.tops[0] not in outputs for part in parts
+        ):
+            layers = [other for other in layers if other not in parts]
+            layer = joined(parts[0], layer, caffe_schema.LayerParameter(type="ReLU6"), [])
+        layers.append(layer)
     return rebuilt(net.name, layers)
+
+
+def relu6_parts(layer, makers):
+    """The ReLU of x, the Power x - 6 and its ReLU, if the layer is their difference."""
+    param = layer.message.eltwise_param
+    if layer.type != "Eltwise" or list(param.coeff) != [1, -1] or param.operation != SUM:
+        return None
+    above, beyond = (makers[bottom] for bottom in layer.bottoms)
+    if (above.type, beyond.type) != ("ReLU", "ReLU"):
+        return None
+    minus = makers[beyond.bottoms[0]]
+    shift = affine(minus) if minus.type == "Power" else None
+    if shift != (1, -6) or minus.bottoms != above.bottoms or is_leaky(above) or is_leaky(beyond):
+        return None
+    return above, minus, beyond
+
+
+def is_leaky(layer):
+    return layer.message.relu_param.negative_slope != 0
 
 
 def in_place(net, outputs):
@@ -444,13 +471,10 @@ def in_place(net, outputs):
 
 # In order: each affine is one layer before it is folded, and pads are with their convolution.
 PASSES = (
-    separated,
     partial(joining, shape_and_shape),
     without_idle,
     partial(joining, affine_and_affine),
     partial(joining, pad_and_convolution),
     partial(joining, linear_and_affine),
-    partial(joining, affine_and_linear),
-    through_flatten,
-    in_place,
+    partial(joining, lambda *two: affine_and_linear(*two) or flatten_and_dense(*two)),
 )

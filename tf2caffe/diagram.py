@@ -345,12 +345,15 @@ def add_column(sheet, nodes, left, width):
 
 
 def draw_sheet(sheet):
-    page = Page(sheet.width, sheet.height)
-    draw_arrows(page, sheet.nodes)
-    draw_boxes(page, [node for node in sheet.nodes if node.kind == "box"])
+    boxes = [node for node in sheet.nodes if node.kind == "box"]
+    links = [node for node in sheet.nodes if node.kind in ("from", "to")]
+    shapes = [*arrow_shapes(sheet.nodes), *box_shapes(boxes), link_shapes(links)]
+    page = Page(sheet.width, sheet.height, shapes)
+    for node in boxes:
+        write_box(page, node)
+    for node in links:
+        page.text(node.x, node.y + 16, node.lines[0], SMALL, INK, align="center")
     for node in sheet.nodes:
-        if node.kind in ("from", "to"):
-            draw_link(page, node)
         if node.shape:
             y = node.y + node.height + STEM / 2 + 4
             page.text(node.x + PADDING / 2, y, node.shape, SMALL, FAINT)
@@ -378,7 +381,7 @@ def entry(upper, lower):
     return lower.x + (place - (len(lower.above) - 1) / 2) * between
 
 
-def draw_arrows(page, nodes):
+def arrow_shapes(nodes):
     lines, tips = [], []
     for (x, top), (_, turn), (end, bottom), tipped in arrows(nodes):
         stop = bottom - TIP if tipped else bottom
@@ -387,21 +390,23 @@ def draw_arrows(page, nodes):
         lines.append(Path([*points, (x, middle), (end, middle), (end, stop)], CURVED))
         if tipped:
             tips.append(Path([(end - TIP / 2, stop), (end + TIP / 2, stop), (end, bottom)]))
-    page.draw(PathCollection(lines, facecolor="none", edgecolor=LINE, linewidth=1.5))
-    page.draw(PathCollection(tips, facecolor=FAINT, edgecolor="none"))
+    yield PathCollection(lines, facecolor="none", edgecolor=LINE, linewidth=1.5)
+    yield PathCollection(tips, facecolor=FAINT, edgecolor="none")
 
 
-def draw_boxes(page, boxes):
+def box_shapes(boxes):
     bodies = [rounded(*node.rectangle) for node in boxes]
-    page.draw(PathCollection(bodies, facecolor=PAPER, edgecolor=LINE, linewidth=1))
+    yield PathCollection(bodies, facecolor=PAPER, edgecolor=LINE, linewidth=1)
     headers = [header(node) for node in boxes]
-    page.draw(PathCollection(headers, facecolor=[node.color for node in boxes], edgecolor="none"))
-    for node in boxes:
-        page.text(node.x, node.y + 18, node.lines[0], LARGE, "white", True, "center")
-        for index, line in enumerate(node.lines[1:]):
-            y = node.y + HEADER + 17 + index * LINE_HEIGHT
-            style = (SMALL, FAINT) if index else (NORMAL, INK)
-            page.text(node.x, y, line, *style, align="center")
+    yield PathCollection(headers, facecolor=[node.color for node in boxes], edgecolor="none")
+
+
+def write_box(page, node):
+    page.text(node.x, node.y + 18, node.lines[0], LARGE, "white", True, "center")
+    for index, line in enumerate(node.lines[1:]):
+        y = node.y + HEADER + 17 + index * LINE_HEIGHT
+        style = (SMALL, FAINT) if index else (NORMAL, INK)
+        page.text(node.x, y, line, *style, align="center")
 
 
 def header(node):
@@ -410,10 +415,10 @@ def header(node):
     return rounded(left, top, right, top + HEADER, foot=0)
 
 
-def draw_link(page, node):
-    shape = rounded(*node.rectangle, radius=LINK_HEIGHT / 2, foot=LINK_HEIGHT / 2)
-    page.draw(PathCollection([shape], facecolor="white", edgecolor=FAINT, linestyle="dashed"))
-    page.text(node.x, node.y + 16, node.lines[0], SMALL, INK, align="center")
+def link_shapes(links):
+    half = LINK_HEIGHT / 2
+    bodies = [rounded(*node.rectangle, radius=half, foot=half) for node in links]
+    return PathCollection(bodies, facecolor="white", edgecolor=FAINT, linestyle="dashed")
 
 
 def rounded(left, top, right, bottom, radius=RADIUS, foot=RADIUS):
@@ -448,6 +453,7 @@ COLORS = {
     "MVN": NORMS,
     "Normalize": NORMS,
     "ReLU": ACTIVATION,
+    "ReLU6": ACTIVATION,
     "PReLU": ACTIVATION,
     "ELU": ACTIVATION,
     "Sigmoid": ACTIVATION,

@@ -7,13 +7,16 @@ as Caffe lays them out. Step 4 writes it, step 5 reads it.
 import json
 import re
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 
 import numpy as np
 
-from tf2caffe.stage import Failure
+from tf2caffe import archive
+from tf2caffe.stage import Failure, first_line
 
 VERSION = 1
+LARGEST = 2**31 - 1  # numbers in a Caffe blob
 
 
 @dataclass
@@ -113,7 +116,7 @@ def load(path):
         graph = _graph(json.loads(path.read_text(encoding="utf-8")))
         _check(graph)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        why = f"{type(error).__name__}: {error}".splitlines()[0]
+        why = f"{type(error).__name__}: {first_line(error)}"
         raise Failure(f"{path} is damaged ({why}); run save_weights.py (step 4) again") from None
     return graph
 
@@ -147,11 +150,15 @@ def _check(graph):
         texts += [node.name, node.layer, node.op, *node.inputs]
     if not all(isinstance(text, str) for text in texts) or isinstance(graph.classes, str):
         raise ValueError("a name is not a text")
+    if not all(text.isprintable() for text in texts):
+        raise ValueError("a name has characters that cannot be printed")
     shapes = [*graph.inputs.values(), *(node.shape for node in graph.nodes)]
     sizes = [size for shape in shapes for size in shape]
     sizes += [size for weight in graph.weights() for size in weight.shape]
-    if not all(shapes) or not all(isinstance(size, int) and 0 < size < 2**31 for size in sizes):
+    if not all(shapes) or not all(isinstance(size, int) and size > 0 for size in sizes):
         raise ValueError("a shape is not made of positive whole numbers")
+    if max(map(prod, shapes)) > LARGEST:
+        raise ValueError("a tensor has more numbers than a blob can")
     known = set(graph.inputs)
     for node in graph.nodes:
         strange = [name for name in node.inputs if name not in known]
@@ -161,8 +168,8 @@ def _check(graph):
             raise ValueError(f"the settings of op {node.name} are not named")
         known.add(node.name)
         for weight in node.weights.values():
-            if Path(weight.file).name != weight.file:
-                raise ValueError(f"weight file {weight.file!r} is not a plain file name")
+            if not re.fullmatch(r"[^/]{1,250}\.npy", weight.file) or not weight.file.isprintable():
+                raise ValueError(f"not a plain file name of a weight: {weight.file!r}")
     if not set(graph.outputs) <= known:
         raise ValueError("an output is not the name of an op")
 
@@ -185,10 +192,10 @@ def load_weights(graph, folder):
 def _load(weight, path):
     """Map one file into memory; return what is wrong with it, as a list of one or no line."""
     try:
-        array = np.lib.format.open_memmap(path, mode="r")
-    except (ValueError, EOFError, OSError) as error:
-        return [f"{path.name} is not a whole .npy file ({str(error).splitlines()[0]})"]
-    if not isinstance(array, np.ndarray) or array.dtype != np.float32:
+        array = archive.mapped(path)
+    except archive.Damaged as error:
+        return [f"{path.name} is not a whole .npy file ({error})"]
+    if array.dtype != np.float32:
         return [f"{path.name} is not an array of float32"]
     if array.shape != weight.shape:
         return [f"misshapen: {path.name} is {array.shape}, not {weight.shape}"]

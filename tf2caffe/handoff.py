@@ -1,15 +1,21 @@
 """The files by which the stages meet: every path is written down here, once."""
 
 import contextlib
+import ctypes
+import errno
 import os
+import re
 import shutil
 from pathlib import Path
+
+from tf2caffe.stage import Failure
 
 
 class Handoff:
     """The hand-off files of the network NAME under the root folder DIR; those of either form."""
 
     def __init__(self, root, name, deploy=False):
+        _check(name)
         root, form = Path(root), f"{name}.deploy" if deploy else name
         self.root, self.name = root, name
         self.data = root / "data"
@@ -29,6 +35,14 @@ class Handoff:
         self.parity = root / "nets" / f"{form}.parity.json"
 
 
+def _check(name):
+    """A network's name becomes files' names, each in its folder and none like a temporary's."""
+    if not name or name[0] == "." or "/" in name or not name.isprintable():
+        raise Failure(f"a network cannot be called {name!r}: files are; --name gives it a name")
+    if name.endswith(".deploy"):
+        raise Failure(f"{name}: so are called the files of build_caffe.py --deploy; give a --name")
+
+
 @contextlib.contextmanager
 def replacing(path):
     """Yield a temporary path beside `path`; what is written there replaces `path` in one step.
@@ -37,36 +51,84 @@ def replacing(path):
     error it is removed, and `path` is as it was.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        with naming(path, temporary):
-            yield temporary
-            os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with temporary_beside(path) as temporary:
+        yield temporary
+        os.replace(temporary, path)
 
 
 @contextlib.contextmanager
 def replacing_folder(path):
     """Like `replacing`, for a folder: yields an empty folder that takes the place of `path`."""
     path = Path(path)
+    with temporary_beside(path) as temporary:
+        remove(temporary)
+        temporary.mkdir()
+        yield temporary
+        take_place(temporary, path)
+
+
+@contextlib.contextmanager
+def temporary_beside(path):
+    """Yield a temporary path beside `path`, removed in the end; what dead processes left goes too.
+
+    It bears the machine's name, since several may share the folder, and the process's number.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    former = path.with_name(f".{path.name}.{os.getpid()}.former")
-    shutil.rmtree(temporary, ignore_errors=True)
+    ours = f".{path.stem}.{os.uname().nodename}"
+    former = re.compile(rf"{re.escape(ours)}\.(\d{{1,9}}){re.escape(path.suffix)}")
+    for file in path.parent.iterdir():
+        found = former.fullmatch(file.name)
+        if found and not is_alive(int(found[1])):
+            remove(file)
+    temporary = path.with_name(f"{ours}.{os.getpid()}{path.suffix}")
     try:
         with naming(path, temporary):
-            temporary.mkdir()
             yield temporary
-            if path.exists():
-                os.replace(path, former)
-            os.replace(temporary, path)
     finally:
-        if former.exists() and not path.exists():  # stopped between the two
-            os.replace(former, path)
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(former, ignore_errors=True)
+        remove(temporary)
+
+
+def is_alive(process):
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def remove(path):
+    """Remove a file or a folder, if it is there and can be."""
+    shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def take_place(temporary, path):
+    """Put a folder in the place of `path`; another that is there becomes `temporary`, in one step.
+
+    Two steps where the system knows no other way.
+    """
+    try:
+        os.rename(temporary, path)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        if not exchange(temporary, path):
+            former = path.with_name(f"{temporary.name}.former")
+            os.rename(path, former)
+            try:
+                os.rename(temporary, path)
+            finally:
+                os.rename(former, temporary if path.exists() else path)
+
+
+def exchange(first, second):
+    """Let two files or folders change places at once; False where that cannot be done."""
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)  # Linux's
+    here, swap = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return rename and not rename(here, os.fsencode(first), here, os.fsencode(second), swap)
 
 
 @contextlib.contextmanager

@@ -1,11 +1,12 @@
 """Images read from files as the networks take them; TensorFlow is not needed for it."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from tf2caffe.stage import Failure
+from tf2caffe.stage import Failure, first_line
 
 PROJECT = Path(__file__).resolve().parents[1]
 KINDS = {".png", ".jpg", ".jpeg", ".bmp"}
@@ -37,7 +38,7 @@ def image_files(source):
     folder = Path(source)
     if folder.is_file():
         return [folder]
-    files = [f for f in folder.glob("*") if f.suffix.lower() in KINDS]
+    files = [f for f in folder.glob("*") if f.suffix.lower() in KINDS and f.is_file()]
     if not files:
         raise Failure(f"{folder}: no images here ({', '.join(sorted(KINDS))})")
     return sorted(files, key=lambda f: (len(f.stem), f.name))
@@ -56,13 +57,15 @@ def load_image(file, shape):
 def open_image(file):
     """The image, fully read: a damaged file is found here."""
     try:
-        with Image.open(file) as image:
-            image.load()
-            return image
+        with warnings.catch_warnings(action="ignore"):
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(file) as image:
+                image.load()
+                return image
     except UnidentifiedImageError:
         raise Failure(f"{file}: not an image") from None
-    except (SyntaxError, ValueError, OSError, Image.DecompressionBombError) as error:
-        raise Failure(f"{file}: cannot be read as an image: {error}") from None
+    except Exception as error:  # Pillow raises whatever the file makes it stumble over
+        raise Failure(f"{file}: cannot be read as an image: {first_line(error)}") from None
 
 
 def fitted_colours(file, image, mode):

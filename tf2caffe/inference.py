@@ -8,6 +8,8 @@ from math import prod
 
 import tensorflow as tf
 
+from tf2caffe.graph import LARGEST
+from tf2caffe.stage import Failure
 from tf2caffe.trace import decided, followed, inlined, placeholder
 
 
@@ -33,7 +35,10 @@ def take_weights(graph_def):
     variables = {}
     for node in graph_def.node:
         shape = node.attr["value"].tensor.tensor_shape if node.op == "Const" else None
-        if shape is not None and prod(dim.size for dim in shape.dim) > 1024:
+        size = prod(dim.size for dim in shape.dim) if shape is not None else 0
+        if size > LARGEST:
+            raise Failure(f"constant {node.name} claims to hold {size:,} numbers")
+        if size > 1024:
             value = tf.constant(tf.make_ndarray(node.attr["value"].tensor))
             variables[node.name] = (f"{node.name}:0", value)
             node.CopyFrom(placeholder(node.name, value))

@@ -307,7 +307,10 @@ def _argmax(node, layouts):
 
 
 def arrange(node, role, array, layouts):
-    """A weight as TensorFlow has it -> as Caffe takes it; `layouts` are those of all tensors."""
+    """A weight as TensorFlow has it -> as Caffe takes it, as an array or as `Reordered`.
+
+    `layouts` are those of all tensors.
+    """
     inputs = [layouts[name] for name in node.inputs]
     return ARRANGEMENTS.get((node.op, role), _operand)(node, array, inputs, layouts[node.name])
 
@@ -344,9 +347,23 @@ def _transposed_kernel(node, array, inputs, output):
 
 def _dense_kernel(node, array, inputs, output):
     kernel = array if node.attrs["transpose_b"] else array.T  # (in, out) -> (out, in)
-    if len(inputs[0].tf) == 1 and not inputs[0].is_usual():
-        kernel = kernel[:, _places(inputs[0])]  # HWC -> CHW
-    return kernel if output.is_usual() else kernel[_places(output)]
+    kernel = kernel if output.is_usual() else kernel[_places(output)]
+    if len(inputs[0].tf) > 1 or inputs[0].is_usual():  # an image's pixels are put in order before
+        return kernel
+    return Reordered(kernel, _places(inputs[0]))  # HWC -> CHW
+
+
+class Reordered:
+    """A matrix with its columns in another order, which a slice of rows gets when it is taken.
+
+    These are the largest weights that there are, and a copy of one is never in memory.
+    """
+
+    def __init__(self, matrix, columns):
+        self.matrix, self.columns, self.shape = matrix, columns, matrix.shape
+
+    def __getitem__(self, rows):
+        return self.matrix[rows][:, self.columns]
 
 
 def _places(layout):

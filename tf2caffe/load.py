@@ -5,10 +5,12 @@ import importlib.util
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
+from tensorflow.core.protobuf import saved_model_pb2
 
 from tf2caffe import checkpoint, inference
 from tf2caffe.stage import Failure, first_line
 from tf2caffe.trace import (
+    REACHES,
     TRAINING,
     Trace,
     ancestors,
@@ -70,12 +72,14 @@ def load_saved_model(path, args):
     """The signature called --signature, `serving_default` or the only one, with fixed shapes."""
     if not (path / "saved_model.pb").exists():
         raise Failure(f"{path} is a folder without saved_model.pb, so not a SavedModel")
+    refuse_harm(path)
     try:
         loaded = tf.saved_model.load(str(path))
     except Exception as error:  # TensorFlow raises whatever the files make it stumble over
         raise Failure(f"{path}: not a whole SavedModel ({first_line(error)})") from None
     signature = chosen(loaded.signatures, args.signature, path)
-    given = signature.structured_input_signature[1]
+    # sorted, since their order in the file is another one each time
+    given = dict(sorted(signature.structured_input_signature[1].items()))
     switches = {name: tf.constant(False) for name, spec in given.items() if is_switch(name, spec)}
     given = {name: spec for name, spec in given.items() if name not in switches}
     sizes = fixed({name: spec.shape for name, spec in given.items()}, args.shape)
@@ -90,8 +94,21 @@ def load_saved_model(path, args):
         raise Failure(f"{path} cannot be traced at {sizes}: {first_line(error)}") from None
     function.loaded = loaded  # the variables live as long as what was loaded
     inputs = dict(zip(specs, function.inputs, strict=False))
-    traced = function_trace(function, inputs, function.structured_outputs)
+    traced = function_trace(function, inputs, dict(sorted(function.structured_outputs.items())))
     return with_old_variables(traced, path)
+
+
+def refuse_harm(path):
+    """Loading a SavedModel runs what initialises it."""
+    if (path / "saved_model.cpb").exists():
+        raise Failure(f"{path} is a SavedModel in pieces (.cpb); save it as one")
+    saved = parsed(saved_model_pb2.SavedModel(), path / "saved_model.pb")
+    graphs = [meta.graph_def for meta in saved.meta_graphs]
+    nodes = [node for graph in graphs for node in graph.node]
+    nodes += [node for graph in graphs for call in graph.library.function for node in call.node_def]
+    for node in nodes:
+        if REACHES.search(node.op):
+            raise Failure(f"{path}: {node.name} ({node.op}) reaches out of it; it is not loaded")
 
 
 def with_old_variables(traced, path):

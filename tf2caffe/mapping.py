@@ -9,18 +9,14 @@ from math import prod
 
 import numpy as np
 
-from tf2caffe.caffe_net import Net
+from tf2caffe.builder import Builder, Refused, embedded
 from tf2caffe.layout import carry, reduced_axes, usual
 from tf2caffe.stage import Failure, listed
 
 LARGE = 256  # numbers in one window
 
 
-class Refused(Exception):
-    """What Caffe cannot express: why, and what the user can do."""
-
-
-class Mapping(Net):
+class Mapping(Builder):
     """A network that knows which blob holds which TensorFlow output, and how it lies there."""
 
     def __init__(self, graph):
@@ -68,109 +64,6 @@ class Mapping(Net):
         """The blob under the Caffe axes of the node's layout: with another shape, if need be."""
         shape = self.layouts[node.name].caffe_shape
         return blob if self.shapes[blob][1:] == shape else self.reshape(node.layer, blob, shape)
-
-    def reshape(self, name, blob, shape):
-        """The same elements under other axes; `shape` is without the batch."""
-        if len(shape) == 1:
-            return self.add("Flatten", name, blob)
-        dims = [0, *shape]  # 0: the batch, whatever it is
-        return self.add("Reshape", name, blob, reshape_param={"shape": {"dim": dims}})
-
-    def affine(self, name, blob, gamma=1.0, beta=0.0, power=1.0):
-        """(gamma * x + beta) ** power, each a number or one number a channel."""
-        if np.ndim(gamma) == np.ndim(beta) == 0:
-            param = {"scale": float(gamma), "shift": float(beta), "power": float(power)}
-            default = {"scale": 1.0, "shift": 0.0, "power": 1.0}
-            param = {key: value for key, value in param.items() if value != default[key]}
-            return self.add("Power", name, blob, power_param=param)
-        channels = self.shapes[blob][1]
-        blobs = [np.broadcast_to(np.float32(gamma), channels)]
-        if np.any(beta):
-            blobs.append(np.broadcast_to(np.float32(beta), channels))
-        return self.add("Scale", name, blob, blobs, scale_param={"bias_term": len(blobs) > 1})
-
-    def eltwise(self, name, operation, first, second, coefficients=()):
-        param = {"operation": operation, "coeff": coefficients}
-        return self.add("Eltwise", name, [first, second], eltwise_param=param)
-
-    def convolve(self, name, blob, kernel, bias=None, stride=(1, 1), pad=(0, 0), dilation=(1, 1)):
-        """A Convolution; the number of groups follows from the kernel (O, I / group, H, W)."""
-        sizes = {"num_output": kernel.shape[0], "group": self.shapes[blob][1] // kernel.shape[1]}
-        settings = {"stride": stride, "pad": pad, "dilation": dilation}
-        return self._slide("Convolution", name, blob, kernel, bias, **sizes, **settings)
-
-    def deconvolve(self, name, blob, kernel, bias=None, stride=(1, 1), pad=(0, 0), group=1):
-        """A Deconvolution with a kernel (I, O / group, H, W)."""
-        sizes = {"num_output": kernel.shape[1] * group, "group": group}
-        settings = {"stride": stride, "pad": pad, "dilation": (1, 1)}
-        return self._slide("Deconvolution", name, blob, kernel, bias, **sizes, **settings)
-
-    def _slide(self, type, name, blob, kernel, bias, num_output, group, stride, pad, dilation):
-        """A layer whose kernel slides over the image; what is Caffe's default is left out."""
-        param = {
-            "num_output": num_output,
-            "kernel_size": _pair(kernel.shape[2:]),
-            "stride": _pair(stride, default=1),
-            "pad": _pair(pad, default=0),
-            "dilation": _pair(dilation, default=1),
-            "group": group if group > 1 else None,
-        }
-        return self._weighted(type, name, blob, kernel, bias, "convolution_param", param)
-
-    def multiply(self, name, blob, kernel, bias=None):
-        """An InnerProduct with a kernel (out, in)."""
-        param = {"num_output": kernel.shape[0]}
-        return self._weighted(
-            "InnerProduct", name, blob, kernel, bias, "inner_product_param", param
-        )
-
-    def _weighted(self, type, name, blob, kernel, bias, field, param):
-        if bias is None:
-            return self.add(type, name, blob, [kernel], **{field: param | {"bias_term": False}})
-        return self.add(type, name, blob, [kernel, bias], **{field: param})
-
-    def place(self, name, blob, before, after, stride=(1, 1)):
-        """Zeros added to (or, if negative, rows and columns cut from) each side of h and w.
-
-        A depthwise convolution with a single 1 in the kernel: every consumer takes it.
-        """
-        channels, kernel, pads = self.shapes[blob][1], [], []
-        for first, last in zip(before, after, strict=True):
-            pad = max(first, last, 0)
-            pads.append(pad)
-            kernel.append((pad - first, pad - last))  # zeros of the kernel before and after its 1
-        delta = np.zeros((channels, 1, *(left + right + 1 for left, right in kernel)), np.float32)
-        delta[:, :, kernel[0][0], kernel[1][0]] = 1
-        return self.convolve(name, blob, delta, stride=stride, pad=pads)
-
-    def along_width(self, name, blob, matrix):
-        """Every row of pixels multiplied by `matrix` (M, W); then height and width change places.
-
-        (N, C, H, W) -> (N, C, M, H): a Convolution with a kernel as wide as the image makes each
-        of the M numbers a channel, and a Reshape makes the channels rows.
-        """
-        _, channels, height, width = self.shapes[blob]
-        kernel = np.tile(matrix.astype(np.float32)[:, None, None], (channels, 1, 1, 1))
-        wide = self.convolve(f"{name}/wide", blob, kernel)
-        return self.reshape(name, wide, (channels, len(matrix), height))
-
-    def spread(self, name, blob, shape):
-        """The blob broadcast to `shape` (Caffe's axes after the batch)."""
-        have = self.shapes[blob][1:]
-        if have == tuple(shape):
-            return blob
-        if len(have) == len(shape) == 1:
-            return self.multiply(name, blob, np.ones((shape[0], 1), np.float32))
-        if len(have) != len(shape):
-            raise Refused(f"Caffe cannot broadcast {have} to {tuple(shape)}; reshape it first")
-        if have[1:] != tuple(shape[1:]):
-            size = [want if had == 1 else 1 for had, want in zip(have[1:], shape[1:], strict=True)]
-            ones = np.ones((have[0], 1, *size), np.float32)
-            part = name if have[0] == shape[0] else f"{name}/size"
-            blob = self.deconvolve(part, blob, ones, group=have[0])
-        if have[0] != shape[0]:
-            blob = self.convolve(name, blob, np.ones((shape[0], 1, 1, 1), np.float32))
-        return blob
 
     def constant(self, name, array):
         """A blob that holds `array` whatever the input is: a dense layer's bias."""
@@ -269,7 +162,7 @@ def convolution(node, net):
         bottom = net.place(f"{node.layer}/pad", bottom, *zip(*pads, strict=True))
         pads = [(0, 0), (0, 0)]
     pad = [max(pair) for pair in pads]
-    kernel = _embed(kernel, pads)
+    kernel = embedded(kernel, pads)
     return net.convolve(node.layer, bottom, kernel, _bias(node), stride, pad, dilation)
 
 
@@ -330,20 +223,6 @@ def _met(kernel, pads, size, out, stride):
     return spans, inner
 
 
-def _embed(kernel, pads):
-    """A kernel (O, I, H, W) with zero rows and columns, so that Caffe may pad both sides alike."""
-    uneven = [(max(after - before, 0), max(before - after, 0)) for before, after in pads]
-    return np.pad(kernel, [(0, 0), (0, 0), *uneven]) if any(map(any, uneven)) else kernel
-
-
-def _pair(values, default=None):
-    """One number if all are alike (none if it is Caffe's default), else the list."""
-    values = [int(value) for value in values]
-    if set(values) == {default}:
-        return None
-    return [values[0]] if len(set(values)) == 1 else values
-
-
 def transposed_convolution(node, net):
     """Caffe cuts the padding from both sides alike: zeros in the kernel make up for the rest.
 
@@ -387,7 +266,7 @@ def max_pool(node, net):
     pad = [after if s == 1 else before for s, (before, after) in zip(stride, pads, strict=True)]
     lead = [p - before for p, (before, _) in zip(pad, pads, strict=True)]
     name = f"{node.layer}/pool" if any(lead) else node.layer
-    blob = _pool(net, name, "MAX", bottom, kernel, stride, pad)
+    blob = net.pool(name, "MAX", bottom, kernel, stride, pad)
     return net.place(node.layer, blob, [-n for n in lead], (0, 0)) if any(lead) else blob
 
 
@@ -407,23 +286,6 @@ def _cut(node, net, excess):
     return net.place(f"{node.layer}/cut", bottom, (0, 0), [-n for n in excess])
 
 
-def _pool(net, name, pool, bottom, kernel, stride, pad):
-    param = {
-        "pool": pool,
-        **_sides("kernel", kernel, None),
-        **_sides("stride", stride, 1),
-        **_sides("pad", pad, 0),
-    }
-    return net.add("Pooling", name, bottom, pooling_param=param)
-
-
-def _sides(name, pair, default):
-    """Pooling's settings are not lists: `kernel_size`, or `kernel_h` and `kernel_w`."""
-    if pair[0] != pair[1]:
-        return {f"{name}_h": pair[0], f"{name}_w": pair[1]}
-    return {} if pair[0] == default else {"kernel_size" if name == "kernel" else name: pair[0]}
-
-
 def average_pool(node, net):
     """TensorFlow averages real cells only; with padding the sum is divided by the sum of ones."""
     kernel, stride = _spatial(node, "ksize", "strides")
@@ -431,12 +293,12 @@ def average_pool(node, net):
     pads = _pads(node, size, kernel, stride)
     if not any(map(any, pads)):
         bottom = _cut(node, net, _excess(size, out, kernel, stride, pads))
-        return _pool(net, node.layer, "AVE", bottom, kernel, stride, (0, 0))
+        return net.pool(node.layer, "AVE", bottom, kernel, stride, (0, 0))
     bottom, channels = net.bottom(node), net.shapes[net.bottom(node)][1]
     ones = net.affine(f"{node.layer}/ones", bottom, 0.0, 1.0)
     ones_kernel = np.ones((channels, 1, *kernel), np.float32)
     ones_kernel, pads = _within(ones_kernel, pads, size, out, stride)
-    kernel, pad = _embed(ones_kernel, pads), [max(pair) for pair in pads]
+    kernel, pad = embedded(ones_kernel, pads), [max(pair) for pair in pads]
     total = net.convolve(f"{node.layer}/sum", bottom, kernel, stride=stride, pad=pad)
     count = net.convolve(f"{node.layer}/count", ones, kernel, stride=stride, pad=pad)
     share = net.affine(f"{node.layer}/share", count, power=-1.0)
@@ -469,9 +331,9 @@ def _mean(node, net, blob, axes):
     if axes & {2, 3}:
         kernel = [shape[axis] if axis in axes else 1 for axis in (2, 3)]
         if prod(kernel) > LARGE and min(kernel) > 1:
-            blob = _window(net, f"{node.layer}/rows", "AVE", blob, (1, kernel[1]))
+            blob = net.window(f"{node.layer}/rows", "AVE", blob, (1, kernel[1]))
             kernel[1] = 1
-        blob = _window(net, f"{node.layer}/pool", "AVE", blob, kernel)
+        blob = net.window(f"{node.layer}/pool", "AVE", blob, kernel)
     if 1 in axes:
         weights = np.full(shape[1], 1 / shape[1])
         blob = _weighted_sum(net, f"{node.layer}/channels", blob, weights)
@@ -491,19 +353,11 @@ def _weighted_sum(net, name, blob, weights):
     return net.multiply(name, blob, weights[None])
 
 
-def _window(net, name, pool, blob, kernel):
-    """One window over the whole of the axes that `kernel` covers."""
-    if tuple(kernel) == net.shapes[blob][2:]:
-        param = {"pool": pool, "global_pooling": True}
-        return net.add("Pooling", name, blob, pooling_param=param)
-    return _pool(net, name, pool, blob, kernel, (1, 1), (0, 0))
-
-
 def _max(node, net, blob, axes):
     """Caffe pools over height and width only: the channels are made the height of an image."""
     if axes & {2, 3}:
         kernel = [net.shapes[blob][axis] if axis in axes else 1 for axis in (2, 3)]
-        blob = _window(net, f"{node.layer}/pool", "MAX", blob, kernel)
+        blob = net.window(f"{node.layer}/pool", "MAX", blob, kernel)
     return _channels_max(node.layer, net, blob) if 1 in axes else blob
 
 
@@ -511,7 +365,7 @@ def _channels_max(name, net, blob):
     """The largest of the channels, of an image or a vector."""
     c, *size = net.shapes[blob][1:]
     rows = net.reshape(f"{name}/rows", blob, (1, c, prod(size)))
-    blob = _window(net, f"{name}/largest", "MAX", rows, (c, 1))
+    blob = net.window(f"{name}/largest", "MAX", rows, (c, 1))
     return net.reshape(f"{name}/image", blob, (1, *size))
 
 
@@ -606,9 +460,10 @@ def log_softmax(node, net):
         raise Refused("its axis is not the last one of an image or a vector; reshape before it")
     x, name = net.bottom(node), node.layer
     share = net.add("Softmax", f"{name}/softmax", x)
-    best = net.add("Log", f"{name}/log", _channels_max(f"{name}/share", net, share))
+    total = net.affine(f"{name}/sum", _channels_max(f"{name}/share", net, share), power=-1.0)
+    log = net.log_from_one(f"{name}/log", total, net.shapes[x][1])
     most = _channels_max(f"{name}/most", net, x)
-    total = net.eltwise(f"{name}/total", "SUM", most, best, (1, -1))
+    total = net.eltwise(f"{name}/total", "SUM", most, log)
     total = net.spread(f"{name}/spread", total, net.shapes[x][1:])
     return net.eltwise(name, "SUM", x, total, (1, -1))
 
@@ -880,18 +735,7 @@ def power(gamma=1.0, beta=0.0, exponent=1.0):
 
 def absolute(node, net):
     """|x| = relu(x) + relu(-x): half of the consumers have no AbsVal."""
-    return net.eltwise(node.layer, "SUM", *_halves(node, net))
-
-
-def _halves(node, net):
-    return _halves_of(node.layer, net, net.blob(node))
-
-
-def _halves_of(name, net, blob):
-    """relu(x) and relu(-x): how far x is above zero, and how far below."""
-    above = net.add("ReLU", f"{name}/above", blob)
-    minus = net.affine(f"{name}/minus", blob, -1.0)
-    return above, net.add("ReLU", f"{name}/below", minus)
+    return net.eltwise(node.layer, "SUM", *net.halves(node.layer, net.blob(node)))
 
 
 def leaky_relu(node, net):
@@ -908,16 +752,19 @@ def relu6(node, net):
 
 
 def elu(node, net, scale=1.0, alpha=1.0):
-    """relu(x) + alpha (e^-b - 1), b = relu(-x); e^-b - 1 = -2 t / (1 + t) with t = tanh(b / 2).
+    """relu(x) - alpha (1 - e^-b), b = relu(-x); 1 - e^-b = 2 t / (1 + t) with t = tanh(b / 2).
 
     Not every consumer has ELU or Exp, and next to 0 nothing is lost so.
     """
-    above, below = _halves(node, net)
+    above, below = net.halves(node.layer, net.blob(node))
     half = net.affine(f"{node.layer}/half", below, 0.5)
     tanh = net.add("TanH", f"{node.layer}/tanh", half)
-    share = net.affine(f"{node.layer}/share", tanh, beta=1.0, power=-1.0)
+    part = 0.5 / (scale * alpha)
+    share = net.affine(f"{node.layer}/share", tanh, part, part, -1.0)
     fall = net.eltwise(f"{node.layer}/fall", "PROD", tanh, share)
-    return net.eltwise(node.layer, "SUM", above, fall, (scale, -2 * scale * alpha))
+    if scale != 1:
+        above = net.affine(f"{node.layer}/rise", above, scale)
+    return net.eltwise(node.layer, "SUM", above, fall, (1, -1))
 
 
 def selu(node, net):
@@ -927,7 +774,7 @@ def selu(node, net):
 
 def softsign(node, net):
     """x / (1 + |x|)."""
-    size = net.eltwise(f"{node.layer}/size", "SUM", *_halves(node, net))
+    size = net.eltwise(f"{node.layer}/size", "SUM", *net.halves(node.layer, net.blob(node)))
     share = net.affine(f"{node.layer}/share", size, beta=1.0, power=-1.0)
     return net.eltwise(node.layer, "PROD", net.blob(node), share)
 
@@ -936,7 +783,7 @@ def expm1(node, net):
     """2 t e^relu(x) / (1 + |t|) with t = tanh(x / 2): next to 0 nothing is lost."""
     blob, name = net.blob(node), node.layer
     tanh = net.add("TanH", f"{name}/tanh", net.affine(f"{name}/half", blob, 0.5))
-    size = net.eltwise(f"{name}/size", "SUM", *_halves_of(f"{name}/tanh", net, tanh))
+    size = net.eltwise(f"{name}/size", "SUM", *net.halves(f"{name}/tanh", tanh))
     share = net.affine(f"{name}/share", size, beta=1.0, power=-1.0)
     fall = net.affine(f"{name}/fall", net.eltwise(f"{name}/odd", "PROD", tanh, share), 2.0)
     rise = net.add("Exp", f"{name}/exp", net.add("ReLU", f"{name}/relu", blob))

@@ -91,19 +91,15 @@ def arrays(path, shapes):
     """The inputs as the model takes them, from a .npy, or a .npz with an array for each."""
     if not path.exists():
         raise Failure(f"--input {path} does not exist")
-    damage = archive.damage(path) if path.suffix == ".npz" else None
-    if damage:
-        raise Failure(f"--input {path}: {damage}")
+    if path.suffix != ".npz" and len(shapes) > 1:
+        raise Failure(f"--input {path}: the network has {len(shapes)} inputs; give a .npz")
     try:
-        loaded = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+        if path.suffix == ".npz":
+            found = archive.arrays(path)
+        else:
+            found = dict.fromkeys(shapes, archive.mapped(path))
+    except archive.Damaged as error:
         raise Failure(f"--input {path}: not a .npy or .npz file ({error})") from None
-    if isinstance(loaded, np.ndarray):
-        if len(shapes) > 1:
-            raise Failure(f"--input {path}: the network has {len(shapes)} inputs; give a .npz")
-        found = dict.fromkeys(shapes, loaded)
-    else:
-        found = {name: loaded[name] for name in loaded.files}
     if found.keys() != shapes.keys():
         raise Failure(f"--input {path} has {sorted(found)}; the inputs are {sorted(shapes)}")
     return checked(path, found, shapes), [f"{path.stem}{at}" for at in range(count(found))]

@@ -5,7 +5,6 @@ The second tells a layer's own error from what it inherited, which grows with de
 """
 
 import json
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import numpy as np
 
 from tf2caffe import caffe_schema
 from tf2caffe.activations import statistics
-from tf2caffe.handoff import replacing
+from tf2caffe.handoff import replacing, temporary_beside
 from tf2caffe.stage import Failure
 
 SHALLOW = 16  # layers
@@ -57,8 +56,8 @@ def prove(runtime, prototxt, caffemodel, table, inputs, layers):
     wanted = list(dict.fromkeys(entry.blob for entry in table.layers))
     depths = _depths(prototxt, {entry.blob for entry in table.layers})
     whole = runtime.run(prototxt, caffemodel, fed, wanted)
-    with tempfile.TemporaryDirectory() as folder:
-        apart, copies = taken_apart(prototxt, table, Path(folder) / "apart.prototxt")
+    with temporary_beside(Path(prototxt).with_suffix(".apart.prototxt")) as apart:
+        copies = taken_apart(prototxt, table, apart)
         fed |= {
             copies[entry.blob]: expected[entry.name]
             for entry in table.layers
@@ -105,7 +104,7 @@ def _depths(prototxt, compared):
 def taken_apart(prototxt, table, path):
     """Write the network with every compared blob cut in two: one is made, the other is fed.
 
-    Returns the path, and the fed copy's name of each blob that is read.
+    Returns the fed copy's name of each blob that is read.
     """
     net = caffe_schema.load(prototxt)
     inputs = {entry.blob for entry in table.inputs}  # fed in any case, also as a layer's output
@@ -125,7 +124,7 @@ def taken_apart(prototxt, table, path):
     ]
     layers = [*caffe_schema.old_inputs(net), *fed, *net.layer]
     path.write_text(caffe_schema.prototxt(net.name, layers), encoding="utf-8")
-    return path, copies
+    return copies
 
 
 def allowed(depth, tolerance):

@@ -1,7 +1,7 @@
 """The pictures that both sides share: channels, bars, answers, losses, and the comparison.
 
 Arrays come without a batch: (H, W, C) for images, (F,) for vectors. Everything is placed by the
-pixel on one `Page`: a hundred small matplotlib axes would take seconds, this takes tenths.
+pixel on one `Page`, text by Pillow: of matplotlib's, a large network's diagram would take seconds.
 """
 
 import re
@@ -12,14 +12,13 @@ import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
-from matplotlib.textpath import text_to_path
-from matplotlib.transforms import Affine2D, IdentityTransform
+from matplotlib.transforms import Affine2D
+from PIL import Image, ImageDraw, ImageFont
 
 from tf2caffe.handoff import replacing
 
 DPI = 64  # a power of two: pixels / DPI * DPI is exact
-FONT = "DejaVu Sans"  # comes with matplotlib: the same picture on every machine
+FONTS = f"{matplotlib.get_data_path()}/fonts/ttf"  # the same picture on every machine
 INK, FAINT, LINE, PAPER = "#1f2933", "#6b7785", "#aab3bd", "#f4f6f8"
 BLUE, ORANGE, GREEN, RED = "#2f6db3", "#e07b1a", "#1d8348", "#c62828"
 HEAT = matplotlib.colormaps["viridis"].with_extremes(bad=RED)  # bad: NaN and infinity
@@ -36,58 +35,54 @@ SMALL, NORMAL, LARGE = 11, 13, 14
 
 
 class Page:
-    """A white sheet, measured in pixels from its top left corner."""
+    """A white sheet, measured in pixels from its top left corner.
 
-    def __init__(self, width, height):
+    `shapes`, matplotlib's artists with vertices in these pixels, lie under all the rest.
+    """
+
+    def __init__(self, width, height, shapes=()):
         self.width, self.height = int(width), int(height)
-        size = (self.width / DPI, self.height / DPI)
-        self.figure = Figure(figsize=size, dpi=DPI, facecolor="white")
-        self.downwards = Affine2D().scale(1, -1).translate(0, self.height)
+        self.sheet = sheet((self.width, self.height), shapes)
+        self.pen = ImageDraw.Draw(self.sheet)
 
     def text(self, x, y, string, size=NORMAL, color=INK, bold=False, align="left"):
-        """Write `string` (never read as mathematics) with its baseline at `y`."""
-        self.figure.text(
-            x,
-            self.height - y,
-            string,
-            color=color,
-            horizontalalignment=align,
-            verticalalignment="baseline",
-            fontproperties=font(size * 72 / DPI, bold),
-            parse_math=False,
-            transform=IdentityTransform(),
-        )
+        """Write `string` with its baseline at `y`."""
+        anchor = {"left": "ls", "center": "ms", "right": "rs"}[align]
+        string = " ".join(string.splitlines())
+        self.pen.text((x, y), string, color, font(size, bold), anchor)
 
     def image(self, x, y, pixels):
         """Copy (H, W, 3) `pixels` to the sheet as they are."""
-        self.figure.figimage(pixels, int(x), int(self.height - y - len(pixels)), origin="upper")
-
-    def draw(self, artist):
-        """Add a matplotlib artist whose vertices are in the sheet's pixels."""
-        artist.set_transform(self.downwards)
-        self.figure.add_artist(artist)
+        self.sheet.paste(Image.fromarray(np.ascontiguousarray(pixels)), (int(x), int(y)))
 
     def save(self, path):
         with replacing(path) as temporary:
-            FigureCanvasAgg(self.figure).print_png(temporary)
+            self.sheet.save(temporary)
+
+
+def sheet(size, shapes):
+    """A white image of `size` (width, height) with matplotlib's artists on it, y downwards."""
+    if not shapes:
+        return Image.new("RGB", size, "white")
+    figure = Figure(figsize=(size[0] / DPI, size[1] / DPI), dpi=DPI, facecolor="white")
+    for shape in shapes:
+        shape.set_transform(Affine2D().scale(1, -1).translate(0, size[1]))
+        figure.add_artist(shape)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return Image.frombuffer("RGBA", size, canvas.buffer_rgba()).convert("RGB")
 
 
 @cache
 def font(size, bold=False):
-    return FontProperties(family=FONT, size=size, weight="bold" if bold else "normal")
+    """`size` is in pixels."""
+    file = f"{FONTS}/DejaVuSans{'-Bold' if bold else ''}.ttf"
+    return ImageFont.truetype(file, size, layout_engine=ImageFont.Layout.BASIC)
 
 
 def text_width(text, size=NORMAL, bold=False):
-    """The width of `text` in pixels, kerning apart: summing characters spares laying out text."""
-    return size * sum(character_width(character, bold) for character in text)
-
-
-@cache
-def character_width(character, bold):
-    """How far the next character stands, as a part of the font's size."""
-    measure = text_to_path.get_text_width_height_descent
-    between, alone = (measure(t, font(100, bold), False)[0] for t in (f"|{character}|", "||"))
-    return (between - alone) / 100
+    """The width of `text` in pixels."""
+    return font(size, bold).getlength(text)
 
 
 @cache

@@ -11,8 +11,8 @@ NOISE = re.compile(r"I\d{4} |WARNING: All log messages before absl|E\d{4} .*\bcu
 
 
 def tensorflow():
-    """The module `tensorflow`; its warnings and errors still reach standard error."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    """The module `tensorflow`; its errors still reach standard error."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with stderr_without(NOISE):
         import tensorflow
 

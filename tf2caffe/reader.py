@@ -40,7 +40,7 @@ class Constant:
     def value(self):
         """The value as an array, from the variable itself where it is one."""
         if self.tensor.op.name in self.trace.variables:
-            return self.trace.variables[self.tensor.op.name][1].numpy()
+            return self.trace.stored(self.tensor.op.name)
         value = tf.get_static_value(self.tensor)
         return self.trace.value(self.tensor.name) if value is None else value
 

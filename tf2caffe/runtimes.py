@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tf2caffe import caffe_schema
+from tf2caffe import caffe_schema, targets
 from tf2caffe.stage import Failure
 from tf2caffe.wire import receive, send
 
@@ -50,8 +50,13 @@ def seconds(text):
     return limit
 
 
-def choose(runtime="auto", caffe_python=None, timeout=TIMEOUT):
-    """The runtime that the user asked for, started."""
+def choose(runtime="auto", caffe_python=None, timeout=TIMEOUT, prototxt=None):
+    """The runtime that the user asked for, started; one that has the layers of `prototxt`.
+
+    A chip's own layer (ReLU6) is not in BVLC Caffe, but in OpenCV.
+    """
+    if runtime == "auto" and not caffe_python and prototxt and has_foreign_layers(prototxt):
+        runtime = "opencv"
     if runtime == "opencv":
         if caffe_python:
             raise Failure("--caffe-python and --runtime opencv contradict each other")
@@ -64,6 +69,12 @@ def choose(runtime="auto", caffe_python=None, timeout=TIMEOUT):
             "no pycaffe found: make pycaffe sets one up, or --caffe-python names a Python with it"
         )
     return OpenCV(timeout)
+
+
+def has_foreign_layers(prototxt):
+    """Whether it has layers that BVLC Caffe has not."""
+    kinds = {layer.type for layer in caffe_schema.load(prototxt).layer}
+    return not kinds <= set(targets.BVLC)
 
 
 class Refused(Exception):

@@ -3,8 +3,11 @@
 import argparse
 import errno
 import os
+import signal
 import sys
 from pathlib import Path
+
+LENGTH = 2000  # letters in a line
 
 
 class Failure(Exception):
@@ -19,6 +22,12 @@ def listed(summary, problems):
 def first_line(error):
     """What an error says, in one line."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def plain(text):
+    """What a file made us say, fit for a terminal: no control characters, no endless lines."""
+    lines = ["".join(c if c.isprintable() else "?" for c in line) for line in text.split("\n")]
+    return "\n".join(line if len(line) <= LENGTH else f"{line[:LENGTH]} ..." for line in lines)
 
 
 def parser(doc):
@@ -36,20 +45,28 @@ def parser(doc):
 def run(main):
     """Call `main()`; a `Failure`, a system error or Ctrl-C becomes one line and exit status 1."""
     script = Path(sys.argv[0]).name
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # files may be called anything
     try:
         main()
         sys.stdout.flush()
     except Failure as failure:
-        sys.exit(f"{script}: {failure}")
+        sys.exit(f"{script}: {plain(str(failure))}")
     except KeyboardInterrupt:
         sys.exit(f"{script}: interrupted; files that were complete before are still complete")
+    except MemoryError as error:
+        sys.exit(
+            f"{script}: not enough memory ({first_line(error)}); take a smaller network or input"
+        )
     except BrokenPipeError:  # the reader of our output (`| head`) has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
         if error.errno is None:
             raise
-        sys.exit(f"{script}: {told(error)}")
+        sys.exit(f"{script}: {plain(told(error))}")
 
 
 def told(error):

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
 
+from tf2caffe.graph import LARGEST
 from tf2caffe.stage import Failure
 
 
@@ -37,6 +38,7 @@ class Trace:
     def __post_init__(self):
         _take_floats(self.graph_def, self.inputs)
         self.graph = imported(self.graph_def)
+        _refuse_harm(self.graph)
 
     def value(self, tensor):
         """The value of a tensor (its name) that does not depend on the input, as an array."""
@@ -45,6 +47,10 @@ class Trace:
             self.computed |= zip(wanted, self.function(wanted)({}), strict=True)
             self.together.clear()
         return self.computed[tensor]
+
+    def stored(self, placeholder):
+        """The value of a variable as an array; where it is in memory already, that very memory."""
+        return np.asarray(_tensor(self.variables[placeholder][1]))
 
     def function(self, tensors):
         """A function from the inputs, {name: array}, to the values of the tensors, as arrays."""
@@ -83,6 +89,16 @@ def imported(graph_def):
     with tf.Graph().as_default() as graph:
         tf.graph_util.import_graph_def(graph_def, name="")
     return graph
+
+
+def _refuse_harm(graph):
+    """Nothing is computed of a graph that would take all memory, or reach out of itself."""
+    for op in graph.get_operations():
+        if REACHES.search(op.type):
+            raise Failure(f"{op.name} ({op.type}) reaches out of the network; it is not run")
+        count = max((output.shape.num_elements() or 0 for output in op.outputs), default=0)
+        if count > LARGEST:
+            raise Failure(f"{op.name} ({op.type}) makes {count:,} numbers, a blob has {LARGEST:,}")
 
 
 def known_size(op):
@@ -330,6 +346,11 @@ def placeholder(name, value):
 
 
 CALLS = ("StatefulPartitionedCall", "PartitionedCall")
+
+# Ops that read or write files, or run Python.
+REACHES = re.compile(
+    r"PyFunc|^(Read|Write)File|MatchingFiles|^Debug|Save(V2)?Dataset|Snapshot.*Dataset|SummaryWriter"
+)
 
 # Names of conditions that tell training from use.
 TRAINING = re.compile(r"(^|[/_])(is_)?(train(ing)?|learning)(_phase|_mode)?(_\d+)?$|phase_train")

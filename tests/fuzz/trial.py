@@ -1,4 +1,4 @@
-"""What becomes of a random network: it is equal, refused for a true reason, or a bug."""
+"""What becomes of a random network: equal, refused for a true reason, or a bug."""
 
 import atexit
 import re

@@ -1,0 +1,64 @@
+"""Our conversion in processes of its own, for `conversion.py`; each prints what it took as JSON.
+
+python -m benchmarks.converter model NAME FILE.keras     makes it; nothing is measured
+python -m benchmarks.converter step4 FILE.keras DIR
+python -m benchmarks.converter step5 NAME DIR
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from benchmarks.measure import measure
+from tf2caffe.handoff import Handoff
+
+
+def model(name, path):
+    """mnistcls, or a network of keras.applications, with random weights."""
+    import models
+    from tf2caffe import quiet
+
+    quiet.tensorflow()
+    import keras
+
+    if name in models.names():
+        models.module(name).build().save(path)
+    else:
+        getattr(keras.applications, name)(weights=None).save(path)
+
+
+def step4(path, folder):
+    """From the loaded model to the weights on disk."""
+    from tf2caffe import checkpoint
+
+    path = Path(path)
+    loaded = checkpoint.keras_model(path)
+    return measure(saving(loaded, path, Handoff(folder, path.stem)))
+
+
+def saving(loaded, path, handoff):
+    """What step 4 does once the model is loaded."""
+    import save_weights
+    from tf2caffe import reader, trace
+    from tf2caffe.model import fingerprint
+
+    def work():
+        graph, _ = reader.read(trace.keras_trace(loaded), handoff.name)
+        graph.source = fingerprint(path) if path else ""
+        save_weights.save(graph, handoff.weights, told=lambda line: None)
+
+    return work
+
+
+def step5(name, folder):
+    """From the weights on disk to the network, its diagram among it."""
+    import build_caffe
+    from tf2caffe import diagram  # noqa: F401 (matplotlib is not to be measured)
+
+    sys.argv = ["build_caffe.py", name, "--dir", str(folder)]
+    return measure(build_caffe.main)
+
+
+if __name__ == "__main__":
+    task, *arguments = sys.argv[1:]
+    print(json.dumps({"model": model, "step4": step4, "step5": step5}[task](*arguments)))

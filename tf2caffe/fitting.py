@@ -1,0 +1,196 @@
+"""A network made to fit a target: what it does not take is rewritten, as far as an equal exists.
+
+Each function of the table at the foot adds to a network the layers that equal one layer, the last
+of them under its name; or adds nothing, where that one cannot be helped.
+"""
+
+import numpy as np
+
+from tf2caffe import targets
+from tf2caffe.builder import Builder, dilated
+from tf2caffe.caffe_net import convolution_settings
+
+GROWTH = 4  # rows and columns of zeros by which a kernel may grow on each side
+
+
+def fit(net, target):
+    """The network as the `targets.Target` takes it; what has no equal is left as it is.
+
+    Nothing may work in place, for what stands for one layer may read its bottom twice.
+    """
+    while (fitted := _rewritten(net, target)) is not None:
+        net = fitted
+    return net
+
+
+def _rewritten(net, target):
+    """The network with each layer rewritten once; None if nothing was to be."""
+    fitted, around, count = Builder(net.name), targets.Surroundings(net), 0
+    for layer in net.layers:
+        if any(
+            _helped(rewrite, layer, fitted, net, target)
+            for rewrite in _rewrites(layer, around, target)
+        ):
+            count += 1
+        else:
+            fitted.append(layer.message, layer.blobs)
+    return fitted if count else None
+
+
+def _helped(rewrite, layer, fitted, net, target):
+    """Whether the rewrite added layers."""
+    made, fitted.reserved = len(fitted.layers), net.shapes.keys() - {layer.name}
+    rewrite(layer, fitted, target)
+    return len(fitted.layers) > made
+
+
+def _rewrites(layer, around, target):
+    for rule, _ in targets.broken(layer, around, target):
+        yield from REWRITES.get((layer.type, rule.quantity), ())
+
+
+def scale_for_power(layer, net, target):
+    """a x + b as the same factor and shift for every channel."""
+    param, channels = layer.message.power_param, layer.shape[1]
+    if param.power == 1:
+        factors = np.full(channels, param.scale), np.full(channels, param.shift)
+        net.affine(layer.name, layer.bottoms[0], *factors)
+
+
+def product_for_square(layer, net, target):
+    """(a x + b)^2 as a product."""
+    param = layer.message.power_param
+    if param.power == 2:
+        x = net.affine(f"{layer.name}/x", layer.bottoms[0], param.scale, param.shift)
+        net.eltwise(layer.name, "PROD", x, x)
+
+
+def norm_before_scale(layer, net, target):
+    """A BatchNorm that changes nothing, before a Scale that stands alone."""
+    channels, unscaled = layer.shape[1], np.ones(1, np.float32)
+    same = [np.zeros(channels, np.float32), np.ones(channels, np.float32), unscaled]
+    param = {"eps": 0.0, "use_global_stats": True}
+    norm = net.add("BatchNorm", f"{layer.name}/norm", layer.bottoms, same, batch_norm_param=param)
+    scale = {"bias_term": len(layer.blobs) > 1}
+    net.add("Scale", layer.name, norm, layer.blobs, scale_param=scale)
+
+
+def sum_of_multiples(layer, net, target):
+    """A sum with coefficients as the sum of multiples."""
+    factors = layer.message.eltwise_param.coeff
+    blobs = [
+        blob if factor == 1 else net.affine(f"{layer.name}/operand{at}", blob, factor)
+        for at, (blob, factor) in enumerate(zip(layer.bottoms, factors, strict=True))
+    ]
+    net.eltwise(layer.name, "SUM", *blobs)
+
+
+def undilated(layer, net, target):
+    """Dilation as zeros in the kernel."""
+    settings = dict(zip(("stride", "pad"), convolution_settings(layer.message)[1:3], strict=True))
+    dilation = convolution_settings(layer.message)[3]
+    kernel, bias = dilated(_kernel(layer), dilation), _bias(layer)
+    net.convolve(layer.name, layer.bottoms[0], kernel, bias, **settings)
+
+
+def wider_kernel(layer, net, target):
+    """The smallest kernel that the target takes, with zeros around what is there."""
+    kernel, stride, pad, dilation = convolution_settings(layer.message)
+    if dilation != (1, 1):
+        return
+    size = net.shapes[layer.bottoms[0]][2:]
+    kinds = ("Convolution", "depthwise") if targets.is_depthwise(layer) else ("Convolution",)
+    grown = [
+        _grown(kinds, target, *axis)
+        for axis in zip(size, kernel, stride, pad, layer.shape[2:], strict=True)
+    ]
+    if None not in grown:
+        weights = np.pad(_kernel(layer), [(0, 0), (0, 0), *grown])
+        pads = [p + before for p, (before, _) in zip(pad, grown, strict=True)]
+        net.convolve(layer.name, layer.bottoms[0], weights, _bias(layer), stride, pads)
+
+
+def full_kernel(layer, net, target):
+    """A depthwise convolution as one of all channels, most of its kernel zeros."""
+    kernel, stride, pad, dilation = convolution_settings(layer.message)
+    if targets.is_depthwise(layer) and all(
+        _allows(target, "kernel", size, "Convolution") for size in kernel
+    ):
+        weights = _kernel(layer)
+        outputs, inputs = len(weights), layer.message.convolution_param.group
+        full = np.zeros((outputs, inputs, *kernel), np.float32)
+        full[np.arange(outputs), np.arange(outputs) * inputs // outputs] = weights[:, 0]
+        net.convolve(layer.name, layer.bottoms[0], full, _bias(layer), stride, pad, dilation)
+
+
+def _grown(kinds, target, size, kernel, stride, pad, out):
+    """Zeros (before, after) a kernel along one axis, with as much more padding as before."""
+    ways = [(a, b) for a in range(GROWTH + 1) for b in range(GROWTH + 1)]
+    for before, after in sorted(ways, key=sum):
+        length = size + 2 * (pad + before) - (kernel + before + after)
+        fits = _allows(target, "kernel", kernel + before + after, *kinds)
+        fits = fits and _allows(target, "pad", pad + before, *kinds)
+        if fits and length >= 0 and length // stride + 1 == out:
+            return before, after
+    return None
+
+
+def _allows(target, quantity, value, *kinds):
+    """Whether layers of all these kinds may have this value."""
+    rules = [rule for rule in target.rules if rule.quantity == quantity]
+    return all(value in rule.allowed for rule in rules if {*rule.layers.split()} & {*kinds})
+
+
+def _kernel(layer):
+    """The kernel as an array; the deploy form's are else computed as they are written."""
+    return layer.blobs[0].reshape(*layer.blobs[0].shape)
+
+
+def _bias(layer):
+    return layer.blobs[1] if len(layer.blobs) > 1 else None
+
+
+def bias_of_zeros(layer, net, target):
+    """A dense layer without a bias gets one."""
+    net.multiply(layer.name, layer.bottoms[0], layer.blobs[0], np.zeros(layer.shape[1], np.float32))
+
+
+def log_of_one_and_decay(layer, net, target):
+    """log(1 + e^x) = relu(x) + log(1 + e^-|x|)."""
+    above, below = net.halves(layer.name, layer.bottoms[0])
+    size = net.eltwise(f"{layer.name}/size", "SUM", above, below)
+    decay = net.decay(f"{layer.name}/decay", size)
+    log = net.log_from_one(f"{layer.name}/log", net.affine(f"{layer.name}/one", decay, beta=1.0), 2)
+    net.eltwise(layer.name, "SUM", above, log)
+
+
+def ratio_for_exp(layer, net, target):
+    """e^x = ((1 + t) / (1 - t))^4 with t = tanh(x / 8).
+
+    A higher power would reach further, and in half precision, as chips compute, lose more. Next to
+    the largest value it is off by 6e-6 up to |x| = 16, by 1e-5 at 18, 1e-4 at 28 and 2e-3 at 40.
+    """
+    param = layer.message.exp_param
+    if param.base != -1:
+        return
+    x = net.affine(f"{layer.name}/x", layer.bottoms[0], param.scale / 8, param.shift / 8)
+    t = net.add("TanH", f"{layer.name}/t", x)
+    above = net.affine(f"{layer.name}/above", t, beta=1.0)
+    below = net.affine(f"{layer.name}/below", t, -1.0, 1.0, -1.0)
+    ratio = net.eltwise(f"{layer.name}/ratio", "PROD", above, below)
+    net.affine(layer.name, ratio, power=4.0)
+
+
+# (layer type, the quantity that breaks a rule) -> what may be written instead.
+REWRITES = {
+    ("BNLL", "type"): (log_of_one_and_decay,),
+    ("Convolution", "dilation"): (undilated,),
+    ("Convolution", "uneven dilation"): (undilated,),
+    ("Convolution", "kernel"): (wider_kernel, full_kernel),
+    ("Convolution", "pad"): (full_kernel,),
+    ("Eltwise", "coefficients"): (sum_of_multiples,),
+    ("Exp", "type"): (ratio_for_exp,),
+    ("InnerProduct", "weights"): (bias_of_zeros,),
+    ("Power", "type"): (scale_for_power, product_for_square),
+    ("Scale", "preceded by"): (norm_before_scale,),
+}
