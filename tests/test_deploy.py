@@ -452,7 +452,7 @@ def test_scripts(built, runtime):
     ]
     rows = [line.rsplit(maxsplit=2) for line in said.out.splitlines()[-4:]]
     assert rows[:3] == [
-        ["layers", "17", "13"],
+        ["layers", "17", "12"],
         ["parameters", "813,404", "813,258"],
         ["multiply-adds", "1,824,000", "1,824,000"],
     ]

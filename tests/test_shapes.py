@@ -244,7 +244,7 @@ SIMPLE = {kind for kind, case in CASES.items() if case is plain}
 
 
 def test_every_type_has_a_case():
-    assert CASES.keys() == SHAPES.keys()
+    assert CASES.keys() == SHAPES.keys() - {"ReLU6"}  # a chip's own, which Caffe has not
 
 
 @pytest.mark.parametrize("kind", CASES)
