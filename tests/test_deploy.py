@@ -458,7 +458,7 @@ def test_scripts(built, runtime):
     ]
     ended = run("caffe_predict.py", "--dir", work, "--deploy", "--runtime", runtime.name)
     assert (ended.status, ended.err) == (0, "")
-    assert ended.out.splitlines()[-1].startswith("EQUAL: all 9 layers within 1e-05")
+    assert ended.out.splitlines()[-1].startswith("EQUAL: all 8 layers within 1e-05")
     record = json.loads((work / "nets/mnistcls.deploy.parity.json").read_text())
     assert [layer["caffe"] for layer in record["layers"]] == [
         "input/bias", "bn01", "pool01", "bn02", "pool02", "dense01", "dense02", "prob",
