@@ -11,6 +11,7 @@ The exit status is 1 if there was one.
 import argparse
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -48,24 +49,30 @@ def arguments():
 
 def tried(n, seed, at_once):
     """What became of each of `n` networks, as records of `chunk`."""
-    results, chunks = [], count(seed * 10**9, 10**5)
+    results, seeds = [], count(seed * 10**9, 10**5)
     with tqdm(total=n, unit="network") as bar, ThreadPoolExecutor(at_once) as pool:
 
         def work(_):
             while len(results) < n:
-                with closing(records(min(CHUNK, n), next(chunks))) as found:
+                with closing(records(min(CHUNK, n), next(seeds))) as found:
                     for result in found:
-                        if len(results) == n:
+                        if len(results) < n:
+                            results.append(result)
+                            tell(bar, results)
+                        else:
                             break
-                        results.append(result)
-                        bar.update()
-                        bar.set_postfix(Counter(result["kind"] for result in results))
-                        if result["script"]:
-                            reasons = "\n".join(result["reasons"])
-                            bar.write(f"\n{result['kind']}: {reasons}\n{result['script']}\n")
 
         list(pool.map(work, range(at_once)))
     return results
+
+
+def tell(bar, results):
+    """The progress, and the last result, if it is not as it should be."""
+    bar.update()
+    bar.set_postfix(Counter(result["kind"] for result in results))
+    if results[-1]["script"]:
+        reasons = "\n".join(results[-1]["reasons"])
+        bar.write(f"\n{results[-1]['kind']}: {reasons}\n{results[-1]['script']}\n")
 
 
 def records(networks, seed):
@@ -100,14 +107,14 @@ def print_tally(results, pairs):
     found = Counter((a, b) for result in results for a, b in {*map(tuple, result["pairs"])})
     ops = {op for pair in found for op in pair} - {"input"}
     print(f"{len(ops)} kinds of steps, {len(found):,} pairs of one that reads another")
-    for kind in kinds.keys() - {"equal"}:
+    for kind in sorted(kinds.keys() - {"equal"}):
         reasons = Counter(
-            told for result in results if result["kind"] == kind
-            for told in {*result.get("signature", result["reasons"])}
+            why for result in results if result["kind"] == kind
+            for why in {re.sub(r"^.+\(\w+\): ", "", reason) for reason in result["reasons"]}
         )  # fmt: skip
         print(f"\n{kind}:")
-        for reason, times in reasons.most_common():
-            print(f"{times:7,}  {reason}")
+        for why, times in reasons.most_common():
+            print(f"{times:7,}  {why}")
     if pairs:
         print_pairs(results, found)
 
@@ -118,7 +125,7 @@ def print_pairs(results, found):
         pair for result in results if result["kind"] != "equal"
         for pair in {*map(tuple, result["pairs"])}
     )  # fmt: skip
-    print("\n  networks  refused  pair")
+    print("\n  networks    other  pair")
     for (first, second), times in sorted(found.items()):
         print(f"{times:10,} {other[first, second]:8,}  {first} > {second}")
 

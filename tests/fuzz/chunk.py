@@ -75,7 +75,7 @@ def record(spec, outcome, known=False):
         made += [label(step, spec)] * outputs
     return {
         "kind": outcome.kind, "reasons": outcome.reasons, "signature": outcome.signature()[1],
-        "form": spec.form, "pairs": sorted(pairs),
+        "form": spec.form, "target": spec.target, "pairs": sorted(pairs),
         "script": "" if known else script(spec),
     }  # fmt: skip
 

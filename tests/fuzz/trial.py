@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tests.fuzz.forms import TRACES
-from tests.fuzz.specs import Network, label
+from tests.fuzz.specs import Network, Unfit, label
 from tests.harness import TOLERANCE, Converted
 from tests.test_deploy import Deployed
 from tf2caffe import caffe_schema, parity, runtimes
@@ -58,14 +58,18 @@ def engines():
 
 def tried(spec):
     """The `Outcome` of a spec, in both forms and on both runtimes."""
-    network = Network(spec)
+    try:
+        network = Network(spec)
+    except Unfit as error:
+        return Outcome("unfit", (str(error),), (1,) * len(spec.steps))
     return outcome(network)._replace(outputs=tuple(network.made))
 
 
 def outcome(network):
     with tempfile.TemporaryDirectory() as folder:
         try:
-            deployed = Deployed(converted(network, Path(folder)), Path(folder))
+            folder, target = Path(folder), network.spec.target
+            deployed = Deployed(converted(network, folder), folder, target=target)
         except Failure as failure:
             return refused(network.spec, str(failure))
         except Exception as error:
@@ -96,7 +100,8 @@ def crash(error):
 
 def converted(network, folder):
     inputs = {f"x{at}": x for at, x in enumerate(network.inputs)}
-    return Converted(TRACES[network.spec.form](network, folder), folder, inputs=inputs)
+    traced, target = TRACES[network.spec.form](network, folder), network.spec.target
+    return Converted(traced, folder, inputs=inputs, target=target)
 
 
 def strays(network, deployed):
