@@ -164,8 +164,8 @@ MUTANTS = [
     ),
     Mutant(
         "pad: number not added again", MAP,
-        "return net.affine(node.layer, blob, beta=number) if number else blob",
-        "return net.affine(node.layer, blob, beta=0.0) if number else blob", "pad",
+        'border = net.affine(f"{node.layer}/border", ones, -number, number)',
+        'border = net.affine(f"{node.layer}/border", ones, 0.0, 0.0)', "pad",
     ),
     Mutant(
         "softmax: always over the channels", MAP,

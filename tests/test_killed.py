@@ -6,6 +6,7 @@ removes what the killed ones left. `make killed N=100` kills every step a hundre
 
 import contextlib
 import functools
+import hashlib
 import os
 import shutil
 import signal
@@ -21,6 +22,8 @@ from PIL import Image
 from models import mnistcls
 from tests.pipeline import PROJECT, complaint, contents, end, run, run_warm, start
 from tf2caffe import archive, runtimes
+
+PROBE = hashlib.sha256(b"blat").hexdigest()  # of what Python's tempfile tries a folder with
 
 COUNT = int(os.environ.get("KILLED", 5))  # of each step
 OPENCV = ("--runtime", "opencv")
@@ -120,7 +123,7 @@ def test_killed_at_any_moment(script, states, tmp_path):
     take(box, states[0], reads)
     assert command().status == 0
     assert contents(box) == without_lost_proofs(contents(states[0]), box)
-    assert contents(tmp_path / "tmp") == {}
+    assert set(contents(tmp_path / "tmp").values()) <= {PROBE}
     print(f"{script}: killed {killed} of {COUNT} times, {left} temporary files left and removed")
     assert killed
 
@@ -244,7 +247,7 @@ sys.meta_path.insert(0, Interrupt())
 """
 
 
-@pytest.mark.parametrize("module", ["tf2caffe.stage", "numpy", "matplotlib", "PIL", "tensorflow"])
+@pytest.mark.parametrize("module", ["tf2caffe.stage", "numpy", "PIL", "tensorflow"])
 def test_ctrl_c_while_python_imports(module, states, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(INTERRUPTING)
     commands = [("train.py",), *((script, *STEPS[script][0]) for script in STEPS)]

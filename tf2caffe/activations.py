@@ -72,8 +72,8 @@ def load(path):
 
 def statistics(array):
     """Mean and variance as the reference prints them."""
-    values = np.asarray(array, np.float64)
     with np.errstate(invalid="ignore"):  # NaN and infinity are told by the figures
+        values = np.asarray(array, np.float64)
         return figure(values.mean()), figure(values.var())
 
 

@@ -135,13 +135,19 @@ def row_pages(rows, width, row_height, draw_row):
 
 def finite(array):
     """As float64, NaN for all that is not finite."""
-    array = np.asarray(array, np.float64)
+    array = double(array)
     return np.where(np.isfinite(array), array, np.nan)
+
+
+def double(array):
+    """As float64; a signalling NaN becomes a quiet one, without a warning."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(array, np.float64)
 
 
 def span(array):
     """(least, greatest) of the finite values; (0, 0) if there are none."""
-    values = np.asarray(array, np.float64)
+    values = double(array)
     values = values[np.isfinite(values)]
     return (values.min(), values.max()) if values.size else (0.0, 0.0)
 
