@@ -245,7 +245,7 @@ MUTANTS = [
     ),
     Mutant(
         "dense: rows in TensorFlow's order", LAYOUT,
-        "return kernel if inputs[0].is_usual() else Reordered(kernel, _places(inputs[0]))",
+        "return Reordered(kernel, _places(inputs[0]))  # HWC -> CHW",
         "return kernel", "dense",
     ),
     Mutant(
