@@ -31,7 +31,8 @@ def main():
     if chief:
         prepare_folders(handoff)
     data = network.load_data(args.data)
-    print(f"data: {data.origin}; {len(data.x_train):,} to train on, {len(data.x_test):,} to test")
+    origin = data.origin.removeprefix(f"{Path.cwd()}/")
+    print(f"data: {origin}; {len(data.x_train):,} to train on, {len(data.x_test):,} to test")
     recipe = network.recipe(len(data.x_train), args.best)
     recipe = recipe._replace(epochs=args.epochs or recipe.epochs)
     with replicas.together():
