@@ -56,6 +56,14 @@ NETWORKS = {
         lambda x: tf.tensordot(shuffled(x), matrix(6, 4), 1),
         [(1, 3, 5, 6)],
     ),
+    # no row of the kernel was left
+    "window that meets nothing but padding": (
+        lambda x: (
+            tf.nn.conv2d(x, matrix(1, 1, 3, 2), 2, [[0, 0], [1, 0], [0, 0], [0, 0]])
+            + tf.constant([1.0, 2.0])
+        ),
+        [(1, 1, 3, 3)],
+    ),
     # height and width were taken from Caffe's axes, which had changed places
     "resized while it lies transposed": (
         lambda x: tf.compat.v1.image.resize_nearest_neighbor(

@@ -218,6 +218,7 @@ def _met(kernel, pads, size, out, stride):
     settings = zip(kernel, pads, size, out, stride, strict=False)
     for k, (before, after), n, o, s in settings:
         meets = [j for j in range(k) if any(0 <= i * s - before + j < n for i in range(o))]
+        meets = meets or range(k)  # nothing but padding: it stays whole
         spans.append((meets[0], meets[-1] - meets[0] + 1))
         inner.append((before - meets[0], after - (k - 1 - meets[-1])))
     return spans, inner
