@@ -24,12 +24,7 @@ def main():
     handoff = Handoff(args.dir, args.name, args.deploy)
     if args.deploy and not handoff.blobs.exists():
         raise stage.Failure(f"{handoff.blobs} does not exist; build_caffe.py --deploy makes it")
-    table, kept = blobs.load(handoff.blobs), activations.load(handoff.activations)
-    if table.source != kept.source:
-        raise stage.Failure(
-            f"{handoff.activations} and {handoff.caffemodel} come from two different states of the "
-            "model; run tf_predict.py (step 3), save_weights.py and build_caffe.py again"
-        )
+    table, kept = loaded(handoff)
     if args.export_calibration:
         count = calibration.export(args.export_calibration, table.inputs, kept)
         print(f"left: {args.export_calibration / calibration.LIST} ({count} inputs)")
@@ -44,11 +39,27 @@ def main():
     print(f"left: {handoff.parity}\n")
     if verdict:
         sys.exit(f"NOT EQUAL: {verdict}")
+    conclude(rows, table, kept, args.tolerance)
+
+
+def loaded(handoff):
+    """The table of blobs and TensorFlow's activations. Raises `Failure` where they do not fit."""
+    table, kept = blobs.load(handoff.blobs), activations.load(handoff.activations)
+    if table.source != kept.source:
+        raise stage.Failure(
+            f"{handoff.activations} and {handoff.caffemodel} come from two different states of the "
+            "model; run tf_predict.py (step 3), save_weights.py and build_caffe.py again"
+        )
+    return table, kept
+
+
+def conclude(rows, table, kept, tolerance):
+    """The last line of a proof."""
     alone, whole = (max(rows, key=key) for key in (lambda row: row.own, lambda row: row.error))
     count = len(kept.images)
     answers = f", {count} equal answer{'s' * (count > 1)}" if table.answers else ""
     print(
-        f"EQUAL: all {len(rows)} layers within {args.tolerance:g} of their scale "
+        f"EQUAL: all {len(rows)} layers within {tolerance:g} of their scale "
         f"(worst: {alone.blob}, {alone.own:.1e}; from the input on: {whole.blob}, "
         f"{whole.error:.1e}){answers}"
     )

@@ -102,11 +102,16 @@ def build(graph):
         )
     if all(net.blobs[node.name] is None for node in graph.nodes):
         raise Failure(f"{graph.name} is ArgMax alone, which is left to the caller; there is no net")
-    read = {bottom for layer in net.layers for bottom in layer.bottoms}
-    for blob in [net.blobs[name] for name in graph.inputs]:
-        if blob not in read:
-            net.affine(f"{blob}/copy", blob)  # OpenCV runs no network with one that is not read
+    _read_inputs(net)
     return net
+
+
+def _read_inputs(net):
+    """OpenCV runs no network with an input that no layer reads."""
+    read = {bottom for layer in net.layers for bottom in layer.bottoms}
+    for blob in [net.blobs[name] for name in net.graph.inputs]:
+        if blob not in read:
+            net.affine(f"{blob}/copy", blob)
 
 
 def _mapped(node, net):
