@@ -87,6 +87,8 @@ def unfit(converted):
         scale = np.abs(converted.layers[node.name]).max()
         if not np.isfinite(scale):
             yield f"{node.op} is not finite"
+        elif not scale and node.op in CANCELLING:
+            yield f"{node.op} of equal numbers"
         elif 0 < scale < SMALLEST.get(node.op, 1e-30):
             yield f"{node.op} of nothing larger than {SMALLEST.get(node.op, 1e-30):g}"
 
@@ -161,6 +163,9 @@ SMALLEST = {
     "Elu": 0.03, "Erf": 0.03, "Erfc": 0.03, "Expm1": 0.03, "Selu": 0.03, "Sigmoid": 0.03,
     "Softplus": 0.03, "Tanh": 0.03,
 }  # fmt: skip
+
+# Ops of which nothing but rounding is left where both operands are the same: x less its mean.
+CANCELLING = ("AddV2", "SquaredDifference", "Sub")
 
 # Steps that change the order of axes, or the number of them.
 MOVING = {
