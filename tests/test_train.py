@@ -63,7 +63,8 @@ def test_registered_networks():
 
 def test_training_says_what_it_does_and_no_more(trained):
     folder, (status, out, err) = trained
-    assert out.startswith(f"data: {mnistcls.SAMPLE}; 4,000 to train on, 1,000 to test\n")
+    sample = str(mnistcls.SAMPLE).removeprefix(f"{Path.cwd()}/")
+    assert out.startswith(f"data: {sample}; 4,000 to train on, 1,000 to test\n")
     assert status == 0 and err == ""
     assert [line.split()[0] for line in out.splitlines()[1:]] == ["epoch", "epoch", "test", "left:"]
     assert "test accuracy: 0.9" in out
