@@ -413,9 +413,9 @@ def with_bias(layer, bias):
 
 def flatten_and_dense(first, second):
     """A dense layer flattens what it reads itself."""
-    if first.type != "Flatten" or not keeps_batch(first) or not is_linear(second):
+    if (first.type, second.type) != ("Flatten", "InnerProduct"):
         return None
-    if second.type != "InnerProduct":
+    if not keeps_batch(first) or not is_linear(second):
         return None
     return joined(first, second, second.message, second.blobs)
 

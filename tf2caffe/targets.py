@@ -155,14 +155,18 @@ def window(layer, around):
 
 
 def kernel(layer, around):
-    return window(layer, around) if layer.type == "Pooling" else list(layer.blobs[0].shape[2:])
+    return list(layer.blobs[0].shape[2:])
 
 
 def setting(layer, name):
-    """A value of the layer's parameters; an enum's as its name."""
+    """A value of the layer's parameters; an enum's as its number."""
     field = f"{layer.type.lower()}_param"
-    param = getattr(layer.message, PARAMS.get(layer.type, field))
-    return getattr(param, name)
+    return getattr(getattr(layer.message, PARAMS.get(layer.type, field)), name)
+
+
+def named(enum, layer, name):
+    """A value of the layer's parameters that is an enum's, as its name."""
+    return caffe_schema.ENUMS[enum][1][setting(layer, name)]
 
 
 def overhang(layer, around):
@@ -197,9 +201,8 @@ def sizes(layer, around):
 
 def pool_of(kind, quantity):
     """A quantity of the Poolings of one kind, MAX or AVE; the others have none."""
-    number = caffe_schema.ENUMS["PoolMethod"][1].index(kind)
     return lambda layer, around: (
-        quantity(layer, around) if layer.message.pooling_param.pool == number else []
+        quantity(layer, around) if named("PoolMethod", layer, "pool") == kind else []
     )
 
 
@@ -219,12 +222,8 @@ QUANTITIES = {
     "pad of AVE": pool_of("AVE", spatial(pooling_settings, 2)),
     "cells of AVE beyond the image": pool_of("AVE", overhang),
     "width of MAX": pool_of("MAX", lambda layer, around: window(layer, around)[1:]),
-    "rounding": lambda layer, around: [
-        caffe_schema.ENUMS["RoundMode"][1][setting(layer, "round_mode")]
-    ],
-    "operation": lambda layer, around: [
-        caffe_schema.ENUMS["EltwiseOp"][1][setting(layer, "operation")]
-    ],
+    "rounding": lambda layer, around: [named("RoundMode", layer, "round_mode")],
+    "operation": lambda layer, around: [named("EltwiseOp", layer, "operation")],
     "coefficients": lambda layer, around: [tuple(setting(layer, "coeff"))],
     "exponent": lambda layer, around: [setting(layer, "power")],
     "bottoms": lambda layer, around: [len(layer.bottoms)],
