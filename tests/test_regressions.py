@@ -25,6 +25,13 @@ def normalised(x):
     return tf.nn.batch_normalization(x, *numbers, 1e-3)
 
 
+def centred(x):
+    """LayerNormalization as Keras computes it."""
+    mean, variance = tf.nn.moments(x, -1, keepdims=True)
+    inverse = tf.math.rsqrt(variance + 1e-3)
+    return x * inverse + -mean * inverse
+
+
 def shuffled(x):
     """The six channels of an image of 3x5 pixels, in another order."""
     split = tf.transpose(tf.reshape(x, [1, 3, 5, 2, 3]), [0, 1, 2, 4, 3])
@@ -47,6 +54,9 @@ NETWORKS = {
     ),
     # BatchNorm took Caffe's channels for TensorFlow's, also where the two are others
     "channels shuffled and normalised": (lambda x: normalised(shuffled(x)), [(1, 3, 5, 6)]),
+    # the mean of the second is 0 but for rounding, in which both sides differed by all of it
+    "normalised twice": (lambda x: centred(centred(x)), [(1, 9, 48)]),
+    "the same number many times": (lambda x: centred(tf.concat([x] * 7, -1)), [(1, 5, 1)]),
     # the kernel was permuted as if the image were flat
     "dense layer over a transposed image": (
         lambda x: tf.tensordot(tf.transpose(x, [0, 2, 1, 3]), matrix(3, 4), 1),
@@ -63,6 +73,28 @@ NETWORKS = {
             + tf.constant([1.0, 2.0])
         ),
         [(1, 1, 3, 3)],
+    ),
+    # OpenCV gave whatever lay in memory: a depthwise 3x3 kernel, most of it zeros, on one pixel
+    "depthwise kernel of uneven dilation on one pixel": (
+        lambda x: tf.nn.depthwise_conv2d(x, matrix(2, 2, 2, 1), [1] * 4, "SAME", dilations=[1, 2]),
+        [(1, 1, 1, 2)],
+    ),
+    # and where it is padded by less than its dilation
+    "dilated depthwise kernel with little padding": (
+        lambda x: tf.nn.depthwise_conv2d(
+            tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]]),
+            matrix(3, 3, 4, 1),
+            [1] * 4,
+            "VALID",
+            dilations=[2, 2],
+        ),
+        [(1, 9, 7, 4)],
+    ),
+    "padded row of pixels under a depthwise kernel": (
+        lambda x: tf.nn.depthwise_conv2d(
+            tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]]), matrix(3, 3, 4, 1), [1] * 4, "VALID"
+        ),
+        [(1, 1, 7, 4)],
     ),
     # height and width were taken from Caffe's axes, which had changed places
     "resized while it lies transposed": (
@@ -103,6 +135,12 @@ def test_small_numbers(name, scale, runtime, tmp_path):
     """erf(x) had an error of 1.5e-7, e^x - 1 one of 6e-8, however small x is."""
     trace = function_trace(getattr(tf.math, name), (1, 12))
     proven(trace, tmp_path, runtime, shifted(scale * SMALL))
+
+
+def test_small_differences_of_large_numbers(runtime, tmp_path):
+    """Normalised, (x - 6)^2 differed by 5e-4 of the variance where x was small."""
+    trace = function_trace(lambda x: centred((x - 6.0) ** 2), (1, 12))
+    proven(trace, tmp_path, runtime, shifted(SMALL))
 
 
 def test_small_numbers_beside_padding(runtime, tmp_path):

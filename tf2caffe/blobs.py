@@ -18,14 +18,27 @@ class Blob:
 
 
 @dataclass(frozen=True)
+class Op:
+    """TensorFlow's op `name` of type `op`, and the names of what it reads."""
+
+    name: str
+    op: str
+    reads: list
+
+
+@dataclass(frozen=True)
 class Table:
-    """The inputs and the layers in order; `answers` names the layer that gives the labels."""
+    """The inputs and the layers in order; `answers` names the layer that gives the labels.
+
+    `ops` are all of TensorFlow's, those too of which Caffe has no blob.
+    """
 
     inputs: list
     layers: list
     answers: list
     classes: list
     source: str
+    ops: list
 
     @classmethod
     def of(cls, net):
@@ -39,19 +52,23 @@ class Table:
             for entry in layers
             if entry.name in graph.outputs and len(entry.layout.tf_shape) == 1
         ]
-        return cls(inputs, layers, answers, graph.classes, graph.source)
+        return cls(inputs, layers, answers, graph.classes, graph.source, ops_of(graph))
 
     def save(self, path):
         """One line an entry."""
         lines = []
         for key, value in vars(self).items():
-            if key in ("inputs", "layers"):
+            if key in ("inputs", "layers", "ops"):
                 rows = [f"    {json.dumps(asdict(entry))}" for entry in value]
                 lines.append(f"  {json.dumps(key)}: [\n" + ",\n".join(rows) + "\n  ]")
             else:
                 lines.append(f"  {json.dumps(key)}: {json.dumps(value)}")
         with replacing(path) as temporary:
             temporary.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+
+
+def ops_of(graph):
+    return [Op(node.name, node.op, node.inputs) for node in graph.nodes]
 
 
 def load(path):
@@ -63,6 +80,7 @@ def load(path):
         record = json.loads(path.read_text(encoding="utf-8"))
         for key in ("inputs", "layers"):
             record[key] = [_blob(entry) for entry in record[key]]
+        record["ops"] = [Op(**entry) for entry in record["ops"]]
         table = Table(**record)
         _check(table)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -82,6 +100,7 @@ def _check(table):
     entries = [*table.inputs, *table.layers]
     texts = [table.source, *table.answers, *table.classes]
     texts += [text for entry in entries for text in (entry.name, entry.blob)]
+    texts += [text for op in table.ops for text in (op.name, op.op, *op.reads)]
     if not all(isinstance(text, str) for text in texts):
         raise ValueError("a name is not a text")
     if not table.inputs or not table.layers:

@@ -53,13 +53,6 @@ class Builder(Net):
 
     def _slide(self, type, name, blob, kernel, bias, num_output, group, stride, pad, dilation):
         """A layer whose kernel slides over the image; what is Caffe's default is left out."""
-        if 1 in kernel.shape[2:]:  # along an axis that it does not reach any dilation will do
-            dilation = [
-                step for step, size in zip(dilation, kernel.shape[2:], strict=True) if size > 1
-            ]
-            dilation = (dilation or [1]) * 2
-        if dilation[0] != dilation[1]:  # there is no dilation_h, and a list is not read by all
-            kernel, dilation = dilated(kernel, dilation), (1, 1)
         param = {
             "num_output": num_output,
             **sized("kernel_size", kernel.shape[2:], many=True),
@@ -167,6 +160,18 @@ class Builder(Net):
             zeros = np.zeros(shape[0], np.float32)
             blob = self.convolve(name, blob, np.ones((shape[0], 1, 1, 1), np.float32), zeros)
         return blob
+
+
+def mistaken(kernel, size, pads, dilation):
+    """Whether OpenCV 4.14 is wrong on this depthwise kernel, for an image of `size` (h, w).
+
+    It is on one of 3x3 that is padded where the image has one row or column, or padded by less
+    than its dilation. (Measured: kernels of 1 to 3, images of 1 to 9, dilations and pads to 3.)
+    """
+    settings = [(n, max(pair), d) for n, pair, d in zip(size, pads, dilation, strict=True)]
+    return kernel.shape[1:] == (1, 3, 3) and any(
+        0 < pad < d or (pad > 0 and n == d == 1) for n, pad, d in settings
+    )
 
 
 def dilated(kernel, dilation):

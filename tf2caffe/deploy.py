@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tf2caffe import caffe_schema, fitting, targets
+from tf2caffe.builder import mistaken
 from tf2caffe.caffe_net import Layer, Net, convolution_settings, sized
 
 SUM = caffe_schema.ENUMS["EltwiseOp"][1].index("SUM")
@@ -294,6 +295,9 @@ def pad_and_convolution(first, second):
     weights, *bias = second.blobs
     if any(map(any, zeros)):
         weights = np.pad(weights, [(0, 0), (0, 0), *zeros])
+    size = [n - sum(pair) for n, pair in zip(first.shape[2:], added, strict=True)]
+    if mistaken(weights, size, pads, dilation):
+        return None
     made = joined(first, second, second.message, [weights, *bias])
     set_sizes(made.message.convolution_param, "pad", [max(pair) for pair in pads])
     set_sizes(made.message.convolution_param, "kernel_size", weights.shape[2:])

@@ -105,4 +105,5 @@ def _table(path, net, graph):
         for entry in entries
         if entry.name in graph.outputs and len(entry.layout.tf_shape) == 1
     ]
-    return blobs.Table(inputs, entries, answers, graph.classes, graph.source)
+    ops = blobs.ops_of(graph)
+    return blobs.Table(inputs, entries, answers, graph.classes, graph.source, ops)

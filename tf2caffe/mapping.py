@@ -9,7 +9,7 @@ from math import prod
 
 import numpy as np
 
-from tf2caffe.builder import Builder, Refused, embedded
+from tf2caffe.builder import Builder, Refused, dilated, embedded, mistaken
 from tf2caffe.layout import carry, reduced_axes, usual
 from tf2caffe.stage import Failure, listed
 
@@ -161,6 +161,7 @@ def convolution(node, net):
     """Any stride, dilation, padding and grouping; uneven padding is embedded in the kernel."""
     kernel, stride, dilation = node.array("kernel"), *_spatial(node, "strides", "dilations")
     pads = _pads(node, net.shape(node), kernel.shape[2:], stride, dilation)
+    kernel, dilation = _evenly_dilated(kernel, dilation, net.shape(node)[:2], pads)
     kernel, pads = _within(kernel, pads, net.shape(node), node.shape[1:3], stride, dilation)
     bottom = net.bottom(node)
     if any(d > 1 and before != after for d, (before, after) in zip(dilation, pads, strict=True)):
@@ -200,6 +201,18 @@ def _pads(node, size, kernel, stride, dilation=(1, 1)):
         total = max((-(-length // s) - 1) * s + (k - 1) * d + 1 - length, 0)
         pads.append((total // 2, total - total // 2))
     return pads
+
+
+def _evenly_dilated(kernel, dilation, size, pads):
+    """The kernel, and its dilation along h and w, which is 1 where zeros in the kernel make it up.
+
+    Caffe has no dilation_h, and a list of two is not read by all consumers.
+    """
+    steps = {step for step, k in zip(dilation, kernel.shape[2:], strict=True) if k > 1} or {1}
+    even = (max(steps),) * 2  # along an axis that the kernel does not reach any will do
+    if len(steps) > 1 or mistaken(kernel, size, pads, even):
+        return dilated(kernel, dilation), (1, 1)
+    return kernel, even
 
 
 def _within(kernel, pads, size, out, stride, dilation=(1, 1)):

@@ -16,6 +16,9 @@ from tf2caffe.handoff import replacing, temporary_beside
 from tf2caffe.stage import Failure
 
 SHALLOW = 16  # layers
+CANCELLED = 1 / 16  # a sum is measured by this part of its terms, where less of them is left
+SUMS = ("Add", "AddN", "AddV2", "AvgPool", "Mean", "SquaredDifference", "Sub", "Sum")
+JOINS = (*SUMS, "ConcatV2", "Maximum", "Minimum")  # they read other tensors next to a remainder
 
 
 @dataclass
@@ -35,15 +38,58 @@ class Row:
     depth: int
 
 
-def relative_error(tf, caffe):
-    """max |caffe - tf| / max |tf|; infinite where either side is not finite."""
+def relative_error(tf, caffe, scale=None):
+    """max |caffe - tf| / max |tf|, or / `scale`; infinite where either side is not finite."""
     if not (np.isfinite(tf).all() and np.isfinite(caffe).all()):
         return float("inf")
     difference = np.abs(caffe.astype(np.float64) - tf).max()
-    scale = np.abs(tf.astype(np.float64)).max()
+    scale = largest(tf) if scale is None else scale
     if difference == 0:
         return 0.0
     return float(difference / scale) if scale else float("inf")
+
+
+def largest(tensor):
+    return float(np.abs(tensor.astype(np.float64)).max())
+
+
+def scales(ops, tensors):
+    """What the errors of each op are relative to: (alone, from the input on), each by name.
+
+    Mostly the op's largest value. But the mean of what was just normalised is 0, but for rounding,
+    and both sides have their own; so sums and means are measured by a part of their terms, where
+    that is more, and, from the input on, what is made of such a remainder in the same proportion.
+    `ops` are in order, `tensors` TensorFlow's by name.
+    """
+    sizes = {name: largest(tensor) for name, tensor in tensors.items()}
+    alone, whole = {}, dict(sizes)
+    for op in ops:
+        reads = [name for name in op.reads if name in sizes]
+        if reads and op.name in sizes:
+            alone[op.name] = max(sizes[op.name], _of_terms(op, reads, sizes, tensors))
+            remainders = [name for name in reads if whole[name] > sizes[name]]
+            passed = [_passed_on(op, name, sizes, whole) for name in remainders]
+            whole[op.name] = max([alone[op.name], *passed])
+    return sizes | alone, whole
+
+
+def _of_terms(op, reads, sizes, tensors):
+    """By what a sum is measured, if less than that is left of its terms."""
+    if op.op not in SUMS:
+        return 0
+    part = CANCELLED * max(sizes[name] for name in reads)
+    if op.op == "Sum":
+        return part * max(tensors[name].size for name in reads) / tensors[op.name].size
+    if op.op == "SquaredDifference":  # of a difference d that is wrong by e: 2 d e + e e
+        return part * (2 * sizes[op.name] ** 0.5 + 1e-5 * part)
+    return part
+
+
+def _passed_on(op, name, sizes, whole):
+    """By what `op` is measured, since it reads the remainder `name`."""
+    if op.op in JOINS or not sizes[name]:
+        return whole[name]
+    return whole[name] * sizes[op.name] / sizes[name]
 
 
 def prove(runtime, prototxt, caffemodel, table, inputs, layers):
@@ -55,6 +101,7 @@ def prove(runtime, prototxt, caffemodel, table, inputs, layers):
     fed = {entry.blob: expected[entry.name] for entry in table.inputs}
     wanted = list(dict.fromkeys(entry.blob for entry in table.layers))
     depths = _depths(prototxt, {entry.blob for entry in table.layers})
+    measures = scales(table.ops, inputs | layers)
     whole = runtime.run(prototxt, caffemodel, fed, wanted)
     with temporary_beside(Path(prototxt).with_suffix(".apart.prototxt")) as apart:
         copies = taken_apart(prototxt, table, apart)
@@ -64,7 +111,7 @@ def prove(runtime, prototxt, caffemodel, table, inputs, layers):
             if entry.blob in copies
         }
         alone = runtime.run(apart, caffemodel, fed, wanted)
-    return [_row(entry, expected, whole, alone, depths) for entry in table.layers]
+    return [_row(entry, expected, whole, alone, depths, measures) for entry in table.layers]
 
 
 def _as_blobs(table, inputs, layers):
@@ -82,11 +129,12 @@ def _as_blobs(table, inputs, layers):
     return found
 
 
-def _row(entry, expected, whole, alone, depths):
+def _row(entry, expected, whole, alone, depths, measures):
     tf, caffe, own = expected[entry.name], whole[entry.blob], alone[entry.blob]
     if caffe.shape != tf.shape:
         raise Failure(f"{entry.name}: Caffe's blob {entry.blob} is {caffe.shape}, not {tf.shape}")
-    error, own = relative_error(tf, caffe), relative_error(tf, own)
+    of_own, of_error = (scale[entry.name] for scale in measures)
+    error, own = relative_error(tf, caffe, of_error), relative_error(tf, own, of_own)
     to_tf = entry.layout.to_tf
     return Row(entry.name, entry.blob, to_tf(tf), to_tf(caffe), error, own, depths[entry.blob])
 

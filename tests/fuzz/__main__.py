@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 from collections import Counter
@@ -83,22 +82,37 @@ def records(networks, seed):
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=quiet
     )
     with ThreadPoolExecutor(1) as pool, child:
-        log, trying = pool.submit(child.stderr.read), None
+        log, trying, alive = pool.submit(child.stderr.read), None, False
         try:
             for line in child.stdout:
-                record = json.loads(line)
+                record, alive = json.loads(line), True
                 trying = record.get("trying")
                 if not trying:
                     yield record
         except GeneratorExit:
             child.kill()
             raise
-        status, lines = child.wait(), log.result().strip().splitlines()
-        if status < 0:
-            why = f"the process died ({signal.strsignal(-status)})"
-            yield {"kind": "died", "reasons": [why], "pairs": [], "script": trying or ""}
-        elif status:
-            sys.exit("\n".join(lines))
+        if child.wait() and not alive:
+            sys.exit(log.result())
+        if child.returncode and trying:
+            yield again(trying, quiet)
+
+
+def again(script, quiet):
+    """The record of a network in whose midst the process ended: what it is in one of its own.
+
+    TensorFlow ends a process now and then, in one of its threads, and on other networks every time.
+    """
+    tried = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=quiet
+    )
+    if tried.returncode:
+        why = tried.stderr.strip().splitlines()[-1:] or [f"exit status {tried.returncode}"]
+        kind, reasons = "died", why
+    else:
+        kind, *reasons = tried.stdout.splitlines()
+    bad = kind in ("bug", "died")
+    return {"kind": kind, "reasons": reasons, "pairs": [], "script": script if bad else ""}
 
 
 def print_tally(results, pairs):
