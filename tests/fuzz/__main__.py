@@ -75,7 +75,7 @@ def tell(bar, results):
 
 
 def records(networks, seed):
-    """The records of one child; of one that died, the last says so."""
+    """The records of one child; if it died, the network that it was trying is tried `again`."""
     command = [sys.executable, "-m", "tests.fuzz", "--chunk", str(networks), "--seed", str(seed)]
     quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     child = subprocess.Popen(
