@@ -328,6 +328,22 @@ MUTANTS = [
         "proof: layers alone are not looked at", "parity.py", "if not row.own <= tolerance:",
         "if False:", "strays", "test_parity",
     ),
+    Mutant(
+        "proof: sums are measured by all of their terms", "parity.py", "CANCELLED = 1 / 16",
+        "CANCELLED = 1", "measured", "test_parity",
+    ),
+    Mutant(
+        "proof: layers alone are measured by what they inherit", "parity.py",
+        "return sizes | alone, whole", "return whole, whole", "measured", "test_parity",
+    ),
+    Mutant(
+        "depthwise padded by less than its dilation, where OpenCV is wrong", "builder.py",
+        "0 < pad < d or (", "(", "depthwise", "test_regressions",
+    ),
+    Mutant(
+        "depthwise padded on a row of pixels, where OpenCV is wrong", "builder.py",
+        "or (pad > 0 and n == d == 1)", "", "depthwise", "test_regressions",
+    ),
 ]  # fmt: skip
 
 if __name__ == "__main__":
