@@ -337,11 +337,11 @@ MUTANTS = [
         "return sizes | alone, whole", "return whole, whole", "measured", "test_parity",
     ),
     Mutant(
-        "depthwise padded by less than its dilation, where OpenCV is wrong", "builder.py",
+        "depthwise: padded by less than its dilation (OpenCV)", "builder.py",
         "0 < pad < d or (", "(", "depthwise", "test_regressions",
     ),
     Mutant(
-        "depthwise padded on a row of pixels, where OpenCV is wrong", "builder.py",
+        "depthwise: padded on a row of pixels (OpenCV)", "builder.py",
         "or (pad > 0 and n == d == 1)", "", "depthwise", "test_regressions",
     ),
 ]  # fmt: skip
