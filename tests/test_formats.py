@@ -1,5 +1,6 @@
 """Every kind of model file: taken to real Caffe, and equal to what the model itself computes."""
 
+import sys
 import textwrap
 from argparse import Namespace
 from pathlib import Path
@@ -14,7 +15,7 @@ from tensorflow.python.training import moving_averages
 
 from tests.harness import assert_equal, randomise
 from tests.pipeline import run
-from tf2caffe import load
+from tf2caffe import checkpoint, load, trace
 
 IMAGE, DATA = (9, 11, 3), Path(__file__).parent / "data"
 RANDOM = np.random.default_rng(3)
@@ -188,6 +189,21 @@ def test_size_given(tmp_path, pycaffe):
     model.save(path)
     trace = loaded(path, shape=[1, *IMAGE])
     assert "conv" in proven(trace, tmp_path, pycaffe, answers(model))
+
+
+def test_a_thousand_layers(tmp_path):
+    """Keras calls itself for each; Python's own limit is 1,000 calls."""
+    limit = sys.getrecursionlimit()
+    try:
+        sys.setrecursionlimit(10_000)
+        x = data = keras.Input((3,))
+        for _ in range(1000):
+            x = layers.ReLU()(x)
+        keras.Model(data, x).save(tmp_path / "chain.keras")
+        sys.setrecursionlimit(1000)
+        assert len(trace.keras_trace(checkpoint.keras_model(tmp_path / "chain.keras")).layers) > 999
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def test_keras_2(tmp_path, pycaffe):

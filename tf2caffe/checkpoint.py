@@ -1,6 +1,7 @@
 """Keras models from files: the trained network of step 1, and users' own."""
 
 import json
+import sys
 import textwrap
 import zipfile
 
@@ -32,6 +33,7 @@ def keras_model(path, advice="save the model again"):
     quiet.tensorflow()
     import keras
 
+    sys.setrecursionlimit(DEPTH)
     version, config = written(path)
     if version.startswith("2") and "hard_sigmoid" in config:
         # 0.2 x + 0.5 became x / 6 + 0.5
@@ -69,4 +71,5 @@ def advised(error, version):
     return None
 
 
+DEPTH = 10_000  # calls; Keras walks a chain of layers by calling itself for each
 EXPORT = "load it in Keras 2, leave a SavedModel (model.export) and give that folder"
