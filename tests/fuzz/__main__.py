@@ -21,7 +21,7 @@ from itertools import count
 
 from tqdm import tqdm
 
-CHUNK = 400
+CHUNK, SHOWN = 400, 20
 
 
 def main():
@@ -41,7 +41,9 @@ def arguments():
     parser.add_argument("-n", type=int, default=1000, help="how many networks (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="(%(default)s)")
     parser.add_argument("-j", type=int, default=2, help="processes at a time (%(default)s)")
-    parser.add_argument("--pairs", action="store_true", help="print the tally of every op pair")
+    parser.add_argument(
+        "--pairs", action="store_true", help="print the tally of every pair of steps"
+    )
     parser.add_argument("--chunk", type=int, help=argparse.SUPPRESS)  # in the child
     return parser.parse_args()
 
@@ -129,18 +131,18 @@ def print_tally(results, pairs):
         print(f"\n{kind}:")
         for why, times in reasons.most_common():
             print(f"{times:7,}  {why}")
-    if pairs:
-        print_pairs(results, found)
+    print_pairs(results, found, None if pairs else SHOWN)
 
 
-def print_pairs(results, found):
-    """Of each pair: networks, and how many of them were not equal."""
+def print_pairs(results, found, shown):
+    """Of each pair: networks, and how many of them were not equal; those with the most first."""
     other = Counter(
         pair for result in results if result["kind"] != "equal"
         for pair in {*map(tuple, result["pairs"])}
     )  # fmt: skip
     print("\n  networks    other  pair")
-    for (first, second), times in sorted(found.items()):
+    for first, second in sorted(found, key=lambda pair: (-other[pair], pair))[:shown]:
+        times = found[first, second]
         print(f"{times:10,} {other[first, second]:8,}  {first} > {second}")
 
 
