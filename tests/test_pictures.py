@@ -19,7 +19,7 @@ def rng():
 
 
 def drawn(path):
-    return (imread(path)[..., :3] * 255).astype(np.uint8)
+    return (imread(path)[..., :3] * 255).round().astype(np.uint8)
 
 
 def contains(pixels, color):
@@ -268,6 +268,24 @@ def test_network_is_drawn(tmp_path, name):
     pixels = drawn(path)
     blue = diagram.COLORS["Convolution"]
     assert contains(pixels, blue) == (name != "empty")
+
+
+def test_a_diagram_keeps_its_colours(tmp_path, monkeypatch):
+    """All that is plain to the bit, and every soft edge to the eye."""
+    layers = chain(len(diagram.COLORS) + 1)
+    for drawn_as, kind in zip(layers, [*diagram.COLORS, "Another"], strict=True):
+        drawn_as.type = kind
+    (path,) = diagram.draw_network(tmp_path / "net.png", layers)
+    found = drawn(path).astype(int)
+    monkeypatch.setattr(diagram, "colours", lambda: None)
+    (path,) = diagram.draw_network(tmp_path / "net.png", layers)
+    wanted = drawn(path).astype(int)
+    off = np.abs(found - wanted).max(-1)
+    headers = {*diagram.COLORS.values(), diagram.OTHER}
+    for color in (*headers, pictures.WHITE, pictures.PAPER, pictures.INK, pictures.FAINT):
+        plain = (wanted == pictures.rgb(color)).all(-1)
+        assert plain.any() and not off[plain].any(), color
+    assert off.max() < 32 and off.mean() < 0.5
 
 
 def test_a_very_long_network_takes_pages(tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ row. Rows are ordered by barycentres, then shifted so that what is connected sta
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import accumulate, pairwise
 from math import ceil, inf, sqrt
 from statistics import fmean, median
@@ -24,7 +25,9 @@ from tf2caffe.pictures import (
     NORMAL,
     PAPER,
     SMALL,
+    WHITE,
     Page,
+    palette,
     save_pages,
     shortened,
     text_width,
@@ -348,7 +351,7 @@ def draw_sheet(sheet):
     boxes = [node for node in sheet.nodes if node.kind == "box"]
     links = [node for node in sheet.nodes if node.kind in ("from", "to")]
     shapes = [*arrow_shapes(sheet.nodes), *box_shapes(boxes), link_shapes(links)]
-    page = Page(sheet.width, sheet.height, shapes)
+    page = Page(sheet.width, sheet.height, shapes, colours())
     for node in boxes:
         write_box(page, node)
     for node in links:
@@ -358,6 +361,14 @@ def draw_sheet(sheet):
             y = node.y + node.height + STEM / 2 + 4
             page.text(node.x + PADDING / 2, y, node.shape, SMALL, FAINT)
     return page
+
+
+@cache
+def colours():
+    """The palette of a diagram: each of its colours on each that it lies on."""
+    headers = {*COLORS.values(), OTHER}
+    plain = [(color, paper) for color in (INK, FAINT, LINE) for paper in (WHITE, PAPER)]
+    return palette([*((color, WHITE) for color in sorted(headers)), *plain])
 
 
 def arrows(nodes):
@@ -402,7 +413,7 @@ def box_shapes(boxes):
 
 
 def write_box(page, node):
-    page.text(node.x, node.y + 18, node.lines[0], LARGE, "white", True, "center")
+    page.text(node.x, node.y + 18, node.lines[0], LARGE, WHITE, True, "center")
     for index, line in enumerate(node.lines[1:]):
         y = node.y + HEADER + 17 + index * LINE_HEIGHT
         style = (SMALL, FAINT) if index else (NORMAL, INK)
@@ -418,7 +429,7 @@ def header(node):
 def link_shapes(links):
     half = LINK_HEIGHT / 2
     bodies = [rounded(*node.rectangle, radius=half, foot=half) for node in links]
-    return PathCollection(bodies, facecolor="white", edgecolor=FAINT, linestyle="dashed")
+    return PathCollection(bodies, facecolor=WHITE, edgecolor=FAINT, linestyle="dashed")
 
 
 def rounded(left, top, right, bottom, radius=RADIUS, foot=RADIUS):

@@ -1,6 +1,7 @@
 """TensorFlow imported late, and without the notes that it prints about itself."""
 
 import contextlib
+import gc
 import os
 import re
 import sys
@@ -17,6 +18,7 @@ def tensorflow():
         import tensorflow
 
         tensorflow.config.list_physical_devices()  # looks for a GPU now, not in mid-output
+    gc.freeze()  # imported for good: not to be searched for garbage over and over
     return tensorflow
 
 
