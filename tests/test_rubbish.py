@@ -631,6 +631,15 @@ def test_right_files(kind, right, tmp_path):
     assert misdeed(box, READERS[kind]) == (None, False)
 
 
+def test_a_layer_larger_than_its_weights(right, tmp_path):
+    """Of 6 GB, which there may be: none of it is taken."""
+    box = shutil.copytree(right, tmp_path / "box")
+    keras_config('"units": 3', '"units": 80000000')(box)
+    ended = run_warm(KERAS.script, *KERAS.arguments, cwd=box, seconds=SECONDS)
+    assert unclear(ended, KERAS.script) is None
+    assert "its layers are larger than the weights in it" in ended.err
+
+
 LABELLED = "$\\frac{1$", "a" * 3000, "\x1b[31mred", "漢字", ""
 
 

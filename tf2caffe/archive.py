@@ -20,7 +20,7 @@ def damage(path):
     """What is wrong with the zip archive `path`, or None; every member's checksum is read."""
     try:
         with zipfile.ZipFile(path) as archive:
-            size = sum(member.file_size for member in archive.infolist())
+            size = _unpacked(archive)
             if size > max(LARGE, TIMES * path.stat().st_size):
                 return f"a zip archive that claims to hold {size:,} bytes"
             member = archive.testzip()
@@ -29,6 +29,18 @@ def damage(path):
     except (zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         return f"a damaged zip archive ({error})"
     return f"a damaged zip archive (wrong checksum of {member!r})" if member else None
+
+
+def unpacked(path):
+    """Bytes that a file holds: a zip archive's members, any other's own."""
+    if not zipfile.is_zipfile(path):
+        return path.stat().st_size
+    with zipfile.ZipFile(path) as archive:
+        return _unpacked(archive)
+
+
+def _unpacked(archive):
+    return sum(member.file_size for member in archive.infolist())
 
 
 def mapped(path):
