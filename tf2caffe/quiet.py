@@ -14,11 +14,13 @@ NOISE = re.compile(r"I\d{4} |WARNING: All log messages before absl|E\d{4} .*\bcu
 def tensorflow():
     """The module `tensorflow`; its errors still reach standard error."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    first = "tensorflow" not in sys.modules
     with stderr_without(NOISE):
         import tensorflow
 
         tensorflow.config.list_physical_devices()  # looks for a GPU now, not in mid-output
-    gc.freeze()  # imported for good: not to be searched for garbage over and over
+    if first:
+        gc.freeze()  # imported for good: not to be searched for garbage over and over
     return tensorflow
 
 
