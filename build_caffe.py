@@ -10,6 +10,7 @@ Leaves  nets/NAME.prototxt, nets/NAME.caffemodel, nets/NAME.blobs.json (which bl
 """
 
 import filecmp
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tf2caffe import (
@@ -24,6 +25,8 @@ from tf2caffe import (
     targets,
 )
 from tf2caffe.handoff import Handoff, replacing
+
+BUFFER = 1 << 22  # bytes; a thread that writes often waits often for Python
 
 
 def main():
@@ -122,11 +125,12 @@ def print_costs(*forms):
 
 
 def leave(handoff, net, text, table):
-    """The files of one form of the network, and its picture."""
+    """The files of one form of the network, and its picture, which is drawn as they are written."""
     from tf2caffe import diagram  # imports matplotlib
 
-    write(handoff, net, text, table)
-    diagram.draw_network(handoff.diagram, net.layers)
+    with ThreadPoolExecutor(1) as beside:
+        written = beside.submit(write, handoff, net, text, table)
+        diagram.draw_network(handoff.diagram, net.layers, written.result)
     for path in (handoff.prototxt, handoff.caffemodel, handoff.diagram):
         print(f"left: {path} ({path.stat().st_size:,} bytes)")
 
@@ -140,7 +144,7 @@ def write(handoff, net, text, table):
             f"reads files of at most {caffe_net.LIMIT:,}"
         )
     with replacing(handoff.caffemodel) as model, replacing(handoff.prototxt) as prototxt:
-        with model.open("wb") as file:
+        with model.open("wb", BUFFER) as file:
             net.write_caffemodel(file)
         prototxt.write_text(text, encoding="utf-8")
         if not (same(model, handoff.caffemodel) and same(prototxt, handoff.prototxt)):

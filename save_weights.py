@@ -7,6 +7,8 @@ Leaves  tf_weights/NAME/graph.json (the network, one line an op) and one .npy a 
     python save_weights.py
 """
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from math import prod
 
 from tf2caffe import layout, stage
@@ -14,6 +16,8 @@ from tf2caffe.graph import dump
 from tf2caffe.handoff import replacing_folder
 
 import numpy as np
+
+WRITERS = 2  # as many weights are in memory at once
 
 
 def main():
@@ -38,14 +42,19 @@ def arguments():
 
 def save(graph, folder, told=print):
     """Leave the weights, each fetched from TensorFlow only now, and graph.json in `folder`."""
-    layouts = layout.carry(graph)
-    with replacing_folder(folder) as temporary:
-        for node in graph.nodes:
-            for role, weight in node.weights.items():
-                array = weight.source.value()
-                arranged = layout.arrange(node, role, array, layouts)
-                write(temporary, weight, arranged)
-                told(row(weight, array.shape))
+    layouts, reading = layout.carry(graph), threading.Lock()
+
+    def store(item):
+        node, role, weight = item
+        with reading:  # not every reader of TensorFlow's is made for several threads
+            array = weight.source.value()
+        write(temporary, weight, layout.arrange(node, role, array, layouts))
+        return row(weight, array.shape)
+
+    weights = [(node, *named) for node in graph.nodes for named in node.weights.items()]
+    with replacing_folder(folder) as temporary, ThreadPoolExecutor(WRITERS) as pool:
+        for line in pool.map(store, weights):
+            told(line)
         (temporary / "graph.json").write_text(dump(graph), encoding="utf-8")
 
 

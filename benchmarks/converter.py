@@ -39,13 +39,12 @@ def step4(path, folder):
 def saving(loaded, path, handoff):
     """What step 4 does once the model is loaded."""
     import save_weights
-    from tf2caffe import reader, trace
-    from tf2caffe.model import fingerprint
+    from tf2caffe import trace
+    from tf2caffe.model import read
 
     def work():
-        graph, _ = reader.read(trace.keras_trace(loaded), handoff.name)
-        graph.source = fingerprint(path) if path else ""
-        save_weights.save(graph, handoff.weights, told=lambda line: None)
+        source = read(handoff, lambda: trace.keras_trace(loaded), path)
+        save_weights.save(source.graph, handoff.weights, told=lambda line: None)
 
     return work
 

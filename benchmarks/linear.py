@@ -77,7 +77,7 @@ def dense(millions):
 def seconds(model, handoff):
     """Both steps, from the model in memory to the network's files and its picture."""
     os.sync()
-    saved = measure(converter.saving(model, None, handoff))
+    saved = measure(converter.saving(model, Path(os.devnull), handoff))
     with contextlib.redirect_stdout(io.StringIO()):
         built = converter.step5(handoff.name, handoff.root)
     return saved["busy"] + built["busy"]

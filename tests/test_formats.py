@@ -182,6 +182,26 @@ def test_subclassed(given, custom, tmp_path, pycaffe):
     assert names[:3] == ["conv", "conv/Relu", "flat"]
 
 
+class Plain(layers.Layer):
+    """A dense layer whose kernel Keras does not know."""
+
+    def __init__(self, shape, **kwargs):
+        super().__init__(**kwargs)
+        self.kernel = tf.Variable(RANDOM.normal(size=shape).astype(np.float32))
+
+    def call(self, x):
+        return tf.matmul(x, self.kernel)
+
+
+def test_variables_of_tensorflow(tmp_path, pycaffe):
+    """Beside Keras's weights, in a model whose names are those of parts of the graph."""
+    data = keras.Input((3,), name="weights")
+    x = layers.Dense(4, name="0")(layers.Dense(5, name=".weights")(data))
+    model = randomise(keras.Model(data, Plain((4, 6), name="plain")(x)))
+    names = proven(trace.keras_trace(model), tmp_path, pycaffe, answers(model))
+    assert names == [".weights", "0", "plain"]
+
+
 def test_size_given(tmp_path, pycaffe):
     data = keras.Input((None, None, 3), name="data")
     x = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3, name="conv")(data))

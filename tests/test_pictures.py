@@ -270,6 +270,20 @@ def test_network_is_drawn(tmp_path, name):
     assert contains(pixels, blue) == (name != "empty")
 
 
+def test_a_diagram_waits_for_its_network(tmp_path):
+    """It is saved when the network is written, and stays as it is when that fails."""
+    (path,) = diagram.draw_network(tmp_path / "net.png", chain(3))
+    before = path.read_bytes()
+
+    def fails():
+        assert path.read_bytes() == before
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        diagram.draw_network(path, chain(4), fails)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
 def test_a_diagram_keeps_its_colours(tmp_path, monkeypatch):
     """All that is plain to the bit, and every soft edge to the eye."""
     layers = chain(len(diagram.COLORS) + 1)

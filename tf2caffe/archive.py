@@ -45,7 +45,7 @@ def _unpacked(archive):
 
 def mapped(path):
     """The array of a `.npy` file, mapped into memory. Raises `Damaged`."""
-    return _read(lambda: np.lib.format.open_memmap(path, mode="r"))
+    return _read(lambda: np.lib.format.open_memmap(str(path), mode="r"))
 
 
 def arrays(path):

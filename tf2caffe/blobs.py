@@ -1,7 +1,7 @@
 """Which Caffe blob holds which TensorFlow output: `nets/NAME.blobs.json`, from step 5 to step 6."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from tf2caffe.handoff import replacing
 from tf2caffe.layout import Layout
@@ -59,7 +59,7 @@ class Table:
         lines = []
         for key, value in vars(self).items():
             if key in ("inputs", "layers", "ops"):
-                rows = [f"    {json.dumps(asdict(entry))}" for entry in value]
+                rows = [f"    {json.dumps(entry, default=vars)}" for entry in value]
                 lines.append(f"  {json.dumps(key)}: [\n" + ",\n".join(rows) + "\n  ]")
             else:
                 lines.append(f"  {json.dumps(key)}: {json.dumps(value)}")

@@ -6,10 +6,11 @@ that name the other end of an arrow that leaves the column, and bends, by which 
 row. Rows are ordered by barycentres, then shifted so that what is connected stands in line.
 """
 
+from bisect import bisect
 from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, pairwise
 from math import ceil, inf, sqrt
 from statistics import fmean, median
 
@@ -85,13 +86,18 @@ class Sheet:
     nodes: list
 
 
-def draw_network(path, layers):
+def draw_network(path, layers, ready=lambda: None):
     """Draw the network as `path` and, if it is very long, NAME-2.png, ...; return these paths.
+
+    `ready` is called when the first page is drawn, before anything is saved.
 
     `layers` are in topological order, each with `name`, `type`, `bottoms` and `tops` (blob names),
     `shape` (its output's) and `details` (short lines of text).
     """
-    return save_pages(path, (draw_sheet(sheet) for sheet in layout(layers)))
+    pages = map(draw_sheet, layout(layers))
+    first = next(pages)
+    ready()
+    return save_pages(path, chain([first], pages))
 
 
 def layout(layers):
@@ -100,8 +106,7 @@ def layout(layers):
     ranks = rank_layers(layers, wires)
     boxes = [box(layer, rank) for layer, rank in zip(layers, ranks, strict=True)]
     columns = []
-    for first, end in pairwise(cut_ranks(boxes, wires)):
-        rows = build_column(layers, boxes, wires, range(first, end))
+    for rows in build_columns(layers, boxes, wires, cut_ranks(boxes, wires)):
         order(rows)
         straighten(rows)
         stack(rows)
@@ -170,8 +175,8 @@ def cut_ranks(boxes, wires):
     cuts, tops = [0], [0, *accumulate(heights[rank] for rank in range(len(heights)))]
     while total - tops[cuts[-1]] > target:
         start = cuts[-1]
-        depths = [(rank, tops[rank] - tops[start]) for rank in range(start + 1, len(heights))]
-        fitting = [rank for rank, depth in depths if 0.5 * target < depth <= target]
+        shortest, longest = (bisect(tops, tops[start] + part * target) for part in (0.5, 1))
+        fitting = range(max(shortest, start + 1), min(longest, len(heights)))
         cuts.append(min(fitting or [start + 1], key=lambda rank: (crossing[rank], -rank)))
     return [*cuts, len(heights)]
 
@@ -187,25 +192,31 @@ def crossings(boxes, wires):
     return crossing
 
 
-def build_column(layers, boxes, wires, ranks):
-    """The rows of nodes of one column, joined; arrows from and to other columns end in links."""
-    rows = defaultdict(list)
+def build_columns(layers, boxes, wires, cuts):
+    """The rows of nodes of each column, joined; arrows from and to other columns end in links."""
+    spans = list(pairwise(cuts))
+    column = {rank: at for at, span in enumerate(spans) for rank in range(*span)}
+    columns = [defaultdict(list) for _ in spans]
     for node in boxes:
-        if node.rank in ranks:
-            rows[node.rank].append(node)
+        columns[column[node.rank]][node.rank].append(node)
     for wire in wires:
-        here = [boxes[reader] for reader in wire.readers if boxes[reader].rank in ranks]
-        away = [layers[i].name for i in wire.readers if boxes[i].rank not in ranks]
-        source = None if wire.source is None else boxes[wire.source]
-        if source and source.rank in ranks:
-            here += [link(rows, source.rank + 1, "to", away)] if away else []
-            join(rows, source, here)
-        elif here:
-            name = layers[wire.source].name if source else wire.blob
-            shape = source.shape if source else ""
-            rank = min(node.rank for node in here) - 1
-            join(rows, link(rows, rank, "from", [name], shape), here)
-    return [rows[rank] for rank in sorted(rows)]
+        readers = defaultdict(list)
+        for index in wire.readers:
+            readers[column[boxes[index].rank]].append(index)
+        name, shape = wire.blob, ""
+        if wire.source is not None:
+            source = boxes[wire.source]
+            name, shape = layers[wire.source].name, source.shape
+            home = column[source.rank]
+            ends = [boxes[index] for index in readers.pop(home, [])]
+            away = [layers[i].name for i in wire.readers if column[boxes[i].rank] != home]
+            ends += [link(columns[home], source.rank + 1, "to", away)] if away else []
+            join(columns[home], source, ends)
+        for at, indices in readers.items():
+            ends = [boxes[index] for index in indices]
+            rank = min(node.rank for node in ends) - 1
+            join(columns[at], link(columns[at], rank, "from", [name], shape), ends)
+    return [[rows[rank] for rank in sorted(rows)] for rows in columns]
 
 
 def link(rows, rank, kind, names, shape=""):

@@ -1,6 +1,9 @@
 """The model a user names on the command line of steps 3 and 4: found, loaded, traced and read."""
 
+import contextlib
+import gc
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -31,13 +34,37 @@ def open(args):
         path = handoff.checkpoint = Handoff(args.dir, args.model).checkpoint
         trained = load_checkpoint(handoff)
     quiet.tensorflow()
-    from tf2caffe import load, reader, trace
+    from tf2caffe import load, trace
 
-    traced = trace.keras_trace(trained) if known else load.load(path, args)
-    names = getattr(network, "CAFFE_NAMES", None)
-    graph, tensors = reader.read(traced, handoff.name, names, getattr(network, "CLASSES", ()))
-    graph.source = fingerprint(path)
-    return Source(handoff, traced, graph, tensors)
+    def traced():
+        return trace.keras_trace(trained) if known else load.load(path, args)
+
+    naming = getattr(network, "CAFFE_NAMES", None), getattr(network, "CLASSES", ())
+    return read(handoff, traced, path, *naming)
+
+
+def read(handoff, traced, path, names=None, classes=()):
+    """The `Source` of what `traced()` gives; the model's files at `path` are summed beside it."""
+    from tf2caffe import reader
+
+    with ThreadPoolExecutor(1) as beside, uncollected():
+        checksum = beside.submit(fingerprint, path)
+        trace = traced()
+        graph, tensors = reader.read(trace, handoff.name, names, classes)
+        graph.source = checksum.result()
+    return Source(handoff, trace, graph, tensors)
+
+
+@contextlib.contextmanager
+def uncollected():
+    """Put off the search for garbage: there is hardly any, and it goes through the whole model."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def fingerprint(path):

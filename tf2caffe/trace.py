@@ -22,8 +22,8 @@ class Trace:
 
     `inputs` and `outputs` map the model's own names to tensors' names (`x:0`), `variables` a
     placeholder's name to (the variable's name, the variable or its value). `layers` are the names
-    of the Keras layers, where there are any. `together` are tensors that are worth computing at
-    once, as soon as one of them is asked for.
+    of the Keras layers, where there are any, `graph` is that of the `GraphDef`, if there is one.
+    `together` are tensors that are worth computing at once, as soon as one of them is asked for.
     """
 
     graph_def: tf.compat.v1.GraphDef
@@ -31,13 +31,13 @@ class Trace:
     outputs: dict
     variables: dict
     layers: frozenset = frozenset()
+    graph: tf.Graph | None = field(default=None, repr=False)
     together: set = field(default_factory=set, init=False, repr=False)
     computed: dict = field(default_factory=dict, init=False, repr=False)
-    graph: tf.Graph = field(init=False, repr=False)
 
     def __post_init__(self):
-        _take_floats(self.graph_def, self.inputs)
-        self.graph = imported(self.graph_def)
+        if _take_floats(self.graph_def, self.inputs) or self.graph is None:
+            self.graph = imported(self.graph_def)
         _refuse_harm(self.graph)
 
     def value(self, tensor):
@@ -107,8 +107,11 @@ def known_size(op):
 
 
 def _take_floats(graph_def, inputs):
-    """Make each input that is cast to float32 at once a float32, as Caffe's inputs are."""
-    nodes = {node.name: node for node in graph_def.node}
+    """Make each input that is cast to float32 at once a float32, as Caffe's are.
+
+    Returns whether there was one.
+    """
+    nodes, taken = {node.name: node for node in graph_def.node}, False
     for tensor in inputs.values():
         name = tensor.removesuffix(":0")
         readers = [node for node in graph_def.node if name in node.input or tensor in node.input]
@@ -116,12 +119,14 @@ def _take_floats(graph_def, inputs):
         others = [node for node in readers if node.op not in ("Cast", "Shape")]
         if not casts or others or any(cast.attr["DstT"].type != tf.float32 for cast in casts):
             continue
+        taken = True
         nodes[name].attr["dtype"].type = tf.float32.as_datatype_enum
         for node in readers:
             if node.op == "Shape":
                 node.attr["T"].type = tf.float32.as_datatype_enum
             else:
                 node.attr["SrcT"].type = tf.float32.as_datatype_enum
+    return taken
 
 
 def ancestors(tensors):
@@ -136,23 +141,44 @@ def ancestors(tensors):
 
 
 def keras_trace(model, shape=None):
-    """Trace a Keras model with batch 1; `shape` (batch first) stands in for an unknown size."""
+    """Trace a Keras model with batch 1; `shape` (batch first) stands in for an unknown size.
+
+    Its weights are placeholders from the start: reads of variables would take a third of the time.
+    """
+    import keras  # whoever has a Keras model has imported it; for others it would take seconds
+
     structure = _structure(model, shape)
     tensors = {_input_name(tensor): tensor for tensor in tf.nest.flatten(structure)}
     sizes = fixed({name: tf.TensorShape(x.shape) for name, x in tensors.items()}, shape)
     specs = [tf.TensorSpec(sizes[name], x.dtype, name) for name, x in tensors.items()]
+    weights, variables = model.weights, {}
 
     def call(*inputs):
-        return model(tf.nest.pack_sequence_as(structure, inputs), training=False)
+        stand_ins = _stand_ins(weights)
+        for weight, tensor in zip(weights, stand_ins, strict=True):
+            variables[tensor.op.name] = weight.value.name, weight.value
+        with keras.StatelessScope(zip(weights, stand_ins, strict=True)):
+            return model(tf.nest.pack_sequence_as(structure, inputs), training=False)
 
     try:
-        function = tf.function(call, autograph=False).get_concrete_function(*specs)
+        function = tf.compat.v1.wrap_function(call, specs)
     except Exception as error:  # whatever the model's own code raises
         raise Failure(f"model {model.name} cannot be traced: {_cause(error)}") from None
     inputs = dict(zip((spec.name for spec in specs), function.inputs, strict=False))
     layers = {layer.name for layer in model._flatten_layers(include_self=False)}
     outputs = _named(function.structured_outputs, getattr(model, "output_names", None))
-    return function_trace(function, inputs, outputs, frozenset(layers))
+    return function_trace(function, inputs, outputs, frozenset(layers), variables)
+
+
+def _stand_ins(weights):
+    """Placeholders for a Keras model's weights, in the graph that is being built.
+
+    They are named as no layer is: a layer's ops would get another name.
+    """
+    nodes = [placeholder(str(at), weight.value) for at, weight in enumerate(weights)]
+    graph_def = tf.compat.v1.GraphDef(node=nodes)
+    names = [f"{node.name}:0" for node in nodes]
+    return tf.graph_util.import_graph_def(graph_def, return_elements=names, name=".weights")
 
 
 def _cause(error):
@@ -219,23 +245,29 @@ def _named(structure, names):
     return dict(zip(names, tensors, strict=True))
 
 
-def function_trace(function, inputs, outputs, layers=frozenset()):
-    """The trace of a concrete function whose inputs and outputs are named."""
+def function_trace(function, inputs, outputs, layers=frozenset(), variables=()):
+    """The trace of a concrete function whose inputs and outputs are named.
+
+    `variables` are placeholders in it by now, as in a `Trace`; those that it reads are added.
+    """
     with function.graph.as_default():
         graph_def = inlined(function.graph.as_graph_def())
     handles = {id(variable.handle): variable for variable in function.graph.variables}
-    variables = {}
+    captured = {}
     for outside, inside in function.graph.captures:
         variable = handles.get(id(outside))
         name = variable.name if variable is not None else inside.op.name
-        variables[inside.op.name] = (name, outside if variable is None else variable)
-    graph_def, variables = _reads_as_placeholders(graph_def, variables)
+        captured[inside.op.name] = (name, outside if variable is None else variable)
+    graph_def, read = _reads_as_placeholders(graph_def, captured)
+    ops = [op.name for op in function.graph.get_operations()]
+    untouched = not captured and ops == [node.name for node in graph_def.node]
     return Trace(
         graph_def,
         {name: tensor.name for name, tensor in inputs.items()},
         {name: tensor.name for name, tensor in outputs.items()},
-        variables,
+        dict(variables) | read,
         layers,
+        function.graph if untouched else None,
     )
 
 
