@@ -177,6 +177,7 @@ def _stand_ins(weights):
     """
     nodes = [placeholder(str(at), weight.value) for at, weight in enumerate(weights)]
     graph_def = tf.compat.v1.GraphDef(node=nodes)
+    graph_def.versions.producer = tf.version.GRAPH_DEF_VERSION  # of old, () is an unknown shape
     names = [f"{node.name}:0" for node in nodes]
     return tf.graph_util.import_graph_def(graph_def, return_elements=names, name=".weights")
 
