@@ -1,7 +1,5 @@
 """The model a user names on the command line of steps 3 and 4: found, loaded, traced and read."""
 
-import contextlib
-import gc
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -47,24 +45,12 @@ def read(handoff, traced, path, names=None, classes=()):
     """The `Source` of what `traced()` gives; the model's files at `path` are summed beside it."""
     from tf2caffe import reader
 
-    with ThreadPoolExecutor(1) as beside, uncollected():
+    with ThreadPoolExecutor(1) as beside:
         checksum = beside.submit(fingerprint, path)
         trace = traced()
         graph, tensors = reader.read(trace, handoff.name, names, classes)
         graph.source = checksum.result()
     return Source(handoff, trace, graph, tensors)
-
-
-@contextlib.contextmanager
-def uncollected():
-    """Put off the search for garbage: there is hardly any, and it goes through the whole model."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def fingerprint(path):

@@ -1,4 +1,4 @@
-"""TensorFlow imported late, and without the notes that it prints about itself."""
+"""TensorFlow imported late, without the notes that it prints about itself; the collector kept off."""
 
 import contextlib
 import gc
@@ -22,6 +22,18 @@ def tensorflow():
     if first:
         gc.freeze()  # imported for good: not to be searched for garbage over and over
     return tensorflow
+
+
+@contextlib.contextmanager
+def uncollected():
+    """Put off the search for garbage: tracing makes hardly any, and it goes through the model."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ import tensorflow as tf
 from tensorflow.python.framework import op_def_registry
 
 from tf2caffe.graph import Graph, Node, Weight, file_stem
+from tf2caffe.quiet import uncollected
 from tf2caffe.stage import Failure, listed
 from tf2caffe.trace import Trace, known_size
 
@@ -87,6 +88,7 @@ class Op:
         self.constants = {**other.constants, **constants}
 
 
+@uncollected()
 def read(trace, name, names=None, classes=()):
     """The `Graph` of a traced model, and the name of each node's tensor in the trace.
 

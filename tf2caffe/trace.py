@@ -13,6 +13,7 @@ import tensorflow as tf
 from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
 
 from tf2caffe.graph import LARGEST
+from tf2caffe.quiet import uncollected
 from tf2caffe.stage import Failure
 
 
@@ -140,6 +141,7 @@ def ancestors(tensors):
     return list(found.values())
 
 
+@uncollected()
 def keras_trace(model, shape=None):
     """Trace a Keras model with batch 1; `shape` (batch first) stands in for an unknown size.
 
