@@ -1,4 +1,4 @@
-"""TensorFlow imported late, without the notes that it prints about itself; the collector kept off."""
+"""TensorFlow imported late, without its notes about itself, and the collector kept off its graphs."""
 
 import contextlib
 import gc
