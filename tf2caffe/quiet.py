@@ -1,4 +1,4 @@
-"""TensorFlow imported late, without its notes about itself, and the collector kept off its graphs."""
+"""TensorFlow imported late, without its notes about itself, its graphs not searched for garbage."""
 
 import contextlib
 import gc
