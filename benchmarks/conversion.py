@@ -17,7 +17,7 @@ from benchmarks import table
 
 HERE = Path(__file__).parent
 RIVAL = HERE.parent / ".rivals" / "tf2onnx" / "bin" / "python"
-RUNS, MB, BLOCK = 3, 1e6, 1 << 22
+RUNS, MB, BLOCK = 5, 1e6, 1 << 22
 TF2ONNX = "tf2onnx 1.17"
 
 
