@@ -4,21 +4,25 @@ import gc
 import re
 import time
 from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
 
 
 def measure(work):
     """What `work()` took, as a dictionary.
 
-    `seconds`; `busy`, the seconds of them that a processor spent on it; `bytes` of memory at its
-    peak, beyond what was in use before. Pages of files mapped into memory count as memory.
+    `seconds`; `user` and `system`, those that processors spent on it outside the kernel and in it;
+    `bytes` of memory at its peak, beyond what was in use before. Pages of files mapped into memory
+    count as memory.
     """
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-    before, start, busy = resident("VmRSS"), time.perf_counter(), time.process_time()
+    before, spent, start = resident("VmRSS"), getrusage(RUSAGE_SELF), time.perf_counter()
     work()
+    seconds, after = time.perf_counter() - start, getrusage(RUSAGE_SELF)
     return {
-        "seconds": time.perf_counter() - start,
-        "busy": time.process_time() - busy,
+        "seconds": seconds,
+        "user": after.ru_utime - spent.ru_utime,
+        "system": after.ru_stime - spent.ru_stime,
         "bytes": resident("VmHWM") - before,
     }
 
