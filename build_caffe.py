@@ -10,7 +10,6 @@ Leaves  nets/NAME.prototxt, nets/NAME.caffemodel, nets/NAME.blobs.json (which bl
 """
 
 import filecmp
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tf2caffe import (
@@ -126,7 +125,9 @@ def print_costs(*forms):
 
 def leave(handoff, net, text, table):
     """The files of one form of the network, and its picture, which is drawn as they are written."""
-    from tf2caffe import diagram  # imports matplotlib
+    from concurrent.futures import ThreadPoolExecutor  # late, as matplotlib: --help needs neither
+
+    from tf2caffe import diagram
 
     with ThreadPoolExecutor(1) as beside:
         written = beside.submit(write, handoff, net, text, table)

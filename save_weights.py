@@ -8,7 +8,6 @@ Leaves  tf_weights/NAME/graph.json (the network, one line an op) and one .npy a 
 """
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from math import prod
 
 from tf2caffe import layout, stage
@@ -42,6 +41,8 @@ def arguments():
 
 def save(graph, folder, told=print):
     """Leave the weights, each fetched from TensorFlow only now, and graph.json in `folder`."""
+    from concurrent.futures import ThreadPoolExecutor  # late: --help needs none
+
     layouts, reading = layout.carry(graph), threading.Lock()
 
     def store(item):

@@ -45,7 +45,8 @@ def _unpacked(archive):
 
 def mapped(path):
     """The array of a `.npy` file, mapped into memory. Raises `Damaged`."""
-    return _read(lambda: np.lib.format.open_memmap(str(path), mode="r"))
+    file = str(path)  # numpy resolves a Path, which takes longer than the rest
+    return _read(lambda: np.lib.format.open_memmap(file, mode="r"))
 
 
 def arrays(path):
