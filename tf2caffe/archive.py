@@ -45,7 +45,7 @@ def _unpacked(archive):
 
 def mapped(path):
     """The array of a `.npy` file, mapped into memory. Raises `Damaged`."""
-    file = str(path)  # numpy resolves a Path, which takes longer than the rest
+    file = str(path)  # numpy would resolve a Path first
     return _read(lambda: np.lib.format.open_memmap(file, mode="r"))
 
 
