@@ -28,18 +28,19 @@ def main():
     if args.export_calibration:
         count = calibration.export(args.export_calibration, table.inputs, kept)
         print(f"left: {args.export_calibration / calibration.LIST} ({count} inputs)")
-    rows, runtime = run(args, handoff, table, kept)
+    proof, runtime = run(args, handoff, table, kept)
+    rows = proof.rows
     parity.print_table(rows, kept.shown)
     print()
     for path in [] if args.deploy else draw(args, handoff, table, kept, rows):
         print(f"left: {path}")
     verdict = judge(rows, table, kept, args.tolerance)
     told = "equal" if verdict is None else verdict
-    parity.save(handoff.parity, rows, runtime, args.tolerance, told)
+    parity.save(handoff.parity, proof, runtime, args.tolerance, told)
     print(f"left: {handoff.parity}\n")
     if verdict:
         sys.exit(f"NOT EQUAL: {verdict}")
-    conclude(rows, table, kept, args.tolerance)
+    conclude(proof, table, kept, args.tolerance)
 
 
 def loaded(handoff):
@@ -53,8 +54,12 @@ def loaded(handoff):
     return table, kept
 
 
-def conclude(rows, table, kept, tolerance):
-    """The last line of a proof."""
+def conclude(proof, table, kept, tolerance):
+    """The last lines of a proof."""
+    rows = proof.rows
+    print(f"{proof.reach}")
+    if summed := parity.by_allowance(rows, tolerance):
+        print(f"measured by the terms of their sums, of which little is left: {', '.join(summed)}")
     alone, whole = (max(rows, key=key) for key in (lambda row: row.own, lambda row: row.error))
     count = len(kept.images)
     answers = f", {count} equal answer{'s' * (count > 1)}" if table.answers else ""
@@ -90,7 +95,11 @@ def run(args, handoff, table, kept):
     with runtimes.choose(*chosen, handoff.prototxt) as runtime:
         print(f"runtime: {runtime}, {len(kept.images)} images; shown: {kept.images[kept.shown]}\n")
         files = handoff.prototxt, handoff.caffemodel
-        return parity.prove(runtime, *files, table, kept.inputs, kept.layers), str(runtime)
+        reference = None
+        if args.deploy:
+            inspectable = Handoff(args.dir, args.name)
+            reference = inspectable.prototxt, inspectable.caffemodel
+        return parity.prove(runtime, *files, table, kept, reference), str(runtime)
 
 
 def draw(args, handoff, table, kept, rows):

@@ -11,7 +11,7 @@ Leaves  imgs/NAME/tf/convs.png and denses.png (one image through every layer), a
 
 from pathlib import Path
 
-from tf2caffe import activations, stage
+from tf2caffe import activations, probes, stage
 
 import numpy as np
 from tqdm import tqdm
@@ -26,7 +26,8 @@ def main():
     inputs, names = model.inputs(source, args)
     shown = position(args.image, names)
     layers = run(source, inputs)
-    kept = activations.Activations(inputs, layers, names, shown, source.graph.source)
+    probed = probes.computed(source.graph, source.trace, source.tensors)
+    kept = activations.Activations(inputs, layers, names, shown, source.graph.source, probed)
     print(f"\n{names[shown]}, layer by layer:\n")
     shown_layers = {name: array for name, array in kept.of_shown().items() if array.ndim}
     activations.print_statistics(shown_layers)

@@ -6,7 +6,18 @@ import tensorflow as tf
 import build_caffe
 import save_weights
 import tf_predict
-from tf2caffe import blobs, fitting, graph, mapping, parity, reader, targets, trace
+from tf2caffe import (
+    activations,
+    blobs,
+    fitting,
+    graph,
+    mapping,
+    parity,
+    probes,
+    reader,
+    targets,
+    trace,
+)
 from tf2caffe.handoff import Handoff
 
 TOLERANCE = 1e-5
@@ -25,6 +36,14 @@ class Converted:
             for name, shape in self.graph.inputs.items()
         }
         self.layers = tf_predict.run(self, self.inputs)
+        count = len(next(iter(self.inputs.values())))
+        self.kept = activations.Activations(
+            self.inputs,
+            self.layers,
+            [str(at) for at in range(count)],
+            0,
+            probes=probes.computed(self.graph, self.trace, self.tensors),
+        )
         self.net, self.fitted = rebuilt(self.handoff, target)
 
     def rows(self, runtime):
@@ -34,9 +53,8 @@ class Converted:
             self.handoff.prototxt,
             self.handoff.caffemodel,
             blobs.load(self.handoff.blobs),
-            self.inputs,
-            self.layers,
-        )
+            self.kept,
+        ).rows
 
 
 def rebuilt(handoff, target="portable"):
@@ -88,4 +106,5 @@ def assert_equal(model, folder, runtime, tolerance=TOLERANCE):
     for row in converted.rows(runtime):
         assert row.error <= tolerance, f"{row.name} ({row.blob}): {row.error:.1e}"
         assert row.own <= tolerance, f"{row.name} ({row.blob}) alone: {row.own:.1e}"
+        assert (row.probed or 0) <= tolerance, f"{row.name} on probes: {row.probed:.1e}"
     return converted

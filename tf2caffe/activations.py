@@ -11,8 +11,10 @@ import numpy as np
 
 from tf2caffe import archive
 from tf2caffe.handoff import replacing
+from tf2caffe.probes import Probes
 from tf2caffe.stage import Failure
 
+PROBES = ("regions", "outputs", "floors")
 DRAWN = 48  # layers, unless some are chosen: three pages
 
 
@@ -20,7 +22,7 @@ DRAWN = 48  # layers, unless some are chosen: three pages
 class Activations:
     """`inputs` and `layers` by name, the images' names, and which of them is shown.
 
-    `source` tells which state of the model it was.
+    `source` tells which state of the model it was, `probes` what each layer is fed besides.
     """
 
     inputs: dict
@@ -28,6 +30,7 @@ class Activations:
     images: list
     shown: int
     source: str = field(default="")
+    probes: Probes | None = field(default=None, repr=False)
 
     def of_shown(self):
         """Each layer's output for the image shown, without the batch axis."""
@@ -42,7 +45,11 @@ def save(path, activations):
         "@images": np.array(activations.images),
         "@shown": np.array(activations.shown),
         "@source": np.array(activations.source),
+        "@probes": np.array(activations.probes.images),
     }
+    for kind in PROBES:
+        found = getattr(activations.probes, kind).items()
+        arrays |= {f"@{kind}:{name}": array for name, array in found}
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)
 
@@ -55,8 +62,9 @@ def load(path):
     try:
         found = archive.arrays(path)
         images, shown, source = (found.pop(f"@{name}") for name in ("images", "shown", "source"))
+        probes = _probes(found)
         inputs = {name[6:]: found.pop(name) for name in list(found) if name.startswith("input:")}
-        activations = Activations(inputs, found, images.tolist(), int(shown), str(source))
+        activations = Activations(inputs, found, images.tolist(), int(shown), str(source), probes)
         arrays = [*inputs.values(), *found.values()]
         if not inputs or any(len(array) != len(activations.images) for array in arrays):
             raise ValueError("not as many outputs as images")
@@ -68,6 +76,25 @@ def load(path):
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise Failure(f"{path} is damaged ({error}); {again}") from None
     return activations
+
+
+def _probes(found):
+    """The `Probes` among the arrays of the file, which are taken out."""
+    images, parts = int(found.pop("@probes")), []
+    for kind in PROBES:
+        start = f"@{kind}:"
+        keys = [key for key in found if key.startswith(start)]
+        parts.append({key.removeprefix(start): found.pop(key) for key in keys})
+    regions, outputs, floors = parts
+    if any(array.dtype.kind != "f" for part in parts for array in part.values()):
+        raise ValueError("no numbers")
+    if any(
+        array.ndim != 4 or array.shape[2] != 2 or 0 in array.shape for array in regions.values()
+    ):
+        raise ValueError("not the regions of probes")
+    if images < 1 or any(len(array) != images for array in [*outputs.values(), *floors.values()]):
+        raise ValueError("not as many outputs as probes")
+    return Probes(images, regions, outputs, floors)
 
 
 def statistics(array):

@@ -1,11 +1,12 @@
 """The proof: every layer of Caffe's against TensorFlow's, relative to the layer's scale.
 
-Twice: from the network's input to the layer, and the layer alone, on TensorFlow's own input to it.
-The second tells a layer's own error from what it inherited, which grows with depth.
+Three times: from the network's input to the layer; the layer alone, on TensorFlow's own input to
+it, which tells a layer's own error from what it inherited; and the layer alone on the probes (see
+`probes`), by channel, because a user's input leaves much of a network in the dark.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ import numpy as np
 from tf2caffe import caffe_schema
 from tf2caffe.activations import statistics
 from tf2caffe.handoff import replacing, temporary_beside
+from tf2caffe.probes import largest as largest_by_channel
+from tf2caffe.reach import Reach, first_bottoms
 from tf2caffe.stage import Failure
 
 SHALLOW = 16  # layers
@@ -26,7 +29,9 @@ class Row:
     """One layer on both sides, in TensorFlow's layout (N, ...), and its relative errors.
 
     `error` is from the network's input on, `own` on TensorFlow's own input to the layer, `depth`
-    the number of layers on the longest way to it.
+    the number of layers on the longest way to it. `probed` is the error on the probes, of the
+    channel where it is largest; None for what has no layer of its own in Caffe. `plain` are error
+    and own error without the allowance for sums (see `scales`).
     """
 
     name: str
@@ -36,6 +41,17 @@ class Row:
     error: float
     own: float
     depth: int
+    probed: float | None = None
+    channel: int = 0
+    plain: tuple = (0.0, 0.0)
+
+
+@dataclass
+class Proof:
+    """The rows of all layers; `reach`: how many numbers of the caffemodel the probes met."""
+
+    rows: list
+    reach: Reach = field(repr=False)
 
 
 def relative_error(tf, caffe, scale=None):
@@ -92,51 +108,145 @@ def _passed_on(op, name, sizes, whole):
     return whole[name] * sizes[op.name] / sizes[name]
 
 
-def prove(runtime, prototxt, caffemodel, table, inputs, layers):
-    """Run the network in `runtime` and compare it: a `Row` for each layer of the table.
+def by_channel(tf, caffe, floor):
+    """(the largest error of a channel relative to that channel's scale, which channel).
 
-    `inputs` and `layers` are TensorFlow's, (N, ...) by name; `prototxt` and `caffemodel` are paths.
+    The scale is the channel's largest number in the image, or `floor` (images, C), if more.
     """
-    expected = _as_blobs(table, inputs, layers)
-    fed = {entry.blob: expected[entry.name] for entry in table.inputs}
+    if not (np.isfinite(tf).all() and np.isfinite(caffe).all()):
+        return float("inf"), 0
+    difference = largest_by_channel(caffe.astype(np.float64) - tf)
+    scale = np.maximum(largest_by_channel(tf), floor)
+    error = np.where(difference > 0, np.inf, 0.0)
+    np.divide(difference, scale, out=error, where=scale > 0)
+    worst = np.unravel_index(error.argmax(), error.shape)
+    return float(error[worst]), int(worst[1])
+
+
+def prove(runtime, prototxt, caffemodel, table, kept, reference=None):
+    """Run the network in `runtime` and compare it: a `Proof` with a `Row` for each layer.
+
+    `kept` are TensorFlow's `Activations`; `prototxt` and `caffemodel` are paths. What TensorFlow
+    makes of the probes is known op by op. A layer of the deploy form may stand for several, so
+    there the inspectable form, `reference` (the same two paths), has to give the same.
+    """
+    expected = _as_blobs(table, kept.inputs | kept.layers)
+    probed = _as_blobs(table, _probes_of(table, kept))
     wanted = list(dict.fromkeys(entry.blob for entry in table.layers))
+    inputs = {entry.blob: expected[entry] for entry in table.inputs}
+    whole = runtime.run(prototxt, caffemodel, inputs, wanted)
+    fed = {entry: np.concatenate([array, probed[entry]]) for entry, array in expected.items()}
+    alone, reach = run_apart(runtime, prototxt, caffemodel, table, fed)
+    count = len(kept.images)
+    own = {blob: array[:count] for blob, array in alone.items()}
+    on_probes = {blob: array[count:] for blob, array in alone.items()}
     depths = _depths(prototxt, {entry.blob for entry in table.layers})
-    measures = scales(table.ops, inputs | layers)
-    whole = runtime.run(prototxt, caffemodel, fed, wanted)
-    with temporary_beside(Path(prototxt).with_suffix(".apart.prototxt")) as apart:
-        copies = taken_apart(prototxt, table, apart)
-        fed |= {
-            copies[entry.blob]: expected[entry.name]
-            for entry in table.layers
-            if entry.blob in copies
-        }
-        alone = runtime.run(apart, caffemodel, fed, wanted)
-    return [_row(entry, expected, whole, alone, depths, measures) for entry in table.layers]
+    measures = scales(table.ops, kept.inputs | kept.layers)
+    rows = [_row(entry, expected[entry], whole, own, depths, measures) for entry in table.layers]
+    right = _made_by_tensorflow(table, kept.probes)
+    if reference:
+        right = _made_by(runtime, reference, table, probed)
+    for row, entry in zip(rows, table.layers, strict=True):
+        if entry in right:
+            to_tf = entry.layout.to_tf
+            floor = _floor(kept.probes, entry.name, bool(reference))
+            sides = to_tf(right[entry]), to_tf(on_probes[entry.blob])
+            row.probed, row.channel = by_channel(*sides, floor)
+    return Proof(rows, reach)
 
 
-def _as_blobs(table, inputs, layers):
-    """TensorFlow's tensors as Caffe's blobs. Raises `Failure` where one is missing or misshapen."""
+def _probes_of(table, kept):
+    """The probe of each tensor in the table, {name: (P, ...)}."""
+    entries = [*table.inputs, *table.layers]
+    shapes = {entry.name: (1, *entry.layout.tf_shape) for entry in entries}
+    try:
+        return {name: kept.probes.fed(name, shape) for name, shape in shapes.items()}
+    except KeyError as missing:
+        told = f"{missing} has no probes among TensorFlow's activations"
+        raise Failure(f"{told}; run steps 3 to 5 again, on the same model") from None
+
+
+def _floor(probes, name, merged):
+    """By what the error of a channel is measured at least, see `Probes`."""
+    floor = probes.floors[name]
+    return floor.max(0, keepdims=True) if merged else floor
+
+
+def makers(table):
+    """The entry of each blob that tells what its layer computes, {blob: entry}.
+
+    Others tell under which other axes TensorFlow has the same numbers.
+    """
     found = {}
     for entry in [*table.inputs, *table.layers]:
-        tensor = (inputs | layers).get(entry.name)
+        found.setdefault(entry.blob, entry)
+    return found
+
+
+def _made_by_tensorflow(table, probes):
+    """What TensorFlow makes of the probes, {entry: blob}, for each entry that has its own layer."""
+    entries = makers(table).values()
+    return {
+        entry: entry.layout.to_caffe(probes.outputs[entry.name])
+        for entry in entries
+        if entry in table.layers
+    }
+
+
+def _made_by(runtime, files, table, probed):
+    """What the inspectable form, cut at the blobs of the table alone, makes of the probes."""
+    places = [replace(entry, blob=entry.inspectable) for entry in table.layers]
+    cut = replace(table, layers=places)
+    fed = {entry: probed[entry] for entry in table.inputs}
+    fed |= {place: probed[entry] for place, entry in zip(places, table.layers, strict=True)}
+    made, _ = run_apart(runtime, *files, cut, fed)
+    alone = set(makers(table).values())
+    return {
+        entry: made[place.blob]
+        for place, entry in zip(places, table.layers, strict=True)
+        if entry in alone
+    }
+
+
+def run_apart(runtime, prototxt, caffemodel, table, arrays):
+    """Run each layer alone on what is fed, {entry: array}: (its blobs by name, a `Reach`)."""
+    with temporary_beside(Path(prototxt).with_suffix(".apart.prototxt")) as apart:
+        copies, layers = taken_apart(prototxt, table, apart)
+        entries = makers(table)
+        fed = {entry.blob: arrays[entry] for entry in table.inputs}
+        fed |= {copy: arrays[entries[blob]] for blob, copy in copies.items()}
+        wanted = {entry.blob for entry in table.layers} | first_bottoms(layers) - fed.keys()
+        found = runtime.run(apart, caffemodel, fed, sorted(wanted))
+    return found, Reach.of(layers, fed | found)
+
+
+def _as_blobs(table, tensors):
+    """TensorFlow's tensors as Caffe's blobs, {entry: array}.
+
+    Raises `Failure` where one is missing or misshapen.
+    """
+    found = {}
+    for entry in [*table.inputs, *table.layers]:
+        tensor = tensors.get(entry.name)
         if tensor is None or tensor.shape[1:] != entry.layout.tf_shape:
             shape = None if tensor is None else tensor.shape
             raise Failure(
                 f"{entry.name} of shape {entry.layout.tf_shape} is expected among TensorFlow's "
                 f"activations, {shape} is there; run steps 3 to 5 again, on the same model"
             )
-        found[entry.name] = entry.layout.to_caffe(tensor)
+        found[entry] = entry.layout.to_caffe(tensor)
     return found
 
 
-def _row(entry, expected, whole, alone, depths, measures):
-    tf, caffe, own = expected[entry.name], whole[entry.blob], alone[entry.blob]
+def _row(entry, tf, whole, alone, depths, measures):
+    caffe, own = whole[entry.blob], alone[entry.blob]
     if caffe.shape != tf.shape:
         raise Failure(f"{entry.name}: Caffe's blob {entry.blob} is {caffe.shape}, not {tf.shape}")
+    plain = relative_error(tf, caffe), relative_error(tf, own)
     of_own, of_error = (scale[entry.name] for scale in measures)
     error, own = relative_error(tf, caffe, of_error), relative_error(tf, own, of_own)
-    to_tf = entry.layout.to_tf
-    return Row(entry.name, entry.blob, to_tf(tf), to_tf(caffe), error, own, depths[entry.blob])
+    to_tf, depth = entry.layout.to_tf, depths[entry.blob]
+    return Row(entry.name, entry.blob, to_tf(tf), to_tf(caffe), error, own, depth, plain=plain)
 
 
 def _depths(prototxt, compared):
@@ -152,7 +262,7 @@ def _depths(prototxt, compared):
 def taken_apart(prototxt, table, path):
     """Write the network with every compared blob cut in two: one is made, the other is fed.
 
-    Returns the fed copy's name of each blob that is read.
+    Returns the fed copy's name of each blob that is read, and the layers.
     """
     net = caffe_schema.load(prototxt)
     inputs = {entry.blob for entry in table.inputs}  # fed in any case, also as a layer's output
@@ -172,7 +282,7 @@ def taken_apart(prototxt, table, path):
     ]
     layers = [*caffe_schema.old_inputs(net), *fed, *net.layer]
     path.write_text(caffe_schema.prototxt(net.name, layers), encoding="utf-8")
-    return copies
+    return copies, layers
 
 
 def allowed(depth, tolerance):
@@ -188,13 +298,17 @@ def allowed(depth, tolerance):
 def first_stray(rows, tolerance):
     """The first row that is not equal, and why; (None, None) if all are.
 
-    Equal is: alone, within the tolerance; from the network's input on, within what is `allowed`.
+    Equal is: alone, within the tolerance, on TensorFlow's own input and on the probes; from the
+    network's input on, within what is `allowed`.
     """
     for row in rows:
         bound = allowed(row.depth, tolerance)
         if not row.own <= tolerance:
             why = f"by {row.own:.1e} of its scale on TensorFlow's own input, {tolerance:g} is"
             return row, f"{why} allowed"
+        if row.probed is not None and not row.probed <= tolerance:
+            why = f"by {row.probed:.1e} of the scale of its channel {row.channel} on the probes"
+            return row, f"{why}, {tolerance:g} is allowed"
         if not row.error <= bound:
             return row, f"by {row.error:.1e} of its scale, {bound:.1g} is allowed {row.depth} deep"
     return None, None
@@ -214,12 +328,13 @@ def disagreements(rows, answers, tolerance):
 
 def print_table(rows, shown):
     """Both sides next to each other: mean and variance of image `shown`, errors over all images."""
-    lines = [("TensorFlow", "Caffe blob", "mean", "", "variance", "", "error", "own error")]
+    head = "TensorFlow", "Caffe blob", "mean", "", "variance", "", "error", "own error", "on probes"
+    lines = [head]
     for row in rows:
         (tf_mean, tf_var), (mean, var) = statistics(row.tf[shown]), statistics(row.caffe[shown])
         lines.append((row.name, row.blob, tf_mean, mean, tf_var, var, f"{row.error:.1e}"))
-        lines[-1] += (f"{row.own:.1e}",)
-    widths = [max(len(line[at]) for line in lines) for at in range(8)]
+        lines[-1] += (f"{row.own:.1e}", "" if row.probed is None else f"{row.probed:.1e}")
+    widths = [max(len(line[at]) for line in lines) for at in range(len(head))]
     for line in lines:
         cells = [
             f"{cell:<{width}}" if at < 2 else f"{cell:>{width}}"
@@ -228,21 +343,37 @@ def print_table(rows, shown):
         print("  ".join(cells).rstrip())
 
 
-def save(path, rows, runtime, tolerance, verdict):
+def by_allowance(rows, tolerance):
+    """The layers that are equal only because a sum is measured by its terms (see `scales`)."""
+    return [
+        row.name
+        for row in rows
+        if row.plain[0] > allowed(row.depth, tolerance) >= row.error
+        or row.plain[1] > tolerance >= row.own
+    ]
+
+
+def save(path, proof, runtime, tolerance, verdict):
     """Write `NAME.parity.json`."""
     record = {
         "verdict": verdict,
         "tolerance": tolerance,
         "runtime": runtime,
+        "numbers": {
+            "in_caffemodel": proof.reach.total,
+            "reached": proof.reach.reached,
+            "not_reached": proof.reach.missed,
+        },
         "layers": [
             {
                 "tensorflow": row.name,
                 "caffe": row.blob,
                 "error": finite(row.error),
                 "own_error": finite(row.own),
+                "probe_error": None if row.probed is None else finite(row.probed),
                 "depth": row.depth,
             }
-            for row in rows
+            for row in proof.rows
         ],
     }
     with replacing(path) as temporary:

@@ -78,6 +78,28 @@ class Trace:
 
         return call
 
+    def is_float(self, tensor):
+        """Whether a tensor (its name) holds float32, as Caffe's blobs do."""
+        return self.graph.get_tensor_by_name(tensor).dtype == tf.float32
+
+    def cut(self, tensors):
+        """The trace with each of these tensors, {name: tensor}, fed under its name to its readers.
+
+        Each op can then be run alone: what makes such a tensor is computed still, but no longer
+        read.
+        """
+        graph_def, inputs = tf.compat.v1.GraphDef(), {}
+        graph_def.CopyFrom(self.graph_def)
+        fed = {name.removesuffix(":0"): f".probes/{at}" for at, name in enumerate(tensors.values())}
+        for node in graph_def.node:
+            read = [fed.get(name.removesuffix(":0"), name) for name in node.input]
+            del node.input[:]
+            node.input.extend(read)
+        for (name, tensor), own in zip(tensors.items(), fed.values(), strict=True):
+            graph_def.node.append(placeholder(own, self.graph.get_tensor_by_name(tensor)))
+            inputs[name] = f"{own}:0"
+        return Trace(graph_def, inputs, self.outputs, self.variables, self.layers)
+
 
 def _tensor(value):
     """A variable as it is; what is only stored in a file is read now."""

@@ -1,0 +1,330 @@
+"""What each layer is fed alone, beside the user's inputs, so that the proof is not blind.
+
+On random numbers or photos half of a network may stay dark: a clip at 6 that nothing reaches, a
+kernel behind a ReLU that is 0 everywhere. A probe is dense: no number is 0, no channel is dead. Its
+numbers lie on both sides of every bend of the ops that read it (0 and 6 of a ReLU6, the bounds of
+a clip), around the mean of a BatchNorm, and where an op is defined (a logarithm's are positive).
+
+A tensor's probes are described by *regions*, an array (P, R, 2, C or 1): for each of P images R
+stretches from a start, the bend, to an end, in each channel or in all. Step 3 writes the regions
+down, and what TensorFlow computes of the probes; step 6 makes the same probes of the regions.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+from zlib import crc32
+
+import numpy as np
+
+BLOCK = 4  # rows and columns that lie in one region, so that a whole window may be negative
+STEP = 2.0**-10  # by which inputs are moved to see how much their rounding may change
+WIDTH = 2.0
+LARGE = 64.0  # times the width, in every second image, where ops only cut and choose
+TINY = 1e-2
+
+SHAPING = ("ExpandDims", "Reshape", "Squeeze", "Transpose")
+
+REST = 64  # an op without weights may err by the tolerance of this part of its largest number
+
+# Ops that add up many products: the sum may be far smaller than its terms.
+SUMMING = (
+    "AddN", "AvgPool", "Conv2D", "Conv2DBackpropInput", "DepthwiseConv2dNative",
+    "FusedBatchNormV3", "LRN", "LogSoftmax", "MatMul", "Mean", "ResizeBilinear", "Softmax", "Sum",
+)  # fmt: skip
+
+
+@dataclass
+class Probes:
+    """What step 3 leaves for step 6.
+
+    `regions` describe the probe of each tensor that is fed, {name: (P, R, 2, C or 1)}, `outputs`
+    are what TensorFlow's ops make of their probes, {name: (images, ...)}, and `floors` what the
+    error of a channel is measured by if that is more than its largest number, {name: (images, C)}.
+    """
+
+    images: int
+    regions: dict
+    outputs: dict
+    floors: dict
+
+    def fed(self, name, shape):
+        """The probe of a tensor of this shape (batch first), (images, *shape[1:])."""
+        if name in self.regions:
+            return make(name, self.regions[name], shape, self.images)
+        return self.outputs[name]
+
+
+def computed(graph, trace, tensors):
+    """The `Probes` of a traced network; `tensors` has the trace's tensor of each op and input."""
+    nodes = [node for node in graph.nodes if trace.is_float(tensors[node.name])]
+    regions, images = plan(graph, lambda node, role: node.weights[role].source.value())
+    regions = {name: array for name, array in regions.items() if trace.is_float(tensors[name])}
+    shapes = graph.inputs | {node.name: node.shape for node in nodes}
+    inputs = {name: make(name, array, shapes[name], images) for name, array in regions.items()}
+    apart = trace.cut({name: tensors[name] for name in regions})
+    run = partial(_run, apart.function([tensors[node.name] for node in nodes]), nodes)
+    outputs = run(inputs)
+    stepped = run({name: moved(name, array) for name, array in inputs.items()})
+    floors = {node.name: _floor(node, outputs[node.name], stepped[node.name]) for node in nodes}
+    return Probes(images, regions, outputs, floors)
+
+
+def _floor(node, output, stepped):
+    """The least by which an op's errors are measured, (images, C or 1).
+
+    Of a sum that is the size of its terms: so much of them is lost to rounding, however little is
+    left. Constants that differ from channel to channel (a BatchNorm's, a kernel's) leave channels
+    of very different sizes, each with an error in proportion. All channels of an op without
+    weights are alike, so that a part of the largest number will do for each.
+    """
+    floor = spread(output, stepped) if node.op in SUMMING else np.zeros((len(output), 1))
+    if not node.weights:
+        floor = np.maximum(floor, largest(output).max(1, keepdims=True) / REST)
+    return floor.astype(np.float32)
+
+
+def _run(function, nodes, inputs):
+    """Image by image, since the trace has batch 1: {name: (images, ...)}."""
+    images = len(next(iter(inputs.values())))
+    results = [
+        function({name: array[at : at + 1] for name, array in inputs.items()})
+        for at in range(images)
+    ]
+    return {
+        node.name: np.concatenate([result[at] for result in results])
+        for at, node in enumerate(nodes)
+    }
+
+
+def make(name, regions, shape, images):
+    """The probes (images, *shape[1:]), float32, of the tensor `name` whose shape is `shape`."""
+    size = tuple(shape[1:])
+    channels = size[-1] if size else 1
+    count = regions.shape[1]
+    places = _blocks(size[:-1])[..., None] + np.arange(channels)
+    probes = np.empty((images, *size), np.float32)
+    for at in range(images):
+        random = np.random.default_rng([crc32(name.encode()), at])
+        share = random.random((*size[:-1], channels), np.float32)
+        start, end = regions[at % len(regions), :, 0], regions[at % len(regions), :, 1]
+        which = (places + at) % count
+        start, end = _chosen(start, which), _chosen(end, which)
+        probes[at] = (start + (end - start) * np.square(share)).reshape(size)
+    return probes
+
+
+def _blocks(size):
+    """The number of the block in which each place of an image lies; neighbours differ by one."""
+    blocks = np.zeros(size, np.int64)
+    for axis, length in enumerate(size):
+        steps = np.arange(length) // BLOCK
+        blocks += steps.reshape([-1 if at == axis else 1 for at in range(len(size))])
+    return blocks
+
+
+def _chosen(values, which):
+    """values (R, C or 1) of the regions `which` (..., C)."""
+    if values.shape[1] == 1:
+        return values[:, 0][which]
+    return values[which, np.arange(values.shape[1])]
+
+
+def moved(name, probes):
+    """The probes with each number a little larger or smaller, by STEP of itself."""
+    random = np.random.default_rng([crc32(name.encode()), len(probes), 1])
+    sign = random.integers(0, 2, probes.shape, np.int8).astype(np.float32) * 2 - 1
+    return probes * (1 + np.float32(STEP) * sign)
+
+
+def spread(first, second):
+    """How large the terms were that an output was summed up of, for each image's channel: (P, C).
+
+    That is by how much it moves when each input moves by STEP of itself, up or down.
+    """
+    difference = np.abs(second.astype(np.float64) - first) / STEP
+    return largest(difference)
+
+
+def largest(tensor):
+    """The largest size in each image's channel: (P, ..., C) -> (P, C)."""
+    channels = tensor.shape[-1] if tensor.ndim > 1 else 1
+    return np.abs(tensor).reshape(len(tensor), -1, channels).max(1)
+
+
+def plan(graph, value):
+    """The regions of every tensor that is fed, {name: (P, R, 2, C or 1)}, and how many images.
+
+    `value(node, role)` is a weight as TensorFlow has it. Ops that only give tensors another shape
+    pass their probe on.
+    """
+    shapes = graph.inputs | {node.name: node.shape for node in graph.nodes}
+    fed = [*graph.inputs, *(node.name for node in graph.nodes if node.op not in SHAPING)]
+    readers = _readers(graph)
+    demands = {
+        name: [_demand(*reader, shapes[name], value) for reader in readers.get(name, ())]
+        for name in fed
+    }
+    found = {name: _regions(demands[name]) for name in fed}
+    return found, max([2, *(_images(regions, shapes[name]) for name, regions in found.items())])
+
+
+def _images(regions, shape):
+    """How many images it takes until each channel has been in each region."""
+    count = regions.shape[1]
+    return count if _blocks(shape[1:-1]).max() + 1 < count else 1
+
+
+def _readers(graph):
+    """{tensor: [(node, which of its inputs, whether it reads the tensor as it is)]}."""
+    nodes = {node.name: node for node in graph.nodes}
+    readers = {}
+    for node in graph.nodes:
+        if node.op in SHAPING:
+            continue
+        for at, name in enumerate(node.inputs):
+            source = name
+            while source in nodes and nodes[source].op in SHAPING:
+                source = nodes[source].inputs[0]
+            readers.setdefault(source, []).append((node, at, source == name))
+    return readers
+
+
+class Demand(NamedTuple):
+    """What one reader asks of a probe.
+
+    `bends` are where it changes its course, each a number or an array (C,), in order; `width` is
+    how far beyond the outer bends the probe shall reach, as one of these. `domain` tells whether
+    numbers must be positive, or apart from 0; `cuts` whether the op is linear but for its bends.
+    """
+
+    bends: tuple = (0.0,)
+    width: object = WIDTH
+    domain: str = "any"
+    cuts: bool = False
+
+
+def _demand(node, at, direct, shape, value):
+    """The demand of one reader of a tensor."""
+    rule = DEMANDS.get(node.op, Demand())
+    if isinstance(rule, Demand):
+        return rule
+    return rule(node, at, lambda role: _number(node, role, direct, shape, value)) or Demand()
+
+
+def _number(node, role, direct, shape, value):
+    """An operand as one number, or as one for each channel (C,); None if the node has none."""
+    if role in node.attrs:
+        return np.float64(node.attrs[role])
+    if role not in node.weights:
+        return None
+    array = np.asarray(value(node, role), np.float64)
+    if direct and array.size == shape[-1] and shape[-1] in array.shape[-1:]:
+        return array.reshape(-1)
+    return np.float64(np.median(array))
+
+
+def _regions(demands):
+    """The regions that serve all demands, (P, R, 2, C or 1)."""
+    domains = {demand.domain for demand in demands}
+    if "positive" in domains:
+        return _as_regions([(1.0, TINY), (1.0, 4.0)])[None]
+    if "apart" in domains:
+        return _as_regions([(0.5, 2.0), (-0.5, -2.0)])[None]
+    bends = _merged([bend for demand in demands for bend in demand.bends])
+    width = WIDTH
+    for demand in demands:
+        width = demand.width if demand is demands[0] else np.minimum(width, demand.width)
+    cuts = demands and all(demand.cuts for demand in demands)
+    return np.stack([_between(bends, width * factor) for factor in ((1, LARGE) if cuts else (1,))])
+
+
+def _merged(bends):
+    """The bends as (K, C or 1), in order; of those that are alike one, and at most three."""
+    bends = [np.atleast_1d(bend) for bend in bends] or [np.zeros(1)]
+    rows = np.sort(np.stack(np.broadcast_arrays(*bends)), 0)
+    kept = rows[:1]
+    for row in rows[1:]:
+        if np.any(row - kept[-1] > TINY):
+            kept = np.concatenate([kept, row[None]])
+    return kept if len(kept) < 4 else kept[[0, 1, -1]]
+
+
+def _between(bends, width):
+    """Below the first bend, between the bends, above the last: (R, 2, C or 1)."""
+    middle = zip(bends, bends[1:], strict=False)
+    return _as_regions([(bends[0], bends[0] - width), *middle, (bends[-1], bends[-1] + width)])
+
+
+def _as_regions(pairs):
+    ends = np.broadcast_arrays(*[np.atleast_1d(np.float32(end)) for pair in pairs for end in pair])
+    return np.stack(ends).reshape(len(pairs), 2, -1)
+
+
+def _centred(*roles):
+    """The demand of an op that a constant takes through 0."""
+
+    def demand(node, at, number):
+        for role, sign in roles:
+            if (centre := number(role)) is not None:
+                return Demand((sign * centre,))
+        return None
+
+    return demand
+
+
+def _bounded(node, at, number):
+    """A maximum or minimum of a constant."""
+    for role in ("x", "y"):
+        if (bound := number(role)) is not None:
+            return Demand((bound,), WIDTH * np.maximum(1, np.abs(bound)), cuts=True)
+    return Demand(cuts=True)
+
+
+def _normal(node, at, number):
+    """As the numbers lie that a BatchNorm was trained on."""
+    deviation = np.sqrt(np.maximum(number("variance"), 0) + node.attrs["epsilon"])
+    return Demand((number("mean"),), WIDTH * deviation)
+
+
+def _divided(node, at, number):
+    """A denominator is not near 0."""
+    below = at == 1 or number("x") is not None
+    return Demand(domain="apart") if below else None
+
+
+def _raised(node, at, number):
+    exponent = number("y")
+    whole = exponent is not None and exponent >= 0 and exponent == np.round(exponent)
+    return None if whole else Demand(domain="positive")
+
+
+def _local(node, at, number):
+    """So large that what is added to the bias is about as much."""
+    total = node.attrs["alpha"] * (2 * node.attrs["depth_radius"] + 1)
+    return Demand(width=2 * float(np.sqrt(abs(node.attrs["bias"] / total)))) if total else None
+
+
+# Op -> what it asks of the probe it reads: a `Demand`, or a function of the node, which of its
+# inputs it is, and the node's constants. Any other op is fed -WIDTH to WIDTH.
+DEMANDS = {
+    **dict.fromkeys(("Add", "AddV2", "BiasAdd"), _centred(("x", -1), ("y", -1))),
+    **dict.fromkeys(("Sub", "SquaredDifference"), _centred(("x", 1), ("y", 1))),
+    **dict.fromkeys(("Maximum", "Minimum"), _bounded),
+    **dict.fromkeys(("Log", "Rsqrt", "Sqrt"), Demand(domain="positive")),
+    **dict.fromkeys(
+        ("Abs", "ConcatV2", "LeakyRelu", "Max", "MaxPool", "Min", "Neg", "Relu", "StridedSlice"),
+        Demand(cuts=True),
+    ),
+    **dict.fromkeys(("Elu", "Expm1", "LogSoftmax", "Selu", "Softmax", "Softsign", "Tanh"),
+                    Demand(width=4.0)),
+    **dict.fromkeys(("Erf", "Erfc"), Demand(width=3.0)),
+    "Exp": Demand(width=6.0),
+    "FusedBatchNormV3": _normal,
+    "LRN": _local,
+    "Pow": _raised,
+    "RealDiv": _divided,
+    "Reciprocal": Demand(domain="apart"),
+    "Relu6": Demand((0.0, 6.0), 6.0, cuts=True),
+    **dict.fromkeys(("Sigmoid", "Softplus"), Demand(width=8.0)),
+}  # fmt: skip
