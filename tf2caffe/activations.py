@@ -45,7 +45,6 @@ def save(path, activations):
         "@images": np.array(activations.images),
         "@shown": np.array(activations.shown),
         "@source": np.array(activations.source),
-        "@probes": np.array(activations.probes.images),
     }
     for kind in PROBES:
         found = getattr(activations.probes, kind).items()
@@ -80,7 +79,7 @@ def load(path):
 
 def _probes(found):
     """The `Probes` among the arrays of the file, which are taken out."""
-    images, parts = int(found.pop("@probes")), []
+    parts = []
     for kind in PROBES:
         start = f"@{kind}:"
         keys = [key for key in found if key.startswith(start)]
@@ -88,13 +87,12 @@ def _probes(found):
     regions, outputs, floors = parts
     if any(array.dtype.kind != "f" for part in parts for array in part.values()):
         raise ValueError("no numbers")
-    if any(
-        array.ndim != 4 or array.shape[2] != 2 or 0 in array.shape for array in regions.values()
-    ):
+    shapes = [array.shape for array in regions.values()]
+    if not shapes or any(len(shape) != 4 or shape[2] != 2 or 0 in shape for shape in shapes):
         raise ValueError("not the regions of probes")
-    if images < 1 or any(len(array) != images for array in [*outputs.values(), *floors.values()]):
+    if any(len(array) != len(outputs.get(name, ())) for name, array in floors.items()):
         raise ValueError("not as many outputs as probes")
-    return Probes(images, regions, outputs, floors)
+    return Probes(regions, outputs, floors)
 
 
 def statistics(array):

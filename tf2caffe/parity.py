@@ -14,6 +14,7 @@ import numpy as np
 from tf2caffe import caffe_schema
 from tf2caffe.activations import statistics
 from tf2caffe.handoff import replacing, temporary_beside
+from tf2caffe.probes import SHAPING
 from tf2caffe.probes import largest as largest_by_channel
 from tf2caffe.reach import Reach, first_bottoms
 from tf2caffe.stage import Failure
@@ -131,39 +132,68 @@ def prove(runtime, prototxt, caffemodel, table, kept, reference=None):
     there the inspectable form, `reference` (the same two paths), has to give the same.
     """
     expected = _as_blobs(table, kept.inputs | kept.layers)
-    probed = _as_blobs(table, _probes_of(table, kept))
+    known = set() if reference else _known(table, kept.probes)
+    probed = _probes_of(table, kept.probes, alike=len(known) < len(makers(table)))
     wanted = list(dict.fromkeys(entry.blob for entry in table.layers))
     inputs = {entry.blob: expected[entry] for entry in table.inputs}
     whole = runtime.run(prototxt, caffemodel, inputs, wanted)
     fed = {entry: np.concatenate([array, probed[entry]]) for entry, array in expected.items()}
     alone, reach = run_apart(runtime, prototxt, caffemodel, table, fed)
-    count = len(kept.images)
-    own = {blob: array[:count] for blob, array in alone.items()}
-    on_probes = {blob: array[count:] for blob, array in alone.items()}
     depths = _depths(prototxt, {entry.blob for entry in table.layers})
     measures = scales(table.ops, kept.inputs | kept.layers)
+    own = {blob: array[: len(kept.images)] for blob, array in alone.items()}
     rows = [_row(entry, expected[entry], whole, own, depths, measures) for entry in table.layers]
-    right = _made_by_tensorflow(table, kept.probes)
+    right = _made_by_tensorflow(known, kept.probes)
     if reference:
         right = _made_by(runtime, reference, table, probed)
     for row, entry in zip(rows, table.layers, strict=True):
         if entry in right:
-            to_tf = entry.layout.to_tf
+            made = alone[entry.blob][len(kept.images) :][: len(right[entry])]
             floor = _floor(kept.probes, entry.name, bool(reference))
-            sides = to_tf(right[entry]), to_tf(on_probes[entry.blob])
+            sides = entry.layout.to_tf(right[entry]), entry.layout.to_tf(made)
             row.probed, row.channel = by_channel(*sides, floor)
     return Proof(rows, reach)
 
 
-def _probes_of(table, kept):
-    """The probe of each tensor in the table, {name: (P, ...)}."""
+def _known(table, probes):
+    """The entries whose layer is fed as TensorFlow's op was: all that the op reads is cut.
+
+    In a network written by hand some of it may have no blob of its own.
+    """
+    entries, reads = makers(table), {op.name: op for op in table.ops}
+    cut = {entry.name for entry in entries.values()} | {entry.name for entry in table.inputs}
+
+    def sources(name):
+        op = reads.get(name)
+        shaped = op is not None and op.op in SHAPING and name not in cut
+        return [each for read in op.reads for each in sources(read)] if shaped else [name]
+
+    known = set()
+    for entry in entries.values():
+        found = (
+            [each for name in reads[entry.name].reads for each in sources(name)]
+            if entry.name in reads
+            else []
+        )
+        if found and cut.issuperset(found) and entry.name in probes.outputs:
+            known.add(entry)
+    return known
+
+
+def _probes_of(table, probes, alike):
+    """The probe of each entry as a blob, {entry: array}; of as many images each if `alike`."""
     entries = [*table.inputs, *table.layers]
     shapes = {entry.name: (1, *entry.layout.tf_shape) for entry in entries}
     try:
-        return {name: kept.probes.fed(name, shape) for name, shape in shapes.items()}
+        found = {name: probes.fed(name, shape) for name, shape in shapes.items()}
     except KeyError as missing:
         told = f"{missing} has no probes among TensorFlow's activations"
         raise Failure(f"{told}; run steps 3 to 5 again, on the same model") from None
+    if alike:
+        found = {
+            name: array[np.arange(probes.images) % len(array)] for name, array in found.items()
+        }
+    return _as_blobs(table, found)
 
 
 def _floor(probes, name, merged):
@@ -183,14 +213,9 @@ def makers(table):
     return found
 
 
-def _made_by_tensorflow(table, probes):
-    """What TensorFlow makes of the probes, {entry: blob}, for each entry that has its own layer."""
-    entries = makers(table).values()
-    return {
-        entry: entry.layout.to_caffe(probes.outputs[entry.name])
-        for entry in entries
-        if entry in table.layers
-    }
+def _made_by_tensorflow(known, probes):
+    """What TensorFlow makes of the probes, {entry: blob}."""
+    return {entry: entry.layout.to_caffe(probes.outputs[entry.name]) for entry in known}
 
 
 def _made_by(runtime, files, table, probed):

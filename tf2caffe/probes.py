@@ -1,26 +1,27 @@
-"""What each layer is fed alone, beside the user's inputs, so that the proof is not blind.
+"""Numbers that leave no part of a layer in the dark: what each layer is fed alone, for the proof.
 
 On random numbers or photos half of a network may stay dark: a clip at 6 that nothing reaches, a
 kernel behind a ReLU that is 0 everywhere. A probe is dense: no number is 0, no channel is dead. Its
 numbers lie on both sides of every bend of the ops that read it (0 and 6 of a ReLU6, the bounds of
 a clip), around the mean of a BatchNorm, and where an op is defined (a logarithm's are positive).
 
-A tensor's probes are described by *regions*, an array (P, R, 2, C or 1): for each of P images R
-stretches from a start, the bend, to an end, in each channel or in all. Step 3 writes the regions
-down, and what TensorFlow computes of the probes; step 6 makes the same probes of the regions.
+A tensor's probe is described by *regions*, an array (P, R, 2, C or 1): for each of P images R
+stretches from a start, the bend, to an end, in each channel or the same in all. Step 3 writes the
+regions down, and what TensorFlow makes of the probes; step 6 makes the same probes of the regions.
 """
 
 from dataclasses import dataclass
-from functools import partial
+from math import prod
 from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
 
 BLOCK = 4  # rows and columns that lie in one region, so that a whole window may be negative
-STEP = 2.0**-10  # by which inputs are moved to see how much their rounding may change
+STEP = 2.0**-10  # by which inputs are moved, to see how large the terms of a sum are,
+STEPS, FEW = 8, 16  # and how often, where an output has fewer places than this
 WIDTH = 2.0
-LARGE = 64.0  # times the width, in every second image, where ops only cut and choose
+LARGE, EVERY = 64.0, 8  # times the width, in every eighth channel, where ops only cut and choose
 TINY = 1e-2
 
 SHAPING = ("ExpandDims", "Reshape", "Squeeze", "Transpose")
@@ -39,79 +40,101 @@ class Probes:
     """What step 3 leaves for step 6.
 
     `regions` describe the probe of each tensor that is fed, {name: (P, R, 2, C or 1)}, `outputs`
-    are what TensorFlow's ops make of their probes, {name: (images, ...)}, and `floors` what the
-    error of a channel is measured by if that is more than its largest number, {name: (images, C)}.
+    are what TensorFlow's ops make of their probes, {name: (P, ...)}, and `floors` what the error of
+    a channel is measured by if that is more than its largest number, {name: (P, C or 1)}. Tensors
+    that one op reads have as many images P.
     """
 
-    images: int
     regions: dict
     outputs: dict
     floors: dict
 
+    @property
+    def images(self):
+        """The largest number of images of a probe."""
+        return max(len(array) for array in self.regions.values())
+
     def fed(self, name, shape):
-        """The probe of a tensor of this shape (batch first), (images, *shape[1:])."""
+        """The probe of a tensor of this shape (batch first), (P, *shape[1:])."""
         if name in self.regions:
-            return make(name, self.regions[name], shape, self.images)
+            return make(name, self.regions[name], shape)
         return self.outputs[name]
 
 
 def computed(graph, trace, tensors):
     """The `Probes` of a traced network; `tensors` has the trace's tensor of each op and input."""
     nodes = [node for node in graph.nodes if trace.is_float(tensors[node.name])]
-    regions, images = plan(graph, lambda node, role: node.weights[role].source.value())
+    regions = plan(graph, lambda node, role: node.weights[role].source.value())
     regions = {name: array for name, array in regions.items() if trace.is_float(tensors[name])}
     shapes = graph.inputs | {node.name: node.shape for node in nodes}
-    inputs = {name: make(name, array, shapes[name], images) for name, array in regions.items()}
+    inputs = {name: make(name, array, shapes[name]) for name, array in regions.items()}
     apart = trace.cut({name: tensors[name] for name in regions})
-    run = partial(_run, apart.function([tensors[node.name] for node in nodes]), nodes)
-    outputs = run(inputs)
-    stepped = run({name: moved(name, array) for name, array in inputs.items()})
-    floors = {node.name: _floor(node, outputs[node.name], stepped[node.name]) for node in nodes}
-    return Probes(images, regions, outputs, floors)
+    counts = _counts(graph, inputs)
+    outputs = _run(apart, nodes, tensors, inputs, counts)
+    squares = dict.fromkeys(outputs, 0.0)
+    for at in range(STEPS):
+        summing = [node for node in nodes if node.op in SUMMING and (at == 0 or _is_small(node))]
+        stepped = {name: moved(name, array, at) for name, array in inputs.items()}
+        for name, output in _run(apart, summing, tensors, stepped, counts).items():
+            squares[name] = squares[name] + squared(outputs[name], output)
+    floors = {node.name: _floor(node, outputs[node.name], squares[node.name]) for node in nodes}
+    return Probes(regions, outputs, floors)
 
 
-def _floor(node, output, stepped):
-    """The least by which an op's errors are measured, (images, C or 1).
+def _is_small(node):
+    return prod(node.shape[1:-1]) < FEW
+
+
+def _run(apart, nodes, tensors, inputs, counts):
+    """What the ops make of the inputs, {name: (P, ...)}, image by image: the trace has batch 1."""
+    found = {node.name: [] for node in nodes}
+    for at in range(max((counts[node.name] for node in nodes), default=0)):
+        alive = [node for node in nodes if counts[node.name] > at]
+        one = {name: array[at % len(array)][None] for name, array in inputs.items()}
+        made = apart.function([tensors[node.name] for node in alive])(one)
+        for node, output in zip(alive, made, strict=True):
+            found[node.name].append(output)
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def _counts(graph, inputs):
+    """How many images each op is run on, {name: count}: as many as what it reads has."""
+    counts = {name: len(array) for name, array in inputs.items()}
+    made = {}
+    for node in graph.nodes:
+        made[node.name] = max(counts[name] for name in node.inputs)
+        counts.setdefault(node.name, made[node.name])
+    return made
+
+
+def _floor(node, output, squares):
+    """The least by which an op's errors are measured, (P, C or 1).
 
     Of a sum that is the size of its terms: so much of them is lost to rounding, however little is
     left. Constants that differ from channel to channel (a BatchNorm's, a kernel's) leave channels
     of very different sizes, each with an error in proportion. All channels of an op without
     weights are alike, so that a part of the largest number will do for each.
     """
-    floor = spread(output, stepped) if node.op in SUMMING else np.zeros((len(output), 1))
+    times = STEPS if _is_small(node) else 1
+    floor = np.sqrt(squares / times) if node.op in SUMMING else np.zeros((len(output), 1))
     if not node.weights:
         floor = np.maximum(floor, largest(output).max(1, keepdims=True) / REST)
     return floor.astype(np.float32)
 
 
-def _run(function, nodes, inputs):
-    """Image by image, since the trace has batch 1: {name: (images, ...)}."""
-    images = len(next(iter(inputs.values())))
-    results = [
-        function({name: array[at : at + 1] for name, array in inputs.items()})
-        for at in range(images)
-    ]
-    return {
-        node.name: np.concatenate([result[at] for result in results])
-        for at, node in enumerate(nodes)
-    }
-
-
-def make(name, regions, shape, images):
-    """The probes (images, *shape[1:]), float32, of the tensor `name` whose shape is `shape`."""
+def make(name, regions, shape):
+    """The probe (P, *shape[1:]), float32, of the tensor `name` whose shape is `shape`."""
     size = tuple(shape[1:])
     channels = size[-1] if size else 1
-    count = regions.shape[1]
     places = _blocks(size[:-1])[..., None] + np.arange(channels)
-    probes = np.empty((images, *size), np.float32)
-    for at in range(images):
+    probe = np.empty((len(regions), *size), np.float32)
+    for at, (start, end) in enumerate(regions.swapaxes(1, 2)):
         random = np.random.default_rng([crc32(name.encode()), at])
-        share = random.random((*size[:-1], channels), np.float32)
-        start, end = regions[at % len(regions), :, 0], regions[at % len(regions), :, 1]
-        which = (places + at) % count
+        share = np.square(random.random((*size[:-1], channels), np.float32))
+        which = (places + at) % len(start)
         start, end = _chosen(start, which), _chosen(end, which)
-        probes[at] = (start + (end - start) * np.square(share)).reshape(size)
-    return probes
+        probe[at] = (start + (end - start) * share).reshape(size)
+    return probe
 
 
 def _blocks(size):
@@ -130,20 +153,21 @@ def _chosen(values, which):
     return values[which, np.arange(values.shape[1])]
 
 
-def moved(name, probes):
-    """The probes with each number a little larger or smaller, by STEP of itself."""
-    random = np.random.default_rng([crc32(name.encode()), len(probes), 1])
-    sign = random.integers(0, 2, probes.shape, np.int8).astype(np.float32) * 2 - 1
-    return probes * (1 + np.float32(STEP) * sign)
+def moved(name, probe, at):
+    """The probe with each number a STEP of itself larger or smaller, in the `at`-th way."""
+    random = np.random.default_rng([crc32(name.encode()), len(probe), at])
+    sign = random.integers(0, 2, probe.shape, np.int8).astype(np.float32) * 2 - 1
+    return probe * (1 + np.float32(STEP) * sign)
 
 
-def spread(first, second):
-    """How large the terms were that an output was summed up of, for each image's channel: (P, C).
+def squared(first, second):
+    """The mean square of the terms that an output was summed up of, for each channel: (P, C).
 
-    That is by how much it moves when each input moves by STEP of itself, up or down.
+    `second` is the output with its inputs moved: it differs by STEP of each term, up or down.
     """
-    difference = np.abs(second.astype(np.float64) - first) / STEP
-    return largest(difference)
+    channels = first.shape[-1] if first.ndim > 1 else 1
+    difference = (second.astype(np.float64) - first) / STEP
+    return np.square(difference).reshape(len(first), -1, channels).mean(1)
 
 
 def largest(tensor):
@@ -153,26 +177,47 @@ def largest(tensor):
 
 
 def plan(graph, value):
-    """The regions of every tensor that is fed, {name: (P, R, 2, C or 1)}, and how many images.
+    """The regions of every tensor that is fed, {name: (P, R, 2, C or 1)}.
 
     `value(node, role)` is a weight as TensorFlow has it. Ops that only give tensors another shape
     pass their probe on.
     """
     shapes = graph.inputs | {node.name: node.shape for node in graph.nodes}
     fed = [*graph.inputs, *(node.name for node in graph.nodes if node.op not in SHAPING)]
-    readers = _readers(graph)
-    demands = {
-        name: [_demand(*reader, shapes[name], value) for reader in readers.get(name, ())]
-        for name in fed
-    }
-    found = {name: _regions(demands[name]) for name in fed}
-    return found, max([2, *(_images(regions, shapes[name]) for name, regions in found.items())])
+    readers, found = _readers(graph), {}
+    for name in fed:
+        demands = [_demand(*reader, shapes[name], value) for reader in readers.get(name, ())]
+        found[name] = _regions(demands, shapes[name])
+    counts = {name: _images(regions, shapes[name]) for name, regions in found.items()}
+    for group in _together(graph, readers, fed):
+        count = max(counts[name] for name in group)
+        for name in group:
+            found[name] = np.broadcast_to(found[name], (count, *found[name].shape[1:]))
+    return found
 
 
 def _images(regions, shape):
     """How many images it takes until each channel has been in each region."""
     count = regions.shape[1]
     return count if _blocks(shape[1:-1]).max() + 1 < count else 1
+
+
+def _together(graph, readers, fed):
+    """Groups of tensors that some op reads together, and so need as many images.
+
+    An op with a constant array may get that from the first input: a blob whatever the image is.
+    """
+    groups = {name: {name} for name in fed}
+    first, reads = next(iter(graph.inputs)), {}
+    for name, found in readers.items():
+        for node, _, _ in found:
+            reads.setdefault(node.name, set()).add(name)
+            if node.weights.keys() & {"x", "y"}:
+                reads[node.name].add(first)
+    for names in reads.values():
+        merged = set().union(*(groups[name] for name in names))
+        groups |= dict.fromkeys(merged, merged)
+    return {id(group): group for group in groups.values()}.values()
 
 
 def _readers(graph):
@@ -224,19 +269,20 @@ def _number(node, role, direct, shape, value):
     return np.float64(np.median(array))
 
 
-def _regions(demands):
-    """The regions that serve all demands, (P, R, 2, C or 1)."""
+def _regions(demands, shape):
+    """The regions that serve all demands, (1, R, 2, C or 1), of a tensor of this shape."""
     domains = {demand.domain for demand in demands}
     if "positive" in domains:
-        return _as_regions([(1.0, TINY), (1.0, 4.0)])[None]
+        return _as_regions([(1.0, TINY), (1.0, 4.0)])
     if "apart" in domains:
-        return _as_regions([(0.5, 2.0), (-0.5, -2.0)])[None]
+        return _as_regions([(0.5, 2.0), (-0.5, -2.0)])
     bends = _merged([bend for demand in demands for bend in demand.bends])
-    width = WIDTH
-    for demand in demands:
-        width = demand.width if demand is demands[0] else np.minimum(width, demand.width)
-    cuts = demands and all(demand.cuts for demand in demands)
-    return np.stack([_between(bends, width * factor) for factor in ((1, LARGE) if cuts else (1,))])
+    widths = [demand.width for demand in demands] or [WIDTH]
+    width = np.min(np.broadcast_arrays(*widths), 0)
+    if demands and all(demand.cuts for demand in demands):
+        large = np.arange(shape[-1]) % EVERY == EVERY - 1
+        width = width * np.where(large, LARGE, 1)
+    return _between(bends, width)
 
 
 def _merged(bends):
@@ -251,14 +297,14 @@ def _merged(bends):
 
 
 def _between(bends, width):
-    """Below the first bend, between the bends, above the last: (R, 2, C or 1)."""
+    """Below the first bend, between the bends, above the last: (1, R, 2, C or 1)."""
     middle = zip(bends, bends[1:], strict=False)
     return _as_regions([(bends[0], bends[0] - width), *middle, (bends[-1], bends[-1] + width)])
 
 
 def _as_regions(pairs):
     ends = np.broadcast_arrays(*[np.atleast_1d(np.float32(end)) for pair in pairs for end in pair])
-    return np.stack(ends).reshape(len(pairs), 2, -1)
+    return np.stack(ends).reshape(1, len(pairs), 2, -1)
 
 
 def _centred(*roles):
