@@ -48,13 +48,17 @@ class Converted:
 
     def rows(self, runtime):
         """Each layer on both sides."""
+        return self.proof(runtime).rows
+
+    def proof(self, runtime):
+        """What step 6 finds."""
         return parity.prove(
             runtime,
             self.handoff.prototxt,
             self.handoff.caffemodel,
             blobs.load(self.handoff.blobs),
             self.kept,
-        ).rows
+        )
 
 
 def rebuilt(handoff, target="portable"):

@@ -59,7 +59,7 @@ def relative_error(tf, caffe, scale=None):
     """max |caffe - tf| / max |tf|, or / `scale`; infinite where either side is not finite."""
     if not (np.isfinite(tf).all() and np.isfinite(caffe).all()):
         return float("inf")
-    difference = np.abs(caffe.astype(np.float64) - tf).max()
+    difference = largest(caffe - tf)
     scale = largest(tf) if scale is None else scale
     if difference == 0:
         return 0.0
@@ -67,7 +67,7 @@ def relative_error(tf, caffe, scale=None):
 
 
 def largest(tensor):
-    return float(np.abs(tensor.astype(np.float64)).max())
+    return max(float(tensor.max()), -float(tensor.min()))
 
 
 def scales(ops, tensors):
@@ -116,7 +116,7 @@ def by_channel(tf, caffe, floor):
     """
     if not (np.isfinite(tf).all() and np.isfinite(caffe).all()):
         return float("inf"), 0
-    difference = largest_by_channel(caffe.astype(np.float64) - tf)
+    difference = largest_by_channel(caffe - tf)
     scale = np.maximum(largest_by_channel(tf), floor)
     error = np.where(difference > 0, np.inf, 0.0)
     np.divide(difference, scale, out=error, where=scale > 0)
@@ -151,6 +151,7 @@ def prove(runtime, prototxt, caffemodel, table, kept, reference=None):
             made = alone[entry.blob][len(kept.images) :][: len(right[entry])]
             floor = _floor(kept.probes, entry.name, bool(reference))
             sides = entry.layout.to_tf(right[entry]), entry.layout.to_tf(made)
+            sides = _defined(*sides) if reference else sides
             row.probed, row.channel = by_channel(*sides, floor)
     return Proof(rows, reach)
 
@@ -200,6 +201,12 @@ def _floor(probes, name, merged):
     """By what the error of a channel is measured at least, see `Probes`."""
     floor = probes.floors[name]
     return floor.max(0, keepdims=True) if merged else floor
+
+
+def _defined(right, made):
+    """Both without what neither can compute: a probe before two ops may not suit the second."""
+    both = np.isfinite(right) | np.isfinite(made)
+    return np.where(both, right, 0), np.where(both, made, 0)
 
 
 def makers(table):

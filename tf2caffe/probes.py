@@ -21,8 +21,9 @@ BLOCK = 4  # rows and columns that lie in one region, so that a whole window may
 STEP = 2.0**-10  # by which inputs are moved, to see how large the terms of a sum are,
 STEPS, FEW = 8, 16  # and how often, where an output has fewer places than this
 WIDTH = 2.0
-LARGE, EVERY = 64.0, 8  # times the width, in every eighth channel, where ops only cut and choose
-TINY = 1e-2
+FAR = 64.0  # times the width and the like part of it, where ops only cut and choose,
+EVERY = 8  # each in every eighth channel
+NEAR = 0.1  # of a region is left free on the side of a bend: rounding decides nothing there
 
 SHAPING = ("ExpandDims", "Reshape", "Squeeze", "Transpose")
 
@@ -130,7 +131,7 @@ def make(name, regions, shape):
     probe = np.empty((len(regions), *size), np.float32)
     for at, (start, end) in enumerate(regions.swapaxes(1, 2)):
         random = np.random.default_rng([crc32(name.encode()), at])
-        share = np.square(random.random((*size[:-1], channels), np.float32))
+        share = random.random((*size[:-1], channels), np.float32)
         which = (places + at) % len(start)
         start, end = _chosen(start, which), _chosen(end, which)
         probe[at] = (start + (end - start) * share).reshape(size)
@@ -173,7 +174,8 @@ def squared(first, second):
 def largest(tensor):
     """The largest size in each image's channel: (P, ..., C) -> (P, C)."""
     channels = tensor.shape[-1] if tensor.ndim > 1 else 1
-    return np.abs(tensor).reshape(len(tensor), -1, channels).max(1)
+    flat = tensor.reshape(len(tensor), -1, channels)
+    return np.maximum(flat.max(1), -flat.min(1))
 
 
 def plan(graph, value):
@@ -184,16 +186,28 @@ def plan(graph, value):
     """
     shapes = graph.inputs | {node.name: node.shape for node in graph.nodes}
     fed = [*graph.inputs, *(node.name for node in graph.nodes if node.op not in SHAPING)]
-    readers, found = _readers(graph), {}
-    for name in fed:
-        demands = [_demand(*reader, shapes[name], value) for reader in readers.get(name, ())]
-        found[name] = _regions(demands, shapes[name])
+    readers, demands = _readers(graph), {}
+    for name in reversed(fed):
+        asked = [_demand(*reader, shapes[name], value) for reader in readers.get(name, ())]
+        demands[name] = asked + _handed_back(readers.get(name, ()), demands)
+    found = {name: _regions(demands[name], shapes[name]) for name in fed}
     counts = {name: _images(regions, shapes[name]) for name, regions in found.items()}
     for group in _together(graph, readers, fed):
         count = max(counts[name] for name in group)
         for name in group:
             found[name] = np.broadcast_to(found[name], (count, *found[name].shape[1:]))
     return found
+
+
+def _handed_back(readers, demands):
+    """Where what is added to numbers, or multiplied by one, must be positive, so must they be.
+
+    The deploy form has both ops in one layer, and is fed before the first of them.
+    """
+    affine = [node for node, _, _ in readers if node.op in ("Add", "AddV2", "Mul")]
+    affine = [node for node in affine if len(node.inputs) == 1 and node.attrs.keys() & {"x", "y"}]
+    asked = [demand for node in affine for demand in demands.get(node.name, ())]
+    return [demand for demand in asked if demand.domain == "positive"]
 
 
 def _images(regions, shape):
@@ -243,7 +257,7 @@ class Demand(NamedTuple):
     numbers must be positive, or apart from 0; `cuts` whether the op is linear but for its bends.
     """
 
-    bends: tuple = (0.0,)
+    bends: tuple = ()
     width: object = WIDTH
     domain: str = "any"
     cuts: bool = False
@@ -273,15 +287,15 @@ def _regions(demands, shape):
     """The regions that serve all demands, (1, R, 2, C or 1), of a tensor of this shape."""
     domains = {demand.domain for demand in demands}
     if "positive" in domains:
-        return _as_regions([(1.0, TINY), (1.0, 4.0)])
+        return _as_regions([(1.0, 0.05), (1.0, 4.0)])
     if "apart" in domains:
         return _as_regions([(0.5, 2.0), (-0.5, -2.0)])
     bends = _merged([bend for demand in demands for bend in demand.bends])
     widths = [demand.width for demand in demands] or [WIDTH]
     width = np.min(np.broadcast_arrays(*widths), 0)
     if demands and all(demand.cuts for demand in demands):
-        large = np.arange(shape[-1]) % EVERY == EVERY - 1
-        width = width * np.where(large, LARGE, 1)
+        channels = np.arange(shape[-1]) % EVERY
+        width = width * np.where(channels == EVERY - 1, FAR, np.where(channels == 3, 1 / FAR, 1))
     return _between(bends, width)
 
 
@@ -291,15 +305,20 @@ def _merged(bends):
     rows = np.sort(np.stack(np.broadcast_arrays(*bends)), 0)
     kept = rows[:1]
     for row in rows[1:]:
-        if np.any(row - kept[-1] > TINY):
+        if np.any(row - kept[-1] > 1e-3 * np.maximum(1, np.abs(row))):
             kept = np.concatenate([kept, row[None]])
     return kept if len(kept) < 4 else kept[[0, 1, -1]]
 
 
 def _between(bends, width):
     """Below the first bend, between the bends, above the last: (1, R, 2, C or 1)."""
-    middle = zip(bends, bends[1:], strict=False)
-    return _as_regions([(bends[0], bends[0] - width), *middle, (bends[-1], bends[-1] + width)])
+    near = NEAR * width
+    middle = [
+        (low + NEAR * (high - low), high - NEAR * (high - low))
+        for low, high in zip(bends, bends[1:], strict=False)
+    ]
+    below, above = (bends[0] - near, bends[0] - width), (bends[-1] + near, bends[-1] + width)
+    return _as_regions([below, *middle, above])
 
 
 def _as_regions(pairs):
@@ -324,7 +343,7 @@ def _bounded(node, at, number):
     for role in ("x", "y"):
         if (bound := number(role)) is not None:
             return Demand((bound,), WIDTH * np.maximum(1, np.abs(bound)), cuts=True)
-    return Demand(cuts=True)
+    return Demand((0.0,), cuts=True)
 
 
 def _normal(node, at, number):
@@ -360,17 +379,17 @@ DEMANDS = {
     **dict.fromkeys(("Log", "Rsqrt", "Sqrt"), Demand(domain="positive")),
     **dict.fromkeys(
         ("Abs", "ConcatV2", "LeakyRelu", "Max", "MaxPool", "Min", "Neg", "Relu", "StridedSlice"),
-        Demand(cuts=True),
+        Demand((0.0,), cuts=True),
     ),
     **dict.fromkeys(("Elu", "Expm1", "LogSoftmax", "Selu", "Softmax", "Softsign", "Tanh"),
-                    Demand(width=4.0)),
-    **dict.fromkeys(("Erf", "Erfc"), Demand(width=3.0)),
-    "Exp": Demand(width=6.0),
+                    Demand((0.0,), 4.0)),
+    **dict.fromkeys(("Erf", "Erfc"), Demand((0.0,), 3.0)),
+    "Exp": Demand((0.0,), 6.0),
     "FusedBatchNormV3": _normal,
     "LRN": _local,
     "Pow": _raised,
     "RealDiv": _divided,
     "Reciprocal": Demand(domain="apart"),
     "Relu6": Demand((0.0, 6.0), 6.0, cuts=True),
-    **dict.fromkeys(("Sigmoid", "Softplus"), Demand(width=8.0)),
+    **dict.fromkeys(("Sigmoid", "Softplus"), Demand((0.0,), 8.0)),
 }  # fmt: skip

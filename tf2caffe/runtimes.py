@@ -24,6 +24,7 @@ from tf2caffe.wire import receive, send
 HERE = Path(__file__).resolve().parent
 PROJECT_PYTHON = HERE.parent / ".pycaffe" / "python"  # made by tools/make_pycaffe.sh
 TIMEOUT = 600  # seconds
+PIPE = 1 << 20  # bytes that wait in a pipe; Linux's default of 64 KB makes both sides wait often
 
 
 def add_arguments(parser):
@@ -136,6 +137,7 @@ class Runtime:
                 stderr=self.log,
                 env={**os.environ, "GLOG_minloglevel": "0", "OPENCV_LOG_LEVEL": "ERROR"},
                 start_new_session=True,  # Ctrl-C is ours; what a wrapper starts can be killed
+                pipesize=PIPE,
             )
             return self._exchange()[0]["version"]
         except OSError as error:

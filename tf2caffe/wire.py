@@ -16,7 +16,7 @@ def send(stream, message, arrays):
     shapes = [[name, array.shape] for name, array in arrays.items()]
     stream.write(json.dumps(dict(message, arrays=shapes)).encode() + b"\n")
     for array in arrays.values():
-        stream.write(np.asarray(array, np.float32).tobytes())
+        stream.write(memoryview(np.ascontiguousarray(array, np.float32)).cast("B"))
     stream.flush()
 
 
