@@ -34,7 +34,7 @@ def main():
     print()
     for path in [] if args.deploy else draw(args, handoff, table, kept, rows):
         print(f"left: {path}")
-    verdict = judge(rows, table, kept, args.tolerance)
+    verdict = judge(proof, table, kept, args.tolerance)
     told = "equal" if verdict is None else verdict
     parity.save(handoff.parity, proof, runtime, args.tolerance, told)
     print(f"left: {handoff.parity}\n")
@@ -97,8 +97,8 @@ def run(args, handoff, table, kept):
         files = handoff.prototxt, handoff.caffemodel
         reference = None
         if args.deploy:
-            inspectable = Handoff(args.dir, args.name)
-            reference = inspectable.prototxt, inspectable.caffemodel
+            beside = Handoff(args.dir, args.name)
+            reference = beside.prototxt, beside.caffemodel, blobs.load(beside.blobs)
         return parity.prove(runtime, *files, table, kept, reference), str(runtime)
 
 
@@ -140,12 +140,14 @@ def captions(probabilities, classes):
     return [f"{classes[row.argmax()]}  {row.max():.2%}" for row in probabilities]
 
 
-def judge(rows, table, kept, tolerance):
+def judge(proof, table, kept, tolerance):
     """What is not equal, in one line; None if nothing is."""
-    stray, why = parity.first_stray(rows, tolerance)
-    if stray:
-        return f"{stray.name} (Caffe: {stray.blob}) is the first layer that strays: {why}"
-    wrong = parity.disagreements(rows, table.answers, tolerance)
+    for form, rows in ((", in the inspectable form", proof.reference), ("", proof.rows)):
+        stray, why = parity.first_stray(rows, tolerance)
+        if stray:
+            name = f"{stray.name} (Caffe: {stray.blob}{form})"
+            return f"{name} is the first layer that strays: {why}"
+    wrong = parity.disagreements(proof.rows, table.answers, tolerance)
     if wrong:
         names = ", ".join(f"{kept.images[image]} ({answer})" for image, answer in wrong)
         return f"the answers differ for {names}"

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from tf2caffe import runtimes
-from tf2caffe.parity import relative_error
+from tf2caffe.errors import relative_error
 from tf2caffe.runtimes import Refused, Runtime
 from tf2caffe.stage import Failure
 

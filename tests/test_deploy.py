@@ -13,7 +13,7 @@ from tests import test_ops
 from tests.applications import network
 from tests.harness import TOLERANCE, Converted, random_input, randomise
 from tests.pipeline import contents, run
-from tf2caffe import blobs, caffe_schema, deploy, parity, targets
+from tf2caffe import blobs, caffe_schema, deploy, errors, parity, targets
 from tf2caffe.caffe_net import Net
 from tf2caffe.handoff import Handoff
 
@@ -36,7 +36,8 @@ class Deployed:
     def rows(self, runtime):
         files = self.handoff.prototxt, self.handoff.caffemodel
         table, converted = blobs.load(self.handoff.blobs), self.converted
-        reference = converted.handoff.prototxt, converted.handoff.caffemodel
+        beside = converted.handoff
+        reference = beside.prototxt, beside.caffemodel, blobs.load(beside.blobs)
         return parity.prove(runtime, *files, table, converted.kept, reference).rows
 
     def layer(self, kind):
@@ -300,7 +301,7 @@ def assert_same(net, outputs, runtime, folder):
         image = random_input((2, *net.shapes["data"][1:]))
         made.append(runtime.run(prototxt, caffemodel, {"data": image}, outputs))
     for blob in outputs:
-        assert parity.relative_error(made[0][blob], made[1][blob]) < 2e-6
+        assert errors.relative_error(made[0][blob], made[1][blob]) < 2e-6
     return form
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tf2caffe import parity
+from tf2caffe import errors, parity
 from tf2caffe.blobs import Op
 
 TOLERANCE = 1e-5
@@ -57,7 +57,7 @@ MEASURES = {
 @pytest.mark.parametrize("case", MEASURES)
 def test_what_is_left_of_a_sum_is_measured_by_its_terms(case):
     kind, reads, result, wanted = MEASURES[case]
-    alone, whole = parity.scales([Op("y", kind, reads)], TENSORS | {"y": TENSORS[result]})
+    alone, whole = errors.scales([Op("y", kind, reads)], TENSORS | {"y": TENSORS[result]})
     assert alone["y"] == pytest.approx(wanted, 1e-4) and whole["y"] == alone["y"]
 
 
@@ -74,13 +74,13 @@ INHERITED = {
 def test_what_is_made_of_a_remainder_is_measured_in_proportion(case):
     kind, reads, result, wanted = INHERITED[case]
     tensors = TENSORS | {"left": TENSORS["half"], "y": TENSORS[result]}
-    alone, whole = parity.scales([Op("left", "Sub", ["x", "x"]), Op("y", kind, reads)], tensors)
-    assert whole["y"] == pytest.approx(wanted) and alone["y"] == parity.largest(tensors["y"])
+    alone, whole = errors.scales([Op("left", "Sub", ["x", "x"]), Op("y", kind, reads)], tensors)
+    assert whole["y"] == pytest.approx(wanted) and alone["y"] == errors.largest(tensors["y"])
 
 
 def test_what_is_made_of_nothing():
     """A remainder of 0 has no proportion."""
     tensors = TENSORS | {"left": TENSORS["zero"], "y": TENSORS["zero"]}
     ops = [Op("left", "Sub", ["x", "x"]), Op("y", "Relu", ["left"])]
-    alone, whole = parity.scales(ops, tensors)
+    alone, whole = errors.scales(ops, tensors)
     assert (alone["y"], whole["y"]) == (0, 2)

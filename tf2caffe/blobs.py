@@ -10,15 +10,11 @@ from tf2caffe.stage import Failure
 
 @dataclass(frozen=True)
 class Blob:
-    """TensorFlow's `name`, Caffe's `blob`, and how the one lies in the other.
-
-    `inspectable` is what the blob of the deploy form is called in the inspectable one.
-    """
+    """TensorFlow's `name`, Caffe's `blob`, and how the one lies in the other."""
 
     name: str
     blob: str
     layout: Layout
-    inspectable: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,15 +92,14 @@ def _blob(entry):
     layout = entry["layout"]
     axes = {key: tuple(map(tuple, layout[key])) for key in ("tf", "caffe")}
     index = tuple(layout["index"]) if layout["index"] else None
-    layout = Layout(tuple(layout["sizes"]), **axes, index=index)
-    return Blob(entry["name"], entry["blob"], layout, entry["inspectable"])
+    return Blob(entry["name"], entry["blob"], Layout(tuple(layout["sizes"]), **axes, index=index))
 
 
 def _check(table):
     """Raise `ValueError` unless names are texts, layouts are sound and something is compared."""
     entries = [*table.inputs, *table.layers]
     texts = [table.source, *table.answers, *table.classes]
-    texts += [text for entry in entries for text in (entry.name, entry.blob, entry.inspectable)]
+    texts += [text for entry in entries for text in (entry.name, entry.blob)]
     texts += [text for op in table.ops for text in (op.name, op.op, *op.reads)]
     if not all(isinstance(text, str) for text in texts):
         raise ValueError("a name is not a text")

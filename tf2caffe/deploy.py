@@ -83,8 +83,7 @@ def surviving(table, net, deployed):
     places = written(net)
     blobs = {place: blob for blob, place in written(deployed).items()}
     found = [(entry, blobs.get(places[entry.blob])) for entry in table.layers]
-    layers = [replace(entry, blob=blob, inspectable=entry.blob) for entry, blob in found if blob]
-    return replace(table, layers=layers)
+    return replace(table, layers=[replace(entry, blob=blob) for entry, blob in found if blob])
 
 
 def written(net):

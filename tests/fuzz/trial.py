@@ -15,7 +15,7 @@ from tests.fuzz.forms import TRACES
 from tests.fuzz.specs import Network, Unfit, label
 from tests.harness import TOLERANCE, Converted
 from tests.test_deploy import Deployed
-from tf2caffe import caffe_schema, parity, runtimes
+from tf2caffe import caffe_schema, errors, parity, runtimes
 from tf2caffe.stage import Failure
 
 
@@ -128,7 +128,7 @@ def strays(network, deployed):
         if layers[name].shape != expected.shape:
             yield f"output: {layers[name].shape} is read, {expected.shape} is given"
         elif layers[name].dtype == np.float32:
-            error = parity.relative_error(expected, layers[name])
+            error = errors.relative_error(expected, layers[name])
             if error > READ:
                 yield f"output: what is read is off by {error:.1e}"
     for form, rows in (("inspectable", deployed.converted.rows), ("deploy", deployed.rows)):

@@ -1,0 +1,81 @@
+"""A network taken apart: each layer is run alone, on what it is fed.
+
+Every compared blob is cut in two, one that its layer makes and one that is fed to its readers.
+"""
+
+from collections import Counter
+from pathlib import Path
+
+from tf2caffe import caffe_schema
+from tf2caffe.handoff import temporary_beside
+from tf2caffe.reach import Reach, first_bottoms
+
+
+def makers(table):
+    """The entry of each blob that tells what its layer computes, {blob: entry}.
+
+    Others tell under which other axes TensorFlow has the same numbers.
+    """
+    found = {}
+    for entry in [*table.inputs, *table.layers]:
+        found.setdefault(entry.blob, entry)
+    return found
+
+
+def run(runtime, net, caffemodel, path, table, arrays):
+    """Run each layer of a parsed prototxt alone: (the blobs made, by name, and the `Reach`).
+
+    `arrays` are the blobs to be fed, {entry: array}; the cut network is written beside `path`.
+    """
+    copies, layers = cut(net, table)
+    entries = makers(table)
+    fed = {entry.blob: arrays[entry] for entry in table.inputs}
+    fed |= {copy: arrays[entries[blob]] for blob, copy in copies.items()}
+    wanted = {entry.blob for entry in table.layers} | first_bottoms(layers) - fed.keys()
+    with temporary_beside(Path(path).with_suffix(".apart.prototxt")) as apart:
+        apart.write_text(caffe_schema.prototxt(net.name, layers), encoding="utf-8")
+        found = runtime.run(apart, caffemodel, fed, sorted(wanted))
+    return found, Reach.of(layers, fed | found)
+
+
+def cut(net, table):
+    """The layers of a network whose compared blobs are cut, and each fed blob's name."""
+    inputs = {entry.blob for entry in table.inputs}  # fed in any case, also as a layer's output
+    shapes = {entry.blob: [1, *entry.layout.caffe_shape] for entry in table.layers}
+    shapes = {blob: shape for blob, shape in shapes.items() if blob not in inputs}
+    last = {top: at for at, layer in enumerate(net.layer) for top in layer.top}
+    layers, copies = [copied(layer) for layer in net.layer], {}
+    for at, layer in enumerate(layers):
+        for which, bottom in enumerate(layer.bottom):
+            if bottom in shapes and last[bottom] < at:
+                copies[bottom] = layer.bottom[which] = f"{bottom}@tf"
+    fed = [
+        caffe_schema.LayerParameter(
+            name=copy, type="Input", top=[copy], input_param={"shape": [{"dim": shapes[blob]}]}
+        )
+        for blob, copy in copies.items()
+    ]
+    return copies, [*caffe_schema.old_inputs(net), *fed, *layers]
+
+
+def separated(net):
+    """The network with nothing in place: layers that write the same blob get one of their own.
+
+    It is called as the layer, since OpenCV calls a convolution as its blob.
+    """
+    writers = Counter(top for layer in net.layer for top in layer.top)
+    apart, names = caffe_schema.NetParameter(), {}
+    apart.CopyFrom(net)
+    for layer in apart.layer:
+        layer.bottom[:] = [names.get(blob, blob) for blob in layer.bottom]
+        for at, top in enumerate(layer.top):
+            if writers[top] > 1:
+                own = layer.name if len(layer.top) == 1 else f"{layer.name}@{at}"
+                names[top] = layer.top[at] = own
+    return apart
+
+
+def copied(layer):
+    message = caffe_schema.LayerParameter()
+    message.CopyFrom(layer)
+    return message
