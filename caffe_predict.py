@@ -58,6 +58,8 @@ def conclude(proof, table, kept, tolerance):
     """The last lines of a proof."""
     rows = proof.rows
     print(f"{proof.reach}")
+    if proof.unprobed:
+        print(f"on your input alone, for want of blobs to feed: {', '.join(proof.unprobed)}")
     if summed := parity.by_allowance(rows, tolerance):
         print(f"measured by the terms of their sums, of which little is left: {', '.join(summed)}")
     alone, whole = (max(rows, key=key) for key in (lambda row: row.own, lambda row: row.error))

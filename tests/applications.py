@@ -2,7 +2,8 @@
 
     python -m tests.applications [NAME ...]
 
-Prints the README's table: the largest error of a layer from the input on, and of a layer alone.
+Prints the README's table: the largest error of a layer from the input on, of a layer alone, and
+of a channel of a layer alone on the probes.
 Exit status 1 if a layer of any network is not equal.
 """
 
@@ -21,7 +22,8 @@ from tests.harness import TOLERANCE, Converted, randomise  # noqa: E402
 from tf2caffe import parity, runtimes  # noqa: E402
 
 SIZE = 97  # odd, so that padding is uneven somewhere; Inception takes no less than 75
-HEAD = ("network", "parameters", "layers", "Caffe", "alone", "OpenCV", "alone", "seconds")
+HEAD = ("network", "parameters", "layers", "Caffe", "alone", "on probes", "OpenCV", "alone",
+        "on probes", "seconds")  # fmt: skip
 
 
 def names():
@@ -48,7 +50,8 @@ def prove(name, engines):
         for engine in engines:
             rows = converted.rows(engine)
             cells += [
-                f"{max(getattr(row, error) for row in rows):.1e}" for error in ("error", "own")
+                f"{max(getattr(row, error) or 0 for row in rows):.1e}"
+                for error in ("error", "own", "probed")
             ]
             stray, why = parity.first_stray(rows, TOLERANCE)
             strays += [f"{name} in {engine}: {stray.name} strays: {why}"] if stray else []

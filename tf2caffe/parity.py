@@ -53,6 +53,12 @@ class Proof:
     reach: Reach = field(repr=False)
     reference: list = field(default_factory=list, repr=False)
 
+    @property
+    def unprobed(self):
+        """The layers that were run on the user's input alone; it may leave them in the dark."""
+        blobs = {row.blob for row in self.rows if row.probed is not None}
+        return [row.name for row in self.rows if row.blob not in blobs]
+
 
 def prove(runtime, prototxt, caffemodel, table, kept, reference=None):
     """Run the network in `runtime` and compare it: a `Proof` with a `Row` for each layer.
@@ -194,6 +200,7 @@ def save(path, proof, runtime, tolerance, verdict):
             "reached": proof.reach.reached,
             "not_reached": proof.reach.missed,
         },
+        "not_on_probes": proof.unprobed,
         "layers": [
             {
                 "tensorflow": row.name,
