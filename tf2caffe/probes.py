@@ -71,31 +71,43 @@ def computed(graph, trace, tensors):
     inputs = {name: make(name, array, shapes[name]) for name, array in regions.items()}
     apart = trace.cut({name: tensors[name] for name in regions})
     counts = _counts(graph, inputs)
-    outputs = _run(apart, nodes, tensors, inputs, counts)
+    run = _Runner(apart, tensors, counts)
+    outputs = run(nodes, inputs)
     squares = dict.fromkeys(outputs, 0.0)
-    for at in range(STEPS):
-        summing = [node for node in nodes if node.op in SUMMING and (at == 0 or _is_small(node))]
+    few = [node for node in nodes if node.op in SUMMING and prod(node.shape[1:-1]) < FEW]
+    for at in range(STEPS if few else 1):
         stepped = {name: moved(name, array, at) for name, array in inputs.items()}
-        for name, output in _run(apart, summing, tensors, stepped, counts).items():
+        for name, output in run(few if at else nodes, stepped).items():
             squares[name] = squares[name] + squared(outputs[name], output)
-    floors = {node.name: _floor(node, outputs[node.name], squares[node.name]) for node in nodes}
+    times = dict.fromkeys((node.name for node in few), STEPS)
+    means = {name: square / times.get(name, 1) for name, square in squares.items()}
+    floors = {node.name: _floor(node, outputs[node.name], means[node.name]) for node in nodes}
     return Probes(regions, outputs, floors)
 
 
-def _is_small(node):
-    return prod(node.shape[1:-1]) < FEW
+class _Runner:
+    """Runs ops on probes, image by image, because the trace has batch 1."""
 
+    def __init__(self, apart, tensors, counts):
+        self.apart, self.tensors, self.counts = apart, tensors, counts
+        self.functions = {}  # to make one takes longer than to run it
 
-def _run(apart, nodes, tensors, inputs, counts):
-    """What the ops make of the inputs, {name: (P, ...)}, image by image: the trace has batch 1."""
-    found = {node.name: [] for node in nodes}
-    for at in range(max((counts[node.name] for node in nodes), default=0)):
-        alive = [node for node in nodes if counts[node.name] > at]
-        one = {name: array[at % len(array)][None] for name, array in inputs.items()}
-        made = apart.function([tensors[node.name] for node in alive])(one)
-        for node, output in zip(alive, made, strict=True):
-            found[node.name].append(output)
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+    def __call__(self, nodes, inputs):
+        """What the ops make of the inputs, {name: (P, ...)}."""
+        names = tuple(node.name for node in nodes)
+        again = tuple(name for name in names if self.counts[name] > 1)
+        found = {name: [] for name in names}
+        for at in range(max((self.counts[name] for name in names), default=0)):
+            alive = again if at else names
+            one = {name: array[at % len(array)][None] for name, array in inputs.items()}
+            for name, output in zip(alive, self.function(alive)(one), strict=True):
+                found[name].append(output)
+        return {name: np.concatenate(found[name][: self.counts[name]]) for name in names}
+
+    def function(self, names):
+        if names not in self.functions:
+            self.functions[names] = self.apart.function([self.tensors[name] for name in names])
+        return self.functions[names]
 
 
 def _counts(graph, inputs):
@@ -108,16 +120,15 @@ def _counts(graph, inputs):
     return made
 
 
-def _floor(node, output, squares):
+def _floor(node, output, square):
     """The least by which an op's errors are measured, (P, C or 1).
 
-    Of a sum that is the size of its terms: so much of them is lost to rounding, however little is
-    left. Constants that differ from channel to channel (a BatchNorm's, a kernel's) leave channels
-    of very different sizes, each with an error in proportion. All channels of an op without
-    weights are alike, so that a part of the largest number will do for each.
+    Of a sum that is the size of its terms (`square` is its mean square): so much of them is lost to
+    rounding, however little is left. Constants that differ from channel to channel (a BatchNorm's,
+    a kernel's) leave channels of very different sizes, each with an error in proportion. All
+    channels of an op without weights are alike, so that a part of the largest number will do.
     """
-    times = STEPS if _is_small(node) else 1
-    floor = np.sqrt(squares / times) if node.op in SUMMING else np.zeros((len(output), 1))
+    floor = np.sqrt(square) if node.op in SUMMING else np.zeros((len(output), 1))
     if not node.weights:
         floor = np.maximum(floor, largest(output).max(1, keepdims=True) / REST)
     return floor.astype(np.float32)

@@ -134,10 +134,13 @@ def _take_floats(graph_def, inputs):
 
     Returns whether there was one.
     """
-    nodes, taken = {node.name: node for node in graph_def.node}, False
+    nodes, taken, reading = {node.name: node for node in graph_def.node}, False, {}
+    for node in graph_def.node:
+        for read in node.input:
+            reading.setdefault(read.removesuffix(":0"), {})[node.name] = node
     for tensor in inputs.values():
         name = tensor.removesuffix(":0")
-        readers = [node for node in graph_def.node if name in node.input or tensor in node.input]
+        readers = list(reading.get(name, {}).values())
         casts = [node for node in readers if node.op == "Cast"]
         others = [node for node in readers if node.op not in ("Cast", "Shape")]
         if not casts or others or any(cast.attr["DstT"].type != tf.float32 for cast in casts):
