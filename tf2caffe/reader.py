@@ -5,6 +5,7 @@ constant. What TensorFlow or Keras takes apart and Caffe has as one is put toget
 RECOGNISERS): BatchNorm, which Keras 3 lowers to Rsqrt, Mul, Sub, AddV2; biases; dilated kernels.
 """
 
+import operator
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from tensorflow.python.framework import op_def_registry
 from tf2caffe.graph import Graph, Node, Weight, file_stem
 from tf2caffe.quiet import uncollected
 from tf2caffe.stage import Failure, listed
-from tf2caffe.trace import Trace, known_size
+from tf2caffe.trace import Trace, is_random, known_size
 
 
 @dataclass(eq=False)
@@ -149,7 +150,7 @@ def _is_fed(raw, trace):
     """Whether an op without dynamic operands is not a constant either: random, or from outside."""
     if raw.type == "Placeholder":
         return raw.name not in trace.variables
-    return _is_stateful(raw.type)
+    return _is_stateful(raw.type) or is_random(raw.type)
 
 
 @cache
@@ -184,7 +185,8 @@ def _op(raw, output, operands):
     draft = Op(raw.type, output, attrs={key: _plain(raw.get_attr(key)) for key in attrs})
     for name, operand in zip(_operand_names(raw, names), operands, strict=False):
         if isinstance(operand, Op):
-            draft.inputs.append(operand)
+            if operand.tensor.dtype.is_floating or not is_random(raw.type):  # seeds say no more
+                draft.inputs.append(operand)
         else:
             draft.constants[name] = operand
     return draft
@@ -328,12 +330,47 @@ def _settle_norm(op):
 
 
 def _plain_argmax(ops):
-    """Keras 3 takes the argmax of a copy that tells -0 from 0; only ties differ."""
+    """Keras 3 takes the argmax of a copy of x in which -0 is just below 0; only ties differ.
+
+    x -> Equal 0 ------------------------------> LogicalAnd -> SelectV2(., -tiny, x)
+    x -> Bitcast -> BitwiseAnd -2^31 -> Less 0 ->                  -> [Reshape] -> ArgMax
+    """
     for op in ops:
-        if op.type == "ArgMax" and op.inputs[0].type == "SelectV2":
-            guarded = op.inputs[0].inputs[-1]
-            if any(part.type == "Bitcast" for part in _live(ops, op.inputs[0].inputs[:1])):
-                op.inputs = [guarded]
+        reader = op
+        if op.type == "ArgMax" and op.inputs[0].type == "Reshape":
+            reader = op.inputs[0]
+        if op.type == "ArgMax" and reader.inputs[0].type == "SelectV2":
+            guarded = _without_guard(reader.inputs[0])
+            reader.inputs = [guarded or reader.inputs[0]]
+
+
+def _without_guard(choice):
+    """The x of Keras's guard, see `_plain_argmax`; None if the choice is another one."""
+    condition, x = (*choice.inputs, None)[:2]
+    if condition.type != "LogicalAnd" or len(condition.inputs) != 2:
+        return None
+    zero, less = condition.inputs
+    sign = less.inputs[0] if less.type == "Less" and less.inputs else less
+    bits = sign.inputs[0] if sign.type == "BitwiseAnd" and sign.inputs else sign
+    found = (
+        _reads(choice, "SelectV2", [condition, x], operand1=-TINY)
+        and _reads(zero, "Equal", [x], operand1=0)
+        and _reads(less, "Less", [sign], operand1=0)
+        and _reads(sign, "BitwiseAnd", [bits], operand1=-(2**31))
+        and _reads(bits, "Bitcast", [x])
+    )
+    return x if found else None
+
+
+def _reads(op, kind, inputs, **numbers):
+    """Whether an op of this kind reads these ops, and by their names these single numbers."""
+    same = op.type == kind and len(op.inputs) == len(inputs)
+    same = same and all(map(operator.is_, op.inputs, inputs))
+    return (
+        same
+        and op.constants.keys() == numbers.keys()
+        and all(op.constants[name].is_number(number) for name, number in numbers.items())
+    )
 
 
 def _batch_norm(ops):
@@ -525,15 +562,29 @@ def _unshaped(ops, known):
 
 def _unknown(ops, known):
     """What is wrong with ops that cannot be written to graph.json."""
-    problems = []
+    problems, drawn = [], _drawn(ops)
     for op in ops:
-        if op.tensor.dtype == tf.resource:
-            continue  # a table's handle, say: what reads it is told
+        if op.tensor.dtype == tf.resource or id(op) in drawn:
+            continue  # a table's handle, a mask of random numbers: what reads or draws it is told
         if op.type not in known:
-            problems.append(_told(op, WHY.get(op.type, NO_EQUAL)))
+            why = RANDOM if is_random(op.type) else WHY.get(op.type, NO_EQUAL)
+            problems.append(_told(op, why))
         elif op.attrs.get("training"):
             problems.append(_told(op, IN_TRAINING))
     return problems
+
+
+def _drawn(ops):
+    """The ops that depend on random numbers alone, and the choices between tensors by them."""
+    drawn, choices = {id(op) for op in ops if is_random(op.type)}, set()
+    told = set(drawn)
+    for op in ops:
+        reads = [id(source) for source in op.inputs]
+        if reads and drawn.issuperset(reads):
+            drawn.add(id(op))
+        elif op.type in CHOICES and reads and reads[0] in drawn:
+            choices.add(id(op))
+    return drawn - told | choices
 
 
 def _other_types(ops):
@@ -684,6 +735,8 @@ PASSED_ON = (
 
 ADD = ("Add", "AddV2")
 
+TINY = float(np.finfo(np.float32).tiny)
+
 # What a recogniser takes away.
 GUARDS = ("Bitcast", "BitwiseAnd", "Equal", "Less", "LogicalAnd", "SelectV2")
 
@@ -780,6 +833,13 @@ IN_TRAINING = (
     "for inference"
 )
 
+RANDOM = (
+    "random numbers, Caffe's networks have none; save the model for inference, or cut them off: "
+    "end the network before them, or make them an input"
+)
+
+CHOICES = ("Select", "SelectV2")
+
 # Why an op is refused, where more can be said than that Caffe has no equal.
 WHY = {
     **dict.fromkeys(
@@ -811,11 +871,6 @@ WHY = {
     **dict.fromkeys(
         ("Dequantize", "QuantizeV2", "QuantizedConv2D", "QuantizedMatMul", "QuantizedRelu"),
         "it computes in integers, Caffe in float32; save the model before it is quantised",
-    ),
-    **dict.fromkeys(
-        ("Multinomial", "RandomStandardNormal", "RandomUniform", "RandomUniformInt",
-         "StatelessRandomNormalV2", "StatelessRandomUniformV2", "TruncatedNormal"),
-        "random numbers, Caffe's networks have none; save the model for inference",
     ),
     **dict.fromkeys(
         ("HashTableV2", "LookupTableFindV2"),
