@@ -19,18 +19,19 @@ from tqdm import tqdm
 
 def main():
     args = arguments()
-    from tf2caffe import model  # imports TensorFlow
+    from tf2caffe import model, original  # imports TensorFlow
 
     source = model.open(args)
     print_ops(source, args.all)
     inputs, names = model.inputs(source, args)
     shown = position(args.image, names)
     layers = run(source, inputs)
-    kept = activations.Activations(inputs, layers, names, shown, source.graph.source)
+    said = original.compared(source.trace, inputs)
+    kept = activations.Activations(inputs, layers, names, shown, source.graph.source, said)
     print(f"\n{names[shown]}, layer by layer:\n")
     shown_layers = {name: array for name, array in kept.of_shown().items() if array.ndim}
     activations.print_statistics(shown_layers)
-    print()
+    print(f"\nthe model as it was loaded, {said}\n")
     drawn = activations.chosen(shown_layers, args.layers)
     for path in activations.draw_layers(source.handoff.tf_imgs, drawn):
         print(f"left: {path}")

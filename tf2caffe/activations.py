@@ -20,7 +20,8 @@ DRAWN = 48  # layers, unless some are chosen: three pages
 class Activations:
     """`inputs` and `layers` by name, the images' names, and which of them is shown.
 
-    `source` tells which state of the model it was.
+    `source` tells which state of the model it was, `original` whether the outputs were compared
+    with the model itself, or why not.
     """
 
     inputs: dict
@@ -28,6 +29,7 @@ class Activations:
     images: list
     shown: int
     source: str = field(default="")
+    original: str = field(default="")
 
     def of_shown(self):
         """Each layer's output for the image shown, without the batch axis."""
@@ -42,6 +44,7 @@ def save(path, activations):
         "@images": np.array(activations.images),
         "@shown": np.array(activations.shown),
         "@source": np.array(activations.source),
+        "@original": np.array(activations.original),
     }
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)
@@ -55,8 +58,9 @@ def load(path):
     try:
         found = archive.arrays(path)
         images, shown, source = (found.pop(f"@{name}") for name in ("images", "shown", "source"))
+        original = str(found.pop("@original", ""))
         inputs = {name[6:]: found.pop(name) for name in list(found) if name.startswith("input:")}
-        activations = Activations(inputs, found, images.tolist(), int(shown), str(source))
+        activations = Activations(inputs, found, images.tolist(), int(shown), str(source), original)
         arrays = [*inputs.values(), *found.values()]
         if not inputs or any(len(array) != len(activations.images) for array in arrays):
             raise ValueError("not as many outputs as images")

@@ -15,6 +15,7 @@ import tensorflow as tf
 from tensorflow.python.framework import op_def_registry
 from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
 
+from tf2caffe import original
 from tf2caffe.graph import LARGEST
 from tf2caffe.quiet import uncollected
 from tf2caffe.stage import Failure
@@ -186,8 +187,15 @@ def keras_trace(model, shape=None):
         raise Failure(f"model {model.name} cannot be traced: {_cause(error)}") from None
     inputs = dict(zip((spec.name for spec in specs), function.inputs, strict=False))
     layers = {layer.name for layer in model._flatten_layers(include_self=False)}
-    outputs = _named(function.structured_outputs, getattr(model, "output_names", None))
-    return function_trace(function, inputs, outputs, frozenset(layers), variables)
+    names = getattr(model, "output_names", None)
+    outputs = _named(function.structured_outputs, names)
+    traced = function_trace(function, inputs, outputs, frozenset(layers), variables)
+
+    def run(*tensors):
+        return _named(model(tf.nest.pack_sequence_as(structure, tensors), training=False), names)
+
+    traced.original = original.of_function(run, dict(zip(tensors, specs, strict=True)))
+    return traced
 
 
 def _stand_ins(weights):
