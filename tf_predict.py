@@ -26,7 +26,7 @@ def main():
     inputs, names = model.inputs(source, args)
     shown = position(args.image, names)
     layers = run(source, inputs)
-    said = original.compared(source.trace, inputs)
+    said = original.compared(source, inputs, layers)
     kept = activations.Activations(inputs, layers, names, shown, source.graph.source, said)
     print(f"\n{names[shown]}, layer by layer:\n")
     shown_layers = {name: array for name, array in kept.of_shown().items() if array.ndim}
