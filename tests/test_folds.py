@@ -165,7 +165,9 @@ FACTORS = {
     "two, inverse": (lambda c: c.number(1e-25, 0.0).number(1e25, 0.0), "Power"),
     "a shift, too large": (lambda c: c.number(1.0, 10.0).number(1e38, 0.0), "Power Power"),
     "before a kernel": (lambda c: c.scale([1e-30, 1, 1]).convolution(), "Scale Convolution"),
-    "behind a kernel": (lambda c: c.convolution().scale(np.float32([1, 1e30, 1, 1]), np.zeros(4)), "Convolution Scale"),
+    "behind a kernel": (
+        lambda c: c.convolution().scale([1, 1e30, 1, 1], np.zeros(4)), "Convolution Scale",
+    ),
     "of a kernel": (
         lambda c: c.number(1e10, 0.0).convolution(np.full((1, 3, 1, 1), 1e35)),
         "Power Convolution",

@@ -68,7 +68,10 @@ def of_function(function, specs):
     """The `Original` of a function of tensors that returns {output: tensor}; `specs` by name."""
 
     def run(image):
-        return function(*(tf.constant(image[name]) for name in specs))
+        try:
+            return function(*(tf.constant(image[name]) for name in specs))
+        except Exception as error:  # whatever the model's own code raises
+            raise DoesNotRun(first_line(error)) from None
 
     return Original(lambda: contextlib.nullcontext(run), specs)
 
