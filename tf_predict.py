@@ -19,9 +19,11 @@ from tqdm import tqdm
 
 def main():
     args = arguments()
-    from tf2caffe import model, original  # imports TensorFlow
+    from tf2caffe import model  # imports TensorFlow
 
     source = model.open(args)
+    from tf2caffe import original
+
     print_ops(source, args.all)
     inputs, names = model.inputs(source, args)
     shown = position(args.image, names)

@@ -173,7 +173,7 @@ def compared(source, inputs, layers):
                 "wrongly: please report it"
             )
         worst = max(worst, error)
-    return f"compared: each output within {worst:.1e} of its scale"
+    return f"compared: each output {f'within {worst:.1e} of its scale' if worst else 'the same'}"
 
 
 def _traced(source, inputs, known):
