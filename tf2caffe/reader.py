@@ -187,7 +187,7 @@ def _op(raw, output, operands):
     names, attrs = (OPS | OPS_ON_THE_WAY).get(raw.type, ((), ()))
     names = [*names, *(f"operand{at}" for at in range(len(names), len(operands)))]
     draft = Op(raw.type, output, attrs={key: _plain(raw.get_attr(key)) for key in attrs})
-    if output.value_index and raw.type not in PARTED:
+    if output.value_index and raw.type in OPS:
         draft.type = f"{raw.type}:{output.value_index}"  # which no table knows
     for name, operand in zip(_operand_names(raw, names), operands, strict=False):
         if isinstance(operand, Op):
@@ -599,7 +599,7 @@ def _unknown(ops, known):
             problems.append(_told(op, OTHER_PRODUCT))
         elif op.type not in known:
             why = RANDOM if is_random(op.tensor.op.type) else WHY.get(op.type, NO_EQUAL)
-            why = why if ":" not in op.type or why == RANDOM else OTHER_OUTPUT
+            why = OTHER_OUTPUT if ":" in op.type else why
             problems.append(_told(op, why))
         elif op.attrs.get("training"):
             problems.append(_told(op, IN_TRAINING))
@@ -767,8 +767,7 @@ PASSED_ON = (
 
 ADD = ("Add", "AddV2")
 
-# Ops of several outputs that are all known, and the operands that Caffe has as weights.
-PARTED = ("Split", "SplitV", "Unpack")
+# The operands that Caffe has as weights.
 WEIGHTS = ("b", "beta", "filter", "gamma", "mean", "variance")
 
 TINY = float(np.finfo(np.float32).tiny)
