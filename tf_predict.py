@@ -22,16 +22,20 @@ def main():
     from tf2caffe import model  # imports TensorFlow
 
     source = model.open(args)
+    from tf2caffe import original
+
     print_ops(source, args.all)
     inputs, names = model.inputs(source, args)
     shown = position(args.image, names)
     layers = run(source, inputs)
+    said = original.compared(source, inputs, layers)
     probed = probes.computed(source.graph, source.trace, source.tensors)
-    kept = activations.Activations(inputs, layers, names, shown, source.graph.source, probed)
+    state = source.graph.source
+    kept = activations.Activations(inputs, layers, names, shown, state, said, probed)
     print(f"\n{names[shown]}, layer by layer:\n")
     shown_layers = {name: array for name, array in kept.of_shown().items() if array.ndim}
     activations.print_statistics(shown_layers)
-    print()
+    print(f"\nthe model as it was loaded, {said}\n")
     drawn = activations.chosen(shown_layers, args.layers)
     for path in activations.draw_layers(source.handoff.tf_imgs, drawn):
         print(f"left: {path}")

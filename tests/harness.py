@@ -88,11 +88,14 @@ def random_input(shape, seed=1):
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
-def randomise(model, seed=1):
-    """Random weights and random BatchNorm statistics, so that no parameter is at its default."""
+def randomise(model, seed=1, but="seed"):
+    """Random weights and random BatchNorm statistics, so that no parameter is at its default.
+
+    What has `but` in its name, or draws random numbers, stays as it is.
+    """
     random = np.random.default_rng(seed)
     for variable in model.variables:
-        if "seed" in variable.path:
+        if "seed" in variable.path or but in variable.path:
             continue
         shape, name = variable.shape, variable.path.rpartition("/")[2]
         value = random.normal(size=shape) / np.sqrt(max(1, np.prod(shape[:-1])))

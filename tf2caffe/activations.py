@@ -22,7 +22,8 @@ DRAWN = 48  # layers, unless some are chosen: three pages
 class Activations:
     """`inputs` and `layers` by name, the images' names, and which of them is shown.
 
-    `source` tells which state of the model it was, `probes` what each layer is fed besides.
+    `source` tells which state of the model it was, `original` whether the outputs were compared
+    with the model itself, or why not, `probes` what each layer is fed besides.
     """
 
     inputs: dict
@@ -30,6 +31,7 @@ class Activations:
     images: list
     shown: int
     source: str = field(default="")
+    original: str = field(default="")
     probes: Probes | None = field(default=None, repr=False)
 
     def of_shown(self):
@@ -45,6 +47,7 @@ def save(path, activations):
         "@images": np.array(activations.images),
         "@shown": np.array(activations.shown),
         "@source": np.array(activations.source),
+        "@original": np.array(activations.original),
     }
     for kind in PROBES:
         found = getattr(activations.probes, kind).items()
@@ -61,9 +64,11 @@ def load(path):
     try:
         found = archive.arrays(path)
         images, shown, source = (found.pop(f"@{name}") for name in ("images", "shown", "source"))
-        probes = _probes(found)
+        original = str(found.pop("@original", ""))
+        parts = _probes(found)
         inputs = {name[6:]: found.pop(name) for name in list(found) if name.startswith("input:")}
-        activations = Activations(inputs, found, images.tolist(), int(shown), str(source), probes)
+        activations = Activations(inputs, found, images.tolist(), int(shown), str(source))
+        activations.original, activations.probes = original, parts
         arrays = [*inputs.values(), *found.values()]
         if not inputs or any(len(array) != len(activations.images) for array in arrays):
             raise ValueError("not as many outputs as images")

@@ -4,6 +4,17 @@
 holds for all of them: a layer that keeps its name makes what it made, and one that stands for two
 is called as the last of them; outputs keep their blobs' names too. Sums are taken in float64 and
 rounded once. No large weight is copied: what a fold makes of it is computed while it is written.
+
+No fold loses digits. x - mean of nearly equal numbers is exact, and (x - mean) / sd is as exact as
+a number can be; x / sd - mean / sd is not: both terms are rounded, at mean / sd times the size of
+the result. The same holds for a kernel that takes in the shift. So a shift is merged with what
+comes before or after it only up to DIGITS = 16 in units of the result, which costs four of a
+number's 24 bits: 16 * 2^-24 = 1e-6, a tenth of what the proof allows. A result is taken to be about
+1 in size, as normalised data is; an image's mean / sd is 2. Three things lose nothing at any size:
+    g x, then + h       the one layer rounds just where the two did
+    W x, then BatchNorm W x was rounded at the size of the mean before, if W is more than a copy
+    g x, then W         there is no shift
+Nor is anything folded whose result, or one channel's, float32 cannot hold: g * g' = 1e-50, say.
 """
 
 from collections import Counter
@@ -23,6 +34,12 @@ IDLE = ("Dropout", "Split")
 SHAPING = ("Concat", "Flatten", "Reshape")  # with one bottom, and if the shape stays, idle too
 IN_PLACE = ("ELU", "Power", "ReLU", "ReLU6", "Sigmoid", "TanH")
 SHARING = ("Flatten", "Input", "Reshape", "Slice", "Split")  # a top is the bottom's own memory
+
+
+DIGITS = 16  # the largest shift, in units of the result, whose rounding may be passed on
+KERNEL_DIGITS = 64  # the same behind a kernel, whose terms' roundings partly cancel
+LARGE, SMALL = np.finfo(np.float32).max, np.finfo(np.float32).tiny
+GAIN = 2.0**60  # beyond it, or below its inverse, a kernel does not take a factor in
 
 
 class Affine(NamedTuple):
@@ -265,18 +282,55 @@ def affine_and_affine(first, second):
         return None
     if second.type == "Power" and np.ndim(one.gamma) == np.ndim(one.beta) == 0:
         param = second.message.power_param
-        scale, shift = param.scale * one.gamma, param.scale * one.beta + param.shift
+        other = Affine(np.float64(param.scale), np.float64(param.shift))
+        both = in_turn(one, other)
         message = caffe_schema.LayerParameter(
-            type="Power", power_param={"power": param.power, "scale": scale, "shift": shift}
+            type="Power",
+            power_param={"power": param.power, "scale": both.gamma, "shift": both.beta},
         )
-        return joined(first, second, message, [])
+        kept = keeps_digits(first, one, second, other) and representable(*both)
+        return joined(first, second, message, []) if kept else None
     other = affine(second)
-    if other is None:
+    if other is None or not keeps_digits(first, one, second, other):
         return None
-    both = Affine(one.gamma * other.gamma, one.beta * other.gamma + other.beta)
+    both = in_turn(one, other)
+    if not representable(*both):
+        return None
     blobs = [np.float32(numbers) for numbers in both.over(first.shape[1])]
     message = caffe_schema.LayerParameter(type="Scale", scale_param={"bias_term": True})
     return joined(first, second, message, blobs)
+
+
+def in_turn(one, other):
+    return Affine(one.gamma * other.gamma, one.beta * other.gamma + other.beta)
+
+
+def keeps_digits(first, one, second, other):
+    """Whether two affines in turn (their layers, and what these do) may be one; see the head.
+
+    A BatchNorm's shift is in standard deviations. That of x + h is in units of what is made of it
+    then, that of g x + h in both these and its own, since either may be about 1.
+    """
+    before, after = np.abs(one.beta), np.abs(one.beta * other.gamma)
+    if first.type == "BatchNorm":
+        shift = before
+    else:
+        shift = np.where(one.gamma == 1, after, np.maximum(before, after))
+    same = is_exact(other.gamma) & (other.beta == 0) & (first.type != "BatchNorm")
+    same = same | ((one.beta == 0) & (is_exact(one.gamma) | is_exact(other.gamma)))
+    same = same & (second.type != "BatchNorm")  # it subtracts first
+    return bool(np.all(same | ((shift <= DIGITS) & (np.abs(other.beta) <= DIGITS))))
+
+
+def is_exact(factors):
+    """Whether a product with each is not rounded: it is a power of two."""
+    return np.abs(np.frexp(factors)[0]) == 0.5
+
+
+def representable(*arrays):
+    """Whether float32 holds all these numbers with all their digits."""
+    sizes = [np.abs(numbers) for numbers in arrays]
+    return all(np.all((size <= LARGE) & ((size >= SMALL) | (size == 0))) for size in sizes)
 
 
 def pad_and_convolution(first, second):
@@ -343,9 +397,14 @@ def linear_and_affine(first, second):
     found = affine(second)
     if found is None or not is_linear(first):
         return None
+    bias = first.blobs[1].astype(np.float64) if len(first.blobs) > 1 else np.float64(0)
+    one = Affine(kernel_factor(first), bias)
+    if one.gamma and not keeps_digits(first, one, second, found):
+        return None
     gamma, beta = found.over(first.shape[1])
-    if len(first.blobs) > 1:
-        beta = gamma * first.blobs[1] + beta
+    beta = gamma * bias + beta
+    if not takes_in(first.blobs[0], gamma, beta):
+        return None
     kernel = Scaled(first.blobs[0], per_output(first, gamma))
     return with_bias(joined(first, second, first.message, [kernel]), beta)
 
@@ -365,9 +424,51 @@ def affine_and_linear(first, second):
     bias = second.blobs[1].astype(np.float64) if len(second.blobs) > 1 else np.zeros(())
     if np.any(beta):
         shift = np.broadcast_to(per_input(second, beta), kernel.shape)
-        bias = bias + [np.sum(row * part) for row, part in zip(kernel.rows(), shift, strict=True)]
+        shifts = [through(row, part) for row, part in zip(kernel.rows(), shift, strict=True)]
+        own = np.where(gamma == 1, 0, np.abs(beta))  # the unit of x + h is not known
+        if not (np.all(own <= DIGITS) and max(size for _, size in shifts) <= KERNEL_DIGITS):
+            return None
+        bias = bias + [total for total, _ in shifts]
+    if not takes_in(second.blobs[0], gamma, bias):
+        return None
     kernel = Scaled(kernel, per_input(second, gamma))
     return with_bias(joined(first, second, second.message, [kernel]), bias)
+
+
+def through(row, shift):
+    """What a shift is behind a row of a kernel: (its value, the size of its terms together)."""
+    terms = row * shift
+    return np.sum(terms), np.sqrt(np.sum(terms**2))
+
+
+def kernel_factor(layer):
+    """1 if each number of the output is one of the input times a power of two; 3, which stands for
+    what is no power of two, if it is one times any factor; 0 if there are sums.
+    """
+    kernel = layer.blobs[0]
+    kernel = kernel.kernel if isinstance(kernel, Scaled) else kernel
+    if layer.type == "Deconvolution":
+        size, stride, _, dilation = convolution_settings(layer.message)
+        group = layer.message.convolution_param.group
+        terms = np.count_nonzero(kernel.reshape(group, -1, *kernel.shape[1:]), 1)
+        apart = dilation == (1, 1) and all(k <= step for k, step in zip(size, stride, strict=True))
+    else:
+        terms, apart = np.count_nonzero(kernel, tuple(range(1, kernel.ndim))), True
+    if not apart or terms.max() > 1:
+        return 0
+    values = Scaled(layer.blobs[0]).reshape(*kernel.shape)
+    return 1 if np.all(is_exact(values) | (values == 0)) else 3
+
+
+def takes_in(kernel, gamma, bias):
+    """Whether float32 holds the products of a kernel with these factors, and the bias."""
+    factors = [gamma]
+    if isinstance(kernel, Scaled):
+        kernel, factors = kernel.kernel, [*kernel.factors, gamma]
+    sizes = [np.abs(factor[factor != 0]) for factor in factors]
+    moderate = all(np.all((size <= GAIN) & (size >= 1 / GAIN)) for size in sizes)
+    largest = prod([size.max(initial=0) for size in sizes], start=max(kernel.max(), -kernel.min()))
+    return moderate and representable(bias) and largest <= LARGE
 
 
 def meets_no_padding(layer):

@@ -4,8 +4,11 @@ Conditions on training are decided, BatchNorm takes its moving averages, dropout
 it works on `nodes`, the graph as {name: NodeDef}, and changes that.
 """
 
+from dataclasses import dataclass
+from functools import partial
 from math import prod
 
+import numpy as np
 import tensorflow as tf
 
 from tf2caffe.graph import LARGEST
@@ -13,8 +16,11 @@ from tf2caffe.stage import Failure
 from tf2caffe.trace import decided, followed, inlined, placeholder
 
 
-def used(graph_def, stored, variables):
-    """The nodes as the network is used; variables that are `stored` become placeholders."""
+def used(graph_def, stored, variables, graph):
+    """The nodes as the network is used; variables that are `stored` become placeholders.
+
+    `graph` is the `tf.Graph` of the `GraphDef`. Returns (the nodes, what was replaced).
+    """
     nodes = {node.name: node for node in graph_def.node}
     take_branches(nodes)
     taken = tf.compat.v1.GraphDef(node=nodes.values(), library=graph_def.library)
@@ -24,10 +30,46 @@ def used(graph_def, stored, variables):
         for attr in ("_class", "_output_shapes"):  # what they name may be cut off
             if attr in node.attr:
                 del node.attr[attr]
-    drop_dropout(nodes)
-    use_moving_averages(nodes, stored, variables)
+    reads = {node.name: [source(name) for name in node.input] for node in nodes.values()}
+    shape_of = partial(known_shape, graph)
+    drawn = drop_dropout(nodes, shape_of)
+    averaged = use_moving_averages(nodes, stored, variables, shape_of)
     read_variables(nodes, stored, variables)
-    return nodes
+    return nodes, Replaced(reads, drawn, averaged)
+
+
+@dataclass
+class Replaced:
+    """What a rewritten graph computes otherwise: dropout, and norms that took a batch's statistics.
+
+    Both by the names of nodes; `reads` are the nodes that each node read before.
+    """
+
+    reads: dict
+    drawn: set
+    averaged: set
+
+    def reason(self, outputs, inputs):
+        """Why what is computed between these nodes is not what it was before; "" if it is."""
+        found, waiting = set(inputs), list(outputs)
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found.add(name)
+                waiting += self.reads.get(name, ())
+        drawn, averaged = (sorted(names & found) for names in (self.drawn, self.averaged))
+        told = [f"{drawn[0]} draws random numbers"] if drawn else []
+        told += [f"{averaged[0]} takes the statistics of the batch"] if averaged else []
+        return " and ".join(told) and f"as it was saved, {' and '.join(told)}"
+
+
+def known_shape(graph, name, output=0):
+    """The shape of a tensor in a graph, by its node's name; None if it is not there."""
+    name, output = (name, output) if ":" not in name else output_of(name)
+    try:
+        return graph.get_tensor_by_name(f"{name}:{output}").shape
+    except (KeyError, ValueError):
+        return None
 
 
 def take_weights(graph_def):
@@ -134,97 +176,174 @@ def _is_dead(name, dead):
     return output_of(name) in dead or (source(name), None) in dead
 
 
-def drop_dropout(nodes):
-    """x / keep * floor(keep + random), and its other spellings, become x."""
-    renamed = {}
+def drop_dropout(nodes, shape_of):
+    """Dropout becomes what it drops from: while a network is used, nothing is dropped.
+
+    In TensorFlow's spellings, where u is uniform in [0, 1) and rate = 1 - keep:
+        Mul(RealDiv(x, keep), Floor(Add(keep, u)))                until 1.12, DropConnect
+        Mul(Mul(x, 1 / keep), Cast(GreaterEqual(u, rate)))        from 1.13
+        SelectV2(GreaterEqual(u, rate), Mul(x, 1 / keep), 0)      from 2.11
+    Operands may come in either order, and comparisons be turned round. A mask that is always 1
+    (keep = 1) needs no factor. Returns the names of those that drew.
+    """
+    renamed, drawn = {}, set()
     for node in nodes.values():
-        kept = _kept(node, nodes)
-        if kept:
+        mask, scaled = _masked(node, nodes)
+        keep = None if mask is None else _keep(mask, nodes)
+        if keep is None:
+            continue
+        always = bool(np.all(keep == 1))
+        kept = scaled if always else _before_scale(scaled, keep, node, nodes)
+        if kept and _same_shape(shape_of(node.name), shape_of(kept)):
             renamed[node.name] = kept
+            drawn |= set() if always else {node.name}
     rewire(nodes, renamed)
+    return drawn
 
 
-def _kept(node, nodes):
-    """What a dropout drops from, before it is scaled; None if the node is no dropout."""
-    inputs = [nodes.get(source(name)) for name in node.input if name[0] != "^"]
-    if len(inputs) < 2 or None in inputs:
-        return None
-    if node.op == "Mul":
-        masks = [at for at in (0, 1) if _is_mask(inputs[at], nodes)]
-        scaled, mask = (inputs[1 - masks[0]], inputs[masks[0]]) if masks else (None, None)
-    elif node.op in ("Select", "SelectV2") and _is_mask(inputs[0], nodes):
-        mask, scaled = inputs[:2]
-    else:
-        return None
-    own = scaled is not None and scaled.name.rpartition("/")[0] == node.name.rpartition("/")[0]
-    if not own or scaled.op not in ("Mul", "RealDiv", "Div"):
-        return None
-    scale, keep = _number(scaled.input[1], nodes), _keep(mask, nodes)
-    if scale is not None and keep is not None:
-        made = scale * keep if scaled.op == "Mul" else keep / scale
-        return scaled.input[0] if abs(made - 1) < 1e-5 else None
-    return scaled.input[0]
+def _same_shape(one, other):
+    """Whether two shapes may be the same; a mask may be larger than what it masks."""
+    known = None not in (one, other) and None not in (one.rank, other.rank)
+    return not known or (one.rank == other.rank and one.is_compatible_with(other))
 
 
-def _is_mask(node, nodes):
-    """Whether a node is a random choice of zeros and ones."""
-    if node.op in ("Cast", "Identity"):
-        return _is_mask(nodes[source(node.input[0])], nodes)
-    return node.op in ("Floor", "GreaterEqual", "Less") and _is_random(node, nodes)
+def _masked(node, nodes):
+    """(the mask, the name of what it masks) as far as a node may be a dropout; else (None, None).
+
+    The mask is (a comparison or Floor, whether it is turned round: 0 is kept).
+    """
+    inputs = [name for name in node.input if name[0] != "^"]
+    if node.op == "Mul" and len(inputs) == 2:
+        for mask, masked in (inputs, inputs[::-1]):
+            made = nodes.get(_bare(mask, nodes, "Cast"))
+            if made is not None and made.op in MASKS:
+                return (made, False), masked
+    if node.op in ("Select", "SelectV2") and len(inputs) == 3:
+        made = nodes.get(_bare(inputs[0], nodes))
+        if made is not None and made.op in MASKS and made.op != "Floor":
+            for masked, other, turned in ((*inputs[1:], False), (*inputs[:0:-1], True)):
+                if _is_zero(other, nodes):
+                    return (made, turned), masked
+    return None, None
 
 
-def _is_random(node, nodes):
-    if "Random" in node.op:
-        return True
-    inputs = [nodes[source(name)] for name in node.input if source(name) in nodes]
-    passed = ("Floor", "GreaterEqual", "Less", "Add", "AddV2", "Mul", "Sub", "Identity")
-    return node.op in passed and any(_is_random(part, nodes) for part in inputs)
+def _bare(name, nodes, *others):
+    """The tensor's name before ops that pass it on; of a node's first output, the node's."""
+    while (node := nodes.get(source(name))) is not None and node.op in ("Identity", *others):
+        name = node.input[0]
+    return name.removesuffix(":0")
+
+
+def _is_zero(name, nodes):
+    node = nodes.get(_bare(name, nodes))
+    if node is not None and node.op == "Const":
+        return not np.any(tf.make_ndarray(node.attr["value"].tensor))
+    return node is not None and node.op == "ZerosLike"
 
 
 def _keep(mask, nodes):
-    """The probability of a one: floor(keep + random), random >= drop, or random < keep."""
-    while mask.op in ("Cast", "Identity"):
-        mask = nodes[source(mask.input[0])]
-    if mask.op == "Floor":
-        mask = nodes[source(mask.input[0])]
-    numbers = [_number(name, nodes) for name in mask.input if name[0] != "^"]
-    numbers = [number for number in numbers if number is not None]
-    if len(numbers) != 1:
+    """The chance of being kept, see `_values`; None if the mask is not drawn from u."""
+    node, turned = mask
+    inputs = [name for name in node.input if name[0] != "^"]
+    if node.op == "Floor":  # floor(keep + u)
+        node = nodes.get(_bare(inputs[0], nodes))
+        if node is None or node.op not in ("Add", "AddV2"):
+            return None
+        inputs = [name for name in node.input if name[0] != "^"]
+    drawn = [_is_uniform(name, nodes) for name in inputs]
+    if sum(drawn) != 1:
         return None
-    return 1 - numbers[0] if mask.op == "GreaterEqual" else numbers[0]
+    keep = _values(inputs[drawn.index(False)], nodes)
+    compared = node.op not in ("Add", "AddV2")
+    if compared and node.op.startswith("Greater") == drawn[0]:  # u >= rate, rate <= u
+        keep = 1 - keep
+    keep = 1 - keep if turned else keep
+    return keep if np.all((keep > 0) & (keep <= 1)) else None
 
 
-def _number(name, nodes):
-    """The value of an expression of single numbers; None if it is none, or is fed."""
-    node = nodes[source(name)]
-    if node.op == "Const":
-        value = tf.make_ndarray(node.attr["value"].tensor)
-        return float(value) if value.ndim == 0 and value.dtype.kind == "f" else None
-    if node.op == "Identity":
-        return _number(node.input[0], nodes)
-    if node.op in ("Sub", "RealDiv"):
-        first, second = (_number(part, nodes) for part in node.input[:2])
-        if first is not None and second:
-            return first - second if node.op == "Sub" else first / second
+def _is_uniform(name, nodes):
+    """Whether a tensor is drawn from [0, 1): RandomUniform * (1 - 0) + 0."""
+    node = nodes.get(_bare(name, nodes))
+    if node is None or node.op not in ("Mul", "Add", "AddV2"):
+        return node is not None and node.op in UNIFORM
+    first, second = (name for name in node.input if name[0] != "^")
+    neutral = 1.0 if node.op == "Mul" else 0.0
+    return _is_uniform(first, nodes) and bool(np.all(_values(second, nodes) == neutral))
+
+
+def _before_scale(name, keep, dropout, nodes):
+    """What is divided by `keep` (see `_values`) in the scope of a dropout; None if nothing is."""
+    scaled = nodes.get(_bare(name, nodes))
+    own = scaled is not None and _scope(scaled) == _scope(dropout)
+    if not own or scaled.op not in ("Mul", "RealDiv", "Div"):
+        return None
+    first, second = (name for name in scaled.input if name[0] != "^")
+    for x, scale in ((first, second), (second, first)):
+        factor = _values(scale, nodes)
+        made = factor * keep if scaled.op == "Mul" else keep / factor
+        if np.all(np.abs(made - 1) < 1e-5):
+            return x
+        if scaled.op != "Mul":
+            return None
     return None
 
 
-def use_moving_averages(nodes, stored, variables):
-    """BatchNorm in training mode takes the moving averages that the batch's statistics update."""
-    readers = readers_of(nodes)
+def _scope(node):
+    return node.name.rpartition("/")[0]
+
+
+def _values(name, nodes):
+    """The values of an expression of single numbers for several values of what is not known.
+
+    Whatever is no constant or sum, product or the like takes numbers of its own in [0.2, 0.9], so
+    two expressions with the same values are the same.
+    """
+    name = _bare(name, nodes)
+    node = nodes.get(name)
+    if node is not None and node.op == "Const":
+        value = tf.make_ndarray(node.attr["value"].tensor)
+        if value.ndim == 0 and value.dtype.kind == "f":
+            return np.full(SAMPLES, np.float64(value))
+    if node is not None and node.op in ARITHMETIC:
+        parts = [_values(part, nodes) for part in node.input if part[0] != "^"]
+        with np.errstate(all="ignore"):
+            return ARITHMETIC[node.op](*parts)
+    return np.random.default_rng(list(name.encode())).uniform(0.2, 0.9, SAMPLES)
+
+
+def use_moving_averages(nodes, stored, variables, shape_of):
+    """BatchNorm in training mode takes the moving averages that the batch's statistics update.
+
+    FusedBatchNorm(x, gamma, beta):1 -> update of moving_mean, :2 -> update of moving_variance
+    Mean(x, all axes but the last) -> update of a moving average
+    An update reads the average itself: average -= (average - statistic) * (1 - decay), say.
+    Returns the names of the nodes that took the batch's.
+    """
+    readers, settled = readers_of(nodes), set()
+
+    def average_of(name, output=0):
+        found = _moving_average(name, output, nodes, readers, stored)
+        size, shape = shape_of(name, output), stored[found].shape if found else None
+        fits = size is None or shape is None or size.num_elements() in (None, shape.num_elements())
+        return found if fits else None
+
     for node in list(nodes.values()):
+        averages = [None]
         if node.op.startswith("FusedBatchNorm") and "Grad" not in node.op:
             if node.attr["is_training"].b:
-                _settle_norm(node, nodes, readers, stored, variables)
+                averages = [average_of(node.name, at) for at in (1, 2)]
+                if None not in averages:
+                    _settle_norm(node, averages, nodes, stored, variables)
         elif node.op == "Mean" and 0 in _axes(node, nodes):
-            average = _moving_average(node.name, 0, nodes, readers, stored)
-            if average:
-                _settle_mean(node, nodes, stored[average], variables, average)
+            averages = [average_of(node.name)]
+            if None not in averages:
+                _settle_mean(node, nodes, stored[averages[0]], variables, averages[0])
+        settled |= set() if None in averages else {node.name}
+    return settled
 
 
-def _settle_norm(node, nodes, readers, stored, variables):
-    averages = [_moving_average(node.name, at, nodes, readers, stored) for at in (1, 2)]
-    if None in averages or averages[0] == averages[1]:
+def _settle_norm(node, averages, nodes, stored, variables):
+    if averages[0] == averages[1]:
         return  # the reader refuses it by name
     node.attr["is_training"].b = False
     del node.input[3:]
@@ -261,12 +380,29 @@ def _moving_average(name, output, nodes, readers, stored):
         for reader in readers.get(name, ()):
             if (name, output) not in [output_of(given) for given in reader.input]:
                 continue
-            if reader.op.startswith("Assign"):
+            if reader.op.startswith("Assign") and _reads_itself(reader, nodes):
                 return _updated(reader, nodes, stored)
             if reader.op in ON_THE_WAY and reader.name not in seen:
                 seen.add(reader.name)
                 waiting.append((reader.name, 0))
     return None
+
+
+def _reads_itself(assign, nodes):
+    """Whether the value that is assigned to a variable is made of what was in it."""
+    own, waiting, seen = variable_of(assign.input[0], nodes), list(assign.input[1:2]), set()
+    while waiting:
+        name = source(waiting.pop())
+        node = nodes.get(name)
+        if node is None or name in seen:
+            continue
+        seen.add(name)
+        read = node.input[0] if node.op == "ReadVariableOp" else name
+        if own and variable_of(read, nodes) == own:
+            return True
+        if node.op in ON_THE_WAY or node.op.startswith("FusedBatchNorm"):
+            waiting += node.input
+    return False
 
 
 def _updated(assign, nodes, stored):
@@ -302,3 +438,17 @@ def read_variables(nodes, stored, variables):
 # From a batch's statistic to the assignment of its moving average.
 ON_THE_WAY = ("Add", "AddV2", "Cast", "ExpandDims", "Identity", "Mul", "RealDiv", "Reshape",
               "Squeeze", "StopGradient", "Sub")  # fmt: skip
+
+MASKS = ("Floor", "Greater", "GreaterEqual", "Less", "LessEqual")
+UNIFORM = ("RandomUniform", "StatelessRandomUniform", "StatelessRandomUniformV2")
+SAMPLES = 5
+ARITHMETIC = {
+    "Add": np.add,
+    "AddV2": np.add,
+    "Div": np.divide,
+    "Mul": np.multiply,
+    "Neg": np.negative,
+    "RealDiv": np.divide,
+    "Reciprocal": np.reciprocal,
+    "Sub": np.subtract,
+}

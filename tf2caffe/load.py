@@ -7,7 +7,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
-from tf2caffe import checkpoint, inference
+from tf2caffe import checkpoint, inference, original
 from tf2caffe.stage import Failure, first_line
 from tf2caffe.trace import (
     REACHES,
@@ -95,7 +95,9 @@ def load_saved_model(path, args):
     function.loaded = loaded  # the variables live as long as what was loaded
     inputs = dict(zip(specs, function.inputs, strict=False))
     traced = function_trace(function, inputs, dict(sorted(function.structured_outputs.items())))
-    return with_old_variables(traced, path)
+    traced = with_old_variables(traced, path)
+    traced.original = original.of_function(call, specs)
+    return traced
 
 
 def refuse_harm(path):
@@ -142,6 +144,12 @@ def is_switch(name, spec):
     return spec.dtype == tf.bool and spec.shape.rank == 0 and TRAINING.search(name)
 
 
+def is_off(op):
+    """Whether an op is fed with what tells training from use, see `trace.decided`."""
+    fed = op.type in ("Placeholder", "PlaceholderWithDefault")
+    return fed and is_switch(op.name, op.outputs[0])
+
+
 def load_frozen(path, args):
     if path.name == "saved_model.pb":
         raise Failure(f"{path} is part of a SavedModel; give its folder: {path.parent}")
@@ -175,27 +183,35 @@ def graph_trace(graph_def, stored, args, path):
     """The trace of a graph whose variables are `stored`, between its inputs and outputs."""
     variables = inference.take_weights(graph_def)
     graph = checked(graph_def, path)
+    values = dict(variables)
     outputs = {
         name.removesuffix(":0"): tensor_of(graph, name, path)
         for name in args.outputs or [only_result(graph, path)]
     }
     ends = marked(graph_def, outputs)
-    nodes = inference.used(graph_def, stored, variables)
+    nodes, replaced = inference.used(graph_def, stored, variables, graph)
     inputs = args.inputs or sources(inference.needed(nodes, ends.values()), variables, path)
     tensors = {name: tensor_of(graph, name, path) for name in inputs}
     sizes = fixed({name: tensor.shape for name, tensor in tensors.items()}, args.shape)
-    fed = inference.cut(
-        nodes,
-        {tensor.name: tf.TensorSpec(sizes[name], tensor.dtype) for name, tensor in tensors.items()},
-    )
+    specs = {
+        tensor.name: tf.TensorSpec(sizes[name], tensor.dtype) for name, tensor in tensors.items()
+    }
+    fed = inference.cut(nodes, specs)
     flat = tf.compat.v1.GraphDef(versions=graph_def.versions)
     flat.node.extend(inference.needed(nodes, ends.values()))
     kept = {node.name for node in flat.node}
-    fed = {name: tensor for name, tensor in fed.items() if name in kept}  # the others are not read
+    read = {name: tensor for name, tensor in fed.items() if name in kept}
     try:
-        return Trace(flat, fed, {name: f"{end}:0" for name, end in ends.items()}, variables)
+        traced = Trace(flat, read, {name: f"{end}:0" for name, end in ends.items()}, variables)
     except ValueError as error:
         raise Failure(f"{path} cannot take {sizes}: {first_line(error)}") from None
+    traced.reason = replaced.reason(ends.values(), map(inference.source, specs))
+    if not traced.reason:
+        off = [op.name for op in graph.get_operations() if is_off(op)]
+        session = original.Session(graph, dict(zip(fed, specs, strict=True)), outputs, values,
+                                   stored, off)  # fmt: skip
+        traced.original = original.Original(session, dict(zip(fed, specs.values(), strict=True)))
+    return traced
 
 
 def checked(graph_def, path):

@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import logging
 import os
 import re
 import sys
@@ -22,6 +23,18 @@ def tensorflow():
     if first:
         gc.freeze()  # imported for good: not to be searched for garbage over and over
     return tensorflow
+
+
+@contextlib.contextmanager
+def log():
+    """Hold back TensorFlow's warnings in Python, such as that Keras compiles layer after layer."""
+    logger = logging.getLogger("tensorflow")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 @contextlib.contextmanager

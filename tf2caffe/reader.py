@@ -5,10 +5,12 @@ constant. What TensorFlow or Keras takes apart and Caffe has as one is put toget
 RECOGNISERS): BatchNorm, which Keras 3 lowers to Rsqrt, Mul, Sub, AddV2; biases; dilated kernels.
 """
 
+import operator
 import re
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import permutations
 from math import prod
 
 import numpy as np
@@ -18,7 +20,7 @@ from tensorflow.python.framework import op_def_registry
 from tf2caffe.graph import Graph, Node, Weight, file_stem
 from tf2caffe.quiet import uncollected
 from tf2caffe.stage import Failure, listed
-from tf2caffe.trace import Trace, known_size
+from tf2caffe.trace import Trace, is_random, known_size
 
 
 @dataclass(eq=False)
@@ -62,7 +64,8 @@ class Constant:
 class Op:
     """A draft of a node: `inputs` are ops, `constants` the operands that are not, by their names.
 
-    `name` and `layer` are given last, when it is known which ops there are.
+    `computed` are the operands that should be constants, and depend on the input. `name` and
+    `layer` are given last, when it is known which ops there are.
     """
 
     type: str
@@ -70,6 +73,7 @@ class Op:
     inputs: list = field(default_factory=list)
     constants: dict = field(default_factory=dict)
     attrs: dict = field(default_factory=dict)
+    computed: list = field(default_factory=list)
     name: str = ""
     layer: str = ""
 
@@ -85,6 +89,7 @@ class Op:
     def become(self, other, **constants):
         """Take the place of the op before this one: its type and operands, and more constants."""
         self.type, self.inputs, self.attrs = other.type, other.inputs, other.attrs
+        self.computed = other.computed
         self.constants = {**other.constants, **constants}
 
 
@@ -149,7 +154,7 @@ def _is_fed(raw, trace):
     """Whether an op without dynamic operands is not a constant either: random, or from outside."""
     if raw.type == "Placeholder":
         return raw.name not in trace.variables
-    return _is_stateful(raw.type)
+    return _is_stateful(raw.type) or is_random(raw.type)
 
 
 @cache
@@ -182,9 +187,14 @@ def _op(raw, output, operands):
     names, attrs = (OPS | OPS_ON_THE_WAY).get(raw.type, ((), ()))
     names = [*names, *(f"operand{at}" for at in range(len(names), len(operands)))]
     draft = Op(raw.type, output, attrs={key: _plain(raw.get_attr(key)) for key in attrs})
+    if output.value_index and raw.type in OPS:
+        draft.type = f"{raw.type}:{output.value_index}"  # which no table knows
     for name, operand in zip(_operand_names(raw, names), operands, strict=False):
         if isinstance(operand, Op):
-            draft.inputs.append(operand)
+            if operand.tensor.dtype.is_floating or not is_random(raw.type):  # seeds say no more
+                draft.inputs.append(operand)
+            if name.endswith("!") or name in WEIGHTS:
+                draft.computed.append(name.rstrip("!"))
         else:
             draft.constants[name] = operand
     return draft
@@ -328,12 +338,47 @@ def _settle_norm(op):
 
 
 def _plain_argmax(ops):
-    """Keras 3 takes the argmax of a copy that tells -0 from 0; only ties differ."""
+    """Keras 3 takes the argmax of a copy of x in which -0 is just below 0; only ties differ.
+
+    x -> Equal 0 ------------------------------> LogicalAnd -> SelectV2(., -tiny, x)
+    x -> Bitcast -> BitwiseAnd -2^31 -> Less 0 ->                  -> [Reshape] -> ArgMax
+    """
     for op in ops:
-        if op.type == "ArgMax" and op.inputs[0].type == "SelectV2":
-            guarded = op.inputs[0].inputs[-1]
-            if any(part.type == "Bitcast" for part in _live(ops, op.inputs[0].inputs[:1])):
-                op.inputs = [guarded]
+        reader = op
+        if op.type == "ArgMax" and op.inputs[0].type == "Reshape":
+            reader = op.inputs[0]
+        if op.type == "ArgMax" and reader.inputs[0].type == "SelectV2":
+            guarded = _without_guard(reader.inputs[0])
+            reader.inputs = [guarded or reader.inputs[0]]
+
+
+def _without_guard(choice):
+    """The x of Keras's guard, see `_plain_argmax`; None if the choice is another one."""
+    condition, x = (*choice.inputs, None)[:2]
+    if condition.type != "LogicalAnd" or len(condition.inputs) != 2:
+        return None
+    zero, less = condition.inputs
+    sign = less.inputs[0] if less.type == "Less" and less.inputs else less
+    bits = sign.inputs[0] if sign.type == "BitwiseAnd" and sign.inputs else sign
+    found = (
+        _reads(choice, "SelectV2", [condition, x], operand1=-TINY)
+        and _reads(zero, "Equal", [x], operand1=0)
+        and _reads(less, "Less", [sign], operand1=0)
+        and _reads(sign, "BitwiseAnd", [bits], operand1=-(2**31))
+        and _reads(bits, "Bitcast", [x])
+    )
+    return x if found else None
+
+
+def _reads(op, kind, inputs, **numbers):
+    """Whether an op of this kind reads these ops, and by their names these single numbers."""
+    same = op.type == kind and len(op.inputs) == len(inputs)
+    same = same and all(map(operator.is_, op.inputs, inputs))
+    return (
+        same
+        and op.constants.keys() == numbers.keys()
+        and all(op.constants[name].is_number(number) for name, number in numbers.items())
+    )
 
 
 def _batch_norm(ops):
@@ -341,7 +386,7 @@ def _batch_norm(ops):
     for op in ops:
         if op.type in ADD and len(op.inputs) == 1 and op.inputs[0].type == "Mul":
             scaled, (shift,) = op.inputs[0], op.constants.values()
-            if len(scaled.inputs) == 1:
+            if len(scaled.inputs) == 1 and scaled.inputs[0].shape == scaled.shape == op.shape:
                 (factor,) = scaled.constants.values()
                 found = _batch_norm_parts(factor, shift)
                 if found:
@@ -387,9 +432,11 @@ def _root_of_variance(tensor):
     root = _bare(tensor)
     if root.op.type != "Rsqrt" or _bare(root.op.inputs[0]).op.type not in ADD:
         return None, None
-    variance, epsilon = _bare(root.op.inputs[0]).op.inputs
-    epsilon = tf.get_static_value(epsilon)
-    return ((variance, _plain(float(epsilon))), gamma) if epsilon is not None else (None, None)
+    for variance, epsilon in permutations(_bare(root.op.inputs[0]).op.inputs):
+        value = tf.get_static_value(epsilon)
+        if value is not None and value.ndim == 0:
+            return (variance, _plain(float(value))), gamma
+    return None, None
 
 
 def _bare(tensor):
@@ -400,40 +447,49 @@ def _bare(tensor):
 
 
 def _computed_bias(ops):
-    """Keras takes whatever it adds for a bias, if that is one vector with the batch left out."""
+    """Keras takes whatever it adds for a bias, if that is one vector with the batch left out.
+
+    BiasAdd(x, Squeeze(y)) -> AddV2(x, y), if y is (1, ..., 1, C)
+    """
     for op in ops:
         if op.type == "BiasAdd" and len(op.inputs) == 2 and op.inputs[1].type == "Squeeze":
-            op.type, op.inputs = "AddV2", [op.inputs[0], op.inputs[1].inputs[0]]
+            vector = op.inputs[1].inputs[0]
+            if vector.shape[-1] == prod(vector.shape) == op.shape[-1]:
+                op.type, op.inputs = "AddV2", [op.inputs[0], vector]
 
 
 def _dilation(ops):
-    """Space to batch, convolve, batch to space: TensorFlow's way to dilate a kernel."""
+    """TensorFlow's way to dilate a kernel, by steps of `block`.
+
+    SpaceToBatchND(block, pads) -> convolution, VALID, of stride 1 -> BatchToSpaceND(block, crops)
+    """
     for op in ops:
-        if op.type != "BatchToSpaceND" or op.inputs[0].type not in BIASED:
+        inner = op.inputs[0] if op.type == "BatchToSpaceND" else None
+        outer = inner.inputs[0] if inner is not None and _is_undilated(inner) else None
+        if outer is None or outer.type != "SpaceToBatchND":
             continue
-        inner = op.inputs[0]
-        if not inner.inputs or inner.inputs[0].type != "SpaceToBatchND":
-            continue
-        outer = inner.inputs[0]
-        block, kernel = outer.attrs["block_shape"], inner.constants["filter"].shape
-        size, before = outer.inputs[0].shape, [pad[0] for pad in outer.attrs["paddings"]]
-        if (
-            len(block) != 2
-            or inner.attrs["padding"] != "VALID"
-            or any(crop[0] for crop in op.attrs["crops"])
-        ):
+        block, crops, before = op.attrs["block_shape"], op.attrs["crops"], outer.attrs["paddings"]
+        if len(block) != 2 or block != outer.attrs["block_shape"] or any(crop[0] for crop in crops):
             continue
         pads = [[0, 0]]
-        for axis in (1, 2):
-            reach = block[axis - 1] * (kernel[axis - 1] - 1)
-            first = before[axis - 1]
-            pads.append([first, op.shape[axis] + reach - size[axis] - first])
+        for axis, step, (first, _) in zip((1, 2), block, before, strict=True):
+            reach = step * (inner.constants["filter"].shape[axis - 1] - 1)
+            pads.append([first, op.shape[axis] + reach - outer.inputs[0].shape[axis] - first])
+        flat = [end for pair in [*pads, [0, 0]] for end in pair]
         op.become(inner)
         op.inputs = outer.inputs
-        flat = [end for pair in [*pads, [0, 0]] for end in pair]
         op.attrs |= {
             "dilations": [1, *block, 1], "padding": "EXPLICIT", "explicit_paddings": flat
         }  # fmt: skip
+
+
+def _is_undilated(op):
+    """Whether it is a convolution of images that cuts no corners: VALID, neither strides nor
+    dilations, channels last, and a constant kernel."""
+    plain = op.type in ("Conv2D", "DepthwiseConv2dNative") and len(op.inputs) == 1
+    plain = plain and "filter" in op.constants and op.attrs["padding"] == "VALID"
+    ones = plain and {*op.attrs["strides"], *op.attrs["dilations"]} == {1}
+    return ones and op.attrs["data_format"] == "NHWC"
 
 
 def _pixelwise_dense(ops):
@@ -443,6 +499,8 @@ def _pixelwise_dense(ops):
             product = op.inputs[0]
             before = product.inputs[0] if product.inputs else None
             if before is None or before.type != "Reshape" or "b" not in product.constants:
+                continue
+            if product.attrs["transpose_a"]:
                 continue
             source = before.inputs[0]
             kept = len(source.shape) > 2 and source.shape[:-1] == op.shape[:-1]
@@ -506,11 +564,17 @@ def _refuse_unfit(trace, inputs, ops, outputs):
         for name, output in outputs.items()
         if output in inputs and id(output) not in read
     ]
-    if problems or not all(op.tensor.shape.is_fully_defined() for op in ops):
+    if problems or any(_is_unsound(op) for op in ops):
         _name(ops, trace, outputs)
         known = OPS | OPS_ON_THE_WAY | dict.fromkeys(GUARDS)
         unshaped = [_told(op, DYNAMIC) for op in _unshaped(ops, known)]
         _refuse(problems + _unknown(ops, known) + unshaped)
+
+
+def _is_unsound(op):
+    """Whether no recogniser can look at an op: its shape or a setting is not known."""
+    settings = [name for name in op.computed if name not in WEIGHTS]
+    return bool(settings) or not op.tensor.shape.is_fully_defined()
 
 
 def _unshaped(ops, known):
@@ -525,15 +589,34 @@ def _unshaped(ops, known):
 
 def _unknown(ops, known):
     """What is wrong with ops that cannot be written to graph.json."""
-    problems = []
+    problems, drawn = [], _drawn(ops)
     for op in ops:
-        if op.tensor.dtype == tf.resource:
-            continue  # a table's handle, say: what reads it is told
-        if op.type not in known:
-            problems.append(_told(op, WHY.get(op.type, NO_EQUAL)))
+        if op.tensor.dtype == tf.resource or id(op) in drawn:
+            continue  # a table's handle, a mask of random numbers: what reads or draws it is told
+        if op.type in known and op.computed:
+            problems.append(_told(op, COMPUTED.format(" and ".join(op.computed))))
+        elif op.type in PRODUCTS and op.constants and op.type not in known:
+            problems.append(_told(op, OTHER_PRODUCT))
+        elif op.type not in known:
+            why = RANDOM if is_random(op.tensor.op.type) else WHY.get(op.type, NO_EQUAL)
+            why = OTHER_OUTPUT if ":" in op.type else why
+            problems.append(_told(op, why))
         elif op.attrs.get("training"):
             problems.append(_told(op, IN_TRAINING))
     return problems
+
+
+def _drawn(ops):
+    """The ops that depend on random numbers alone, and the choices between tensors by them."""
+    drawn, choices = {id(op) for op in ops if is_random(op.tensor.op.type)}, set()
+    told = set(drawn)
+    for op in ops:
+        reads = [id(source) for source in op.inputs]
+        if reads and drawn.issuperset(reads):
+            drawn.add(id(op))
+        elif op.type in CHOICES and reads and reads[0] in drawn:
+            choices.add(id(op))
+    return drawn - told | choices
 
 
 def _other_types(ops):
@@ -684,6 +767,11 @@ PASSED_ON = (
 
 ADD = ("Add", "AddV2")
 
+# The operands that Caffe has as weights.
+WEIGHTS = ("b", "beta", "filter", "gamma", "mean", "variance")
+
+TINY = float(np.finfo(np.float32).tiny)
+
 # What a recogniser takes away.
 GUARDS = ("Bitcast", "BitwiseAnd", "Equal", "Less", "LogicalAnd", "SelectV2")
 
@@ -780,6 +868,23 @@ IN_TRAINING = (
     "for inference"
 )
 
+RANDOM = (
+    "random numbers, Caffe's networks have none; save the model for inference, or cut them off: "
+    "end the network before them, or make them an input"
+)
+
+COMPUTED = (
+    "it computes its {} from the input; Caffe's weights and settings are fixed: make it a "
+    "constant, or end the network before it"
+)
+OTHER_OUTPUT = "only its first output has an equal in Caffe; build the model without the others"
+PRODUCTS = ("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum")
+OTHER_PRODUCT = (
+    "a constant matrix that multiplies another axis than the last, or that is itself a batch; "
+    "transpose before and after, or reshape the constant to (in, out)"
+)
+CHOICES = ("Select", "SelectV2")
+
 # Why an op is refused, where more can be said than that Caffe has no equal.
 WHY = {
     **dict.fromkeys(
@@ -811,11 +916,6 @@ WHY = {
     **dict.fromkeys(
         ("Dequantize", "QuantizeV2", "QuantizedConv2D", "QuantizedMatMul", "QuantizedRelu"),
         "it computes in integers, Caffe in float32; save the model before it is quantised",
-    ),
-    **dict.fromkeys(
-        ("Multinomial", "RandomStandardNormal", "RandomUniform", "RandomUniformInt",
-         "StatelessRandomNormalV2", "StatelessRandomUniformV2", "TruncatedNormal"),
-        "random numbers, Caffe's networks have none; save the model for inference",
     ),
     **dict.fromkeys(
         ("HashTableV2", "LookupTableFindV2"),

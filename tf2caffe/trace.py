@@ -6,12 +6,16 @@ on a large network.) Only this module and `reader` know TensorFlow; steps 5 and 
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.framework import op_def_registry
 from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
 
+from tf2caffe import original
 from tf2caffe.graph import LARGEST
 from tf2caffe.quiet import uncollected
 from tf2caffe.stage import Failure
@@ -25,6 +29,9 @@ class Trace:
     placeholder's name to (the variable's name, the variable or its value). `layers` are the names
     of the Keras layers, where there are any, `graph` is that of the `GraphDef`, if there is one.
     `together` are tensors that are worth computing at once, as soon as one of them is asked for.
+
+    `original` runs the model as it was loaded, {input: array} -> {output's name: array}, for one
+    image; where it is None, `reason` says why it cannot be compared with the trace.
     """
 
     graph_def: tf.compat.v1.GraphDef
@@ -33,6 +40,8 @@ class Trace:
     variables: dict
     layers: frozenset = frozenset()
     graph: tf.Graph | None = field(default=None, repr=False)
+    original: Callable | None = field(default=None, repr=False)
+    reason: str = "it was not loaded from a file"
     together: set = field(default_factory=set, init=False, repr=False)
     computed: dict = field(default_factory=dict, init=False, repr=False)
 
@@ -155,6 +164,16 @@ def _take_floats(graph_def, inputs):
     return taken
 
 
+@cache
+def is_random(kind):
+    """Whether an op of this type draws random numbers: TensorFlow gives it a seed or a key."""
+    definition = op_def_registry.get(kind)
+    arguments = (*definition.attr, *definition.input_arg) if definition else ()
+    names = {argument.name for argument in arguments}
+    seeded = bool(names & {"seed", "seed2"}) or {"key", "counter"} <= names
+    return bool(DRAWS.search(kind)) or (seeded and not SEEDED.search(kind))
+
+
 def ancestors(tensors):
     """Every op that the tensors depend on, but for their sizes."""
     found, waiting = {}, [tensor.op for tensor in tensors]
@@ -193,8 +212,15 @@ def keras_trace(model, shape=None):
         raise Failure(f"model {model.name} cannot be traced: {_cause(error)}") from None
     inputs = dict(zip((spec.name for spec in specs), function.inputs, strict=False))
     layers = {layer.name for layer in model._flatten_layers(include_self=False)}
-    outputs = _named(function.structured_outputs, getattr(model, "output_names", None))
-    return function_trace(function, inputs, outputs, frozenset(layers), variables)
+    names = getattr(model, "output_names", None)
+    outputs = _named(function.structured_outputs, names)
+    traced = function_trace(function, inputs, outputs, frozenset(layers), variables)
+
+    def run(*tensors):
+        return _named(model(tf.nest.pack_sequence_as(structure, tensors), training=False), names)
+
+    traced.original = original.of_function(run, dict(zip(tensors, specs, strict=True)))
+    return traced
 
 
 def _stand_ins(weights):
@@ -404,6 +430,10 @@ def placeholder(name, value):
     node.attr["shape"].shape.CopyFrom(value.shape.as_proto())
     return node
 
+
+# Random ops that their arguments do not show, and ops that draw nothing though they take a seed.
+DRAWS = re.compile(r"^Stateful(Random|Standard|Truncated|Uniform)|^RngReadAndSkip|RngBitGenerator")
+SEEDED = re.compile(r"^StatelessRandomGetKeyCounter|^Cudnn|^ComputeAccidentalHits|Dataset")
 
 CALLS = ("StatefulPartitionedCall", "PartitionedCall")
 
