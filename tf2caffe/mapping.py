@@ -762,14 +762,6 @@ def leaky_relu(node, net):
     return net.add("ReLU", node.layer, net.blob(node), relu_param=param)
 
 
-def relu6(node, net):
-    """relu(x) - relu(x - 6), which loses nothing where x is small."""
-    above = net.add("ReLU", f"{node.layer}/above", net.blob(node))
-    beyond = net.affine(f"{node.layer}/minus", net.blob(node), beta=-6.0)
-    beyond = net.add("ReLU", f"{node.layer}/beyond", beyond)
-    return net.eltwise(node.layer, "SUM", above, beyond, (1, -1))
-
-
 def elu(node, net, scale=1.0, alpha=1.0):
     """relu(x) - alpha (1 - e^-b), b = relu(-x); 1 - e^-b = 2 t / (1 + t) with t = tanh(b / 2).
 
@@ -877,7 +869,7 @@ OPS = {
     "Pad": pad,
     "Reciprocal": power(exponent=-1.0),
     "Relu": layer("ReLU"),
-    "Relu6": relu6,
+    "Relu6": layer("ReLU6"),  # some chips have it; `fitting` rewrites it for the others
     "Reshape": reshape,
     "ResizeBilinear": resize_bilinear,
     "ResizeNearestNeighbor": resize_nearest,
