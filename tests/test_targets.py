@@ -8,7 +8,7 @@ from keras import layers, ops
 from tests.harness import Converted, randomise
 from tests.pipeline import contents, run
 from tests.test_deploy import Deployed, strays
-from tf2caffe import caffe_schema, deploy, fitting, targets
+from tf2caffe import caffe_schema, fitting, targets
 from tf2caffe.builder import Builder
 from tf2caffe.stage import Failure
 
