@@ -21,10 +21,12 @@ def main():
     args = arguments()
     from tf2caffe import model  # imports TensorFlow
 
+    model.check_input(args)
     source = model.open(args)
     print_ops(source, args.all)
     inputs, names = model.inputs(source, args)
     shown = position(args.image, names)
+    activations.check(args.layers, [node.name for node in source.graph.nodes if node.shape[1:]])
     layers = run(source, inputs)
     kept = activations.Activations(inputs, layers, names, shown, source.graph.source)
     print(f"\n{names[shown]}, layer by layer:\n")
@@ -44,8 +46,8 @@ def arguments():
     add = parser.add_argument
     add("--images", type=Path, metavar="PATH", help="an image or a folder of images")
     add("--bgr", action="store_true", help="give the image's channels blue first")
-    add("--mean", type=numbers, default=[0.0], metavar="B,G,R", help="is subtracted, then")
-    add("--scale", type=float, default=1.0, help="the factor is applied (default: %(default)g)")
+    add("--mean", type=stage.numbers, metavar="B,G,R", help="is subtracted (default: 0), then")
+    add("--scale", type=stage.factor, help="the factor is applied (default: 1)")
     add("--input", type=Path, metavar="FILE", help=".npy (N, ...) or .npz, as the model takes it")
     add("--image", metavar="NAME", help="the one that is printed and drawn (default: img3, or 1st)")
     activations.add_layers(parser)
@@ -65,11 +67,6 @@ def print_ops(source, everything):
         for weight in node.weights.values():
             print(weight.source.name.removesuffix(":0"))
         print(node.name)
-
-
-def numbers(text):
-    """Numbers between commas."""
-    return [float(number) for number in text.split(",")]
 
 
 def position(image, names):
