@@ -31,6 +31,7 @@ BUFFER = 1 << 22  # bytes; a thread that writes often waits often for Python
 def main():
     args = arguments()
     if args.target == "list":
+        stage.refuse_idle(args, "--target list builds nothing", "prototxt", "deploy")
         targets.print_all()
         return
     handoff = Handoff(args.dir, args.name)

@@ -21,10 +21,12 @@ TOLERANCE = 1e-5  # a right mnistcls strays by 1e-6 at most; Caffe's epsilon in 
 
 def main():
     args = arguments()
+    check_options(args)
     handoff = Handoff(args.dir, args.name, args.deploy)
     if args.deploy and not handoff.blobs.exists():
         raise stage.Failure(f"{handoff.blobs} does not exist; build_caffe.py --deploy makes it")
     table, kept = loaded(handoff)
+    check_drawn(args, table)
     if args.export_calibration:
         count = calibration.export(args.export_calibration, table.inputs, kept)
         print(f"left: {args.export_calibration / calibration.LIST} ({count} inputs)")
@@ -41,6 +43,27 @@ def main():
     if verdict:
         sys.exit(f"NOT EQUAL: {verdict}")
     conclude(proof, table, kept, args.tolerance)
+
+
+def check_options(args):
+    """Raise `Failure` where options contradict each other."""
+    if args.deploy:
+        stage.refuse_idle(args, "no pictures are drawn with --deploy", "layers", "labels")
+    if args.runtime == "opencv":
+        runtimes.refuse_python(args.caffe_python)
+    if args.export_calibration and args.export_calibration.is_file():
+        raise stage.Failure(f"--export-calibration {args.export_calibration} is a file, no folder")
+
+
+def check_drawn(args, table):
+    """Raise `Failure` where what is to be drawn is not in the network."""
+    activations.check(args.layers, [entry.name for entry in table.layers])
+    if args.labels and not (table.answers and len(table.inputs) == 1):
+        needed = "the network gives no answers to one image, which they could stand below"
+        stage.refuse_idle(args, needed, "labels")
+    if args.labels:
+        sizes = {entry.name: entry.layout.tf_shape[0] for entry in table.layers}
+        check_labels(sizes[table.answers[-1]], labels(args.labels))
 
 
 def loaded(handoff):
@@ -76,7 +99,7 @@ def arguments():
     parser = stage.parser(__doc__)
     parser.add_argument("name", nargs="?", default="mnistcls", help="default: %(default)s")
     parser.add_argument(
-        "--tolerance", type=float, default=TOLERANCE,
+        "--tolerance", type=stage.positive, default=TOLERANCE,
         help="largest error of a layer, relative to its largest value (default: %(default)g; see "
         "the README for what deep networks may inherit)",
     )  # fmt: skip
@@ -133,12 +156,14 @@ def labels(path):
         raise stage.Failure(f"--labels {path} is not a text file in UTF-8") from None
 
 
+def check_labels(count, classes):
+    if count > len(classes):
+        raise stage.Failure(f"--labels has {len(classes)} lines, the network {count} answers")
+
+
 def captions(probabilities, classes):
     """Label and confidence of each image."""
-    if probabilities.shape[1] > len(classes):
-        raise stage.Failure(
-            f"--labels has {len(classes)} lines, the network {probabilities.shape[1]} answers"
-        )
+    check_labels(probabilities.shape[1], classes)
     return [f"{classes[row.argmax()]}  {row.max():.2%}" for row in probabilities]
 
 

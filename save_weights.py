@@ -69,9 +69,18 @@ def write(folder, weight, array, step=1 << 22):
         for at in range(0, array.shape[0], rows):
             part = contiguous(array[at : at + rows])
             if not np.isfinite(part).all():
-                told = f"{weight.source.name} holds NaN or infinity; train the network again"
-                raise stage.Failure(told)
+                raise stage.Failure(not_finite(weight.source.name, part))
             file.write(part.data)  # np.save does not tell that a disk is full
+
+
+def not_finite(name, part):
+    """Why a weight cannot be taken, and what to do."""
+    if np.isnan(part).any():
+        return f"{name} holds NaN; train the network again"
+    return (
+        f"{name} holds infinity, and Caffe's blobs must be finite to be compared; write a mask "
+        "with a large finite number, such as -1e9 before a softmax, or train the network again"
+    )
 
 
 def contiguous(array, tile=256):

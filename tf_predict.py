@@ -21,12 +21,14 @@ def main():
     args = arguments()
     from tf2caffe import model  # imports TensorFlow
 
+    model.check_input(args)
     source = model.open(args)
     from tf2caffe import original
 
     print_ops(source, args.all)
     inputs, names = model.inputs(source, args)
     shown = position(args.image, names)
+    activations.check(args.layers, [node.name for node in source.graph.nodes if node.shape[1:]])
     layers = run(source, inputs)
     said = original.compared(source, inputs, layers)
     probed = probes.computed(source.graph, source.trace, source.tensors)
@@ -49,8 +51,8 @@ def arguments():
     add = parser.add_argument
     add("--images", type=Path, metavar="PATH", help="an image or a folder of images")
     add("--bgr", action="store_true", help="give the image's channels blue first")
-    add("--mean", type=numbers, default=[0.0], metavar="B,G,R", help="is subtracted, then")
-    add("--scale", type=float, default=1.0, help="the factor is applied (default: %(default)g)")
+    add("--mean", type=stage.numbers, metavar="B,G,R", help="is subtracted (default: 0), then")
+    add("--scale", type=stage.factor, help="the factor is applied (default: 1)")
     add("--input", type=Path, metavar="FILE", help=".npy (N, ...) or .npz, as the model takes it")
     add("--image", metavar="NAME", help="the one that is printed and drawn (default: img3, or 1st)")
     activations.add_layers(parser)
@@ -70,11 +72,6 @@ def print_ops(source, everything):
         for weight in node.weights.values():
             print(weight.source.name.removesuffix(":0"))
         print(node.name)
-
-
-def numbers(text):
-    """Numbers between commas."""
-    return [float(number) for number in text.split(",")]
 
 
 def position(image, names):

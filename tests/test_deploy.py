@@ -165,7 +165,7 @@ NETWORKS = {
                  "Conv Eltwise ReLU"),
     "flatten_relu": (flatten_relu, "Conv Flatten ReLU Dense Reshape Deconv Eltwise"),
     "squeeze_excite": (squeeze_excite, "Pooling Conv Sigmoid Deconv Eltwise"),
-    "relu6": (lambda x: layers.ReLU(6)(norm(conv(x)) * 4.0), "Conv ReLU Power ReLU Eltwise"),
+    "relu6": (lambda x: layers.ReLU(6)(norm(conv(x)) * 4.0), "Conv Power Eltwise Power ReLU"),
     "swish": (lambda x: layers.Activation("silu")(norm(conv(x))), "Conv Sigmoid Eltwise"),
     "elu": (lambda x: layers.Activation("elu")(norm(conv(x))), None),
     "gelu": (lambda x: ops.gelu(norm(conv(x)), approximate=False), None),

@@ -8,7 +8,7 @@ from keras import layers, ops
 from tests.harness import Converted, randomise
 from tests.pipeline import contents, run
 from tests.test_deploy import Deployed, strays
-from tf2caffe import caffe_schema, deploy, fitting, targets
+from tf2caffe import caffe_schema, fitting, targets
 from tf2caffe.builder import Builder
 from tf2caffe.stage import Failure
 
@@ -268,7 +268,8 @@ REWRITTEN = {
     "exp": ("portable", lambda x: ops.exp(x * 4.0), None),
     "softplus kept": ("bvlc", lambda x: ops.softplus(x), "BNLL"),
     "exp kept": ("rknn", lambda x: ops.exp(x), None),
-    "relu6 kept apart": ("portable", relu6, "Convolution ReLU Power ReLU Eltwise"),
+    "relu6": ("portable", relu6, "Convolution Power Eltwise Power ReLU"),
+    "relu6 without MAX": ("armnn", relu6, "Convolution ReLU Scale ReLU Scale"),
 }  # fmt: skip
 
 
@@ -311,30 +312,6 @@ def test_native_relu6(opencv, pycaffe, tmp_path):
     assert strays(deployed.rows(opencv)) == []
     assert "ReLU6" not in {layer.type for layer in deployed.converted.fitted.layers}
     assert strays(deployed.converted.rows(pycaffe)) == []
-
-
-@pytest.mark.parametrize("change", ["slope", "shift", "factor", "operation", "read"])
-def test_what_is_not_relu6_stays(change):
-    """Each part of what ReLU6 is known by, changed."""
-    net = Builder("net")
-    net.add("Input", "data", input_param={"shape": [{"dim": (1, 2, 3, 3)}]})
-    slope = {"negative_slope": 0.1} if change == "slope" else {}
-    above = net.add("ReLU", "above", "data", relu_param=slope)
-    minus = net.affine(
-        "minus", "data", 2.0 if change == "factor" else 1.0, -5.0 if change == "shift" else -6.0
-    )
-    beyond = net.add("ReLU", "beyond", minus)
-    net.eltwise(
-        "it",
-        "MAX" if change == "operation" else "SUM",
-        above,
-        beyond,
-        () if change == "operation" else (1, -1),
-    )
-    if change == "read":
-        net.add("Sigmoid", "reader", "beyond")
-    form = deploy.deploy(net, {"it"}, targets.TARGETS["rknn"])
-    assert "ReLU6" not in {layer.type for layer in form.layers}
 
 
 def test_parts_of_a_rewrite_take_no_names():

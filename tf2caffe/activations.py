@@ -12,7 +12,7 @@ import numpy as np
 from tf2caffe import archive
 from tf2caffe.handoff import replacing
 from tf2caffe.probes import Probes
-from tf2caffe.stage import Failure
+from tf2caffe.stage import Failure, names
 
 PROBES = ("regions", "outputs", "floors")
 DRAWN = 48  # layers, unless some are chosen: three pages
@@ -123,22 +123,27 @@ def print_statistics(layers):
 def add_layers(parser):
     """The option by which steps 3 and 6 choose what is drawn."""
     parser.add_argument(
-        "--layers", metavar="A,B*", type=lambda text: text.split(","),
+        "--layers", metavar="A,B*", type=names,
         help=f"what is drawn, * for anything (default: all; of more than {DRAWN}, some)",
     )  # fmt: skip
+
+
+def check(patterns, layers):
+    """Raise `Failure` where one of --layers fits none of these names."""
+    idle = [wanted for wanted in patterns or [] if not any(fnmatch(one, wanted) for one in layers)]
+    if idle:
+        raise Failure(f"--layers {','.join(idle)}: no layer is called so")
 
 
 def chosen(layers, patterns=None):
     """The layers to draw: those that fit a pattern; else all, or DRAWN of them, evenly spaced."""
     if patterns:
-        found = {
+        check(patterns, layers)
+        return {
             name: array
             for name, array in layers.items()
             if any(fnmatch(name, pattern) for pattern in patterns)
         }
-        if not found:
-            raise Failure(f"--layers {','.join(patterns)}: no layer is called so")
-        return found
     if len(layers) <= DRAWN:
         return layers
     print(f"{DRAWN} of {len(layers)} layers are drawn; --layers chooses others")

@@ -327,7 +327,9 @@ def _pooling_summary(message):
 
 
 def _eltwise_summary(message):
-    return [caffe_schema.ENUMS["EltwiseOp"][1][message.eltwise_param.operation]]
+    param = message.eltwise_param
+    factors = [] if {*param.coeff} <= {1} else [", ".join(f"{factor:g}" for factor in param.coeff)]
+    return [" ".join([caffe_schema.ENUMS["EltwiseOp"][1][param.operation], *factors])]
 
 
 # What a layer's weights are called, in the order of its blobs.

@@ -29,7 +29,6 @@ from tf2caffe import caffe_schema, fitting, targets
 from tf2caffe.builder import mistaken
 from tf2caffe.caffe_net import Layer, Net, convolution_settings, sized
 
-SUM = caffe_schema.ENUMS["EltwiseOp"][1].index("SUM")
 IDLE = ("Dropout", "Split")
 SHAPING = ("Concat", "Flatten", "Reshape")  # with one bottom, and if the shape stays, idle too
 IN_PLACE = ("ELU", "Power", "ReLU", "ReLU6", "Sigmoid", "TanH")
@@ -77,14 +76,17 @@ class Scaled:
 
 
 def deploy(net, outputs, target=targets.TARGETS["portable"]):
-    """The deploy form of `net`. The blobs in `outputs` stay, and those that no layer reads."""
+    """The deploy form of `net`. The blobs in `outputs` stay, and those that no layer reads.
+
+    Layer types that the target does not have are rewritten first, so that the passes fold what
+    stands for them; the rest once it is folded, for a kernel's size, say, may have changed.
+    """
     net = separated(net)
     outputs = {*outputs, *net.outputs()}
-    if target.takes("ReLU6"):
-        net = native_relu6(net, outputs)
+    net = fitting.fit(net, target, fitting.of_type)
     for step in PASSES:
         net = step(net, outputs)
-    return in_place(fitting.fit(net, target), outputs)
+    return in_place(fitting.fit(net, target, fitting.native), outputs)
 
 
 def outputs_of(graph, table):
@@ -523,41 +525,6 @@ def flatten_and_dense(first, second):
     if not keeps_batch(first) or not is_linear(second):
         return None
     return joined(first, second, second.message, second.blobs)
-
-
-def native_relu6(net, outputs):
-    """relu(x) - relu(x - 6), as it is mapped, in the one layer that some chips have for it."""
-    makers = {top: layer for layer in net.layers for top in layer.tops}
-    readers = Counter(bottom for layer in net.layers for bottom in layer.bottoms)
-    layers = []
-    for layer in net.layers:
-        parts = relu6_parts(layer, makers)
-        if parts and all(
-            readers[part.tops[0]] == 1 and part.tops[0] not in outputs for part in parts
-        ):
-            layers = [other for other in layers if other not in parts]
-            layer = joined(parts[0], layer, caffe_schema.LayerParameter(type="ReLU6"), [])
-        layers.append(layer)
-    return rebuilt(net.name, layers)
-
-
-def relu6_parts(layer, makers):
-    """The ReLU of x, the Power x - 6 and its ReLU, if the layer is their difference."""
-    param = layer.message.eltwise_param
-    if layer.type != "Eltwise" or list(param.coeff) != [1, -1] or param.operation != SUM:
-        return None
-    above, beyond = (makers[bottom] for bottom in layer.bottoms)
-    if (above.type, beyond.type) != ("ReLU", "ReLU"):
-        return None
-    minus = makers[beyond.bottoms[0]]
-    shift = affine(minus) if minus.type == "Power" else None
-    if shift != (1, -6) or minus.bottoms != above.bottoms or is_leaky(above) or is_leaky(beyond):
-        return None
-    return above, minus, beyond
-
-
-def is_leaky(layer):
-    return layer.message.relu_param.negative_slope != 0
 
 
 def in_place(net, outputs):

@@ -13,23 +13,24 @@ from tf2caffe.caffe_net import convolution_settings
 GROWTH = 4  # rows and columns of zeros by which a kernel may grow on each side
 
 
-def fit(net, target):
+def fit(net, target, rewrites=None):
     """The network as the `targets.Target` takes it; what has no equal is left as it is.
 
-    Nothing may work in place, for what stands for one layer may read its bottom twice.
+    Nothing may work in place, for what stands for one layer may read its bottom twice. `rewrites`
+    gives the rewrites of one layer, by default those of the form that BVLC Caffe runs too.
     """
-    while (fitted := _rewritten(net, target)) is not None:
+    while (fitted := _rewritten(net, target, rewrites or inspectable)) is not None:
         net = fitted
     return net
 
 
-def _rewritten(net, target):
+def _rewritten(net, target, rewrites):
     """The network with each layer rewritten once; None if nothing was to be."""
     fitted, around, count = Builder(net.name), targets.Surroundings(net), 0
     for layer in net.layers:
         if any(
             _helped(rewrite, layer, fitted, net, target)
-            for rewrite in _rewrites(layer, around, target)
+            for rewrite in rewrites(layer, around, target)
         ):
             count += 1
         else:
@@ -44,9 +45,23 @@ def _helped(rewrite, layer, fitted, net, target):
     return len(fitted.layers) > made
 
 
-def _rewrites(layer, around, target):
+def native(layer, around, target):
+    """The rewrites of a layer that the target does not take."""
     for rule, _ in targets.broken(layer, around, target):
         yield from REWRITES.get((layer.type, rule.quantity), ())
+
+
+def of_type(layer, around, target):
+    """The rewrites of a layer whose type the target does not have."""
+    if not target.takes(layer.type):
+        yield from REWRITES.get((layer.type, "type"), ())
+
+
+def inspectable(layer, around, target):
+    """The rewrites of a layer that the target does not take, or that BVLC Caffe does not have."""
+    if layer.type not in targets.BVLC:
+        yield from REWRITES.get((layer.type, "type"), ())
+    yield from native(layer, around, target)
 
 
 def scale_for_power(layer, net, target):
@@ -181,6 +196,27 @@ def ratio_for_exp(layer, net, target):
     net.affine(layer.name, ratio, power=4.0)
 
 
+def least_of_six(layer, net, target):
+    """relu(min(x, 6)) with min(x, 6) = -max(-x, -6): exact, whatever the size of x.
+
+    The constant is made of -x, so that the layer before has one reader and can take in the sign.
+    """
+    if not _allows(target, "operation", "MAX", "Eltwise"):
+        return
+    minus = net.affine(f"{layer.name}/minus", layer.bottoms[0], -1.0)
+    floor = net.affine(f"{layer.name}/floor", minus, 0.0, -6.0)
+    most = net.eltwise(f"{layer.name}/most", "MAX", minus, floor)
+    net.add("ReLU", layer.name, net.affine(f"{layer.name}/least", most, -1.0))
+
+
+def six_less_what_is_left(layer, net, target):
+    """min(relu(x), 6) = 6 - relu(6 - relu(x)), right to 2.4e-7, the last digit of 6."""
+    relu = net.add("ReLU", f"{layer.name}/relu", layer.bottoms[0])
+    left = net.affine(f"{layer.name}/minus", relu, -1.0, 6.0)
+    left = net.add("ReLU", f"{layer.name}/left", left)
+    net.affine(layer.name, left, -1.0, 6.0)
+
+
 # (layer type, the quantity that breaks a rule) -> what may be written instead.
 REWRITES = {
     ("BNLL", "type"): (log_of_one_and_decay,),
@@ -192,5 +228,6 @@ REWRITES = {
     ("Exp", "type"): (ratio_for_exp,),
     ("InnerProduct", "weights"): (bias_of_zeros,),
     ("Power", "type"): (scale_for_power, product_for_square),
+    ("ReLU6", "type"): (least_of_six, six_less_what_is_left),
     ("Scale", "preceded by"): (norm_before_scale,),
 }

@@ -4,11 +4,12 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from tf2caffe.stage import Failure, first_line
 
 PROJECT = Path(__file__).resolve().parents[1]
+ORIENTATION = ExifTags.Base.Orientation
 KINDS = {".png", ".jpg", ".jpeg", ".bmp"}
 
 
@@ -55,23 +56,62 @@ def load_image(file, shape):
 
 
 def open_image(file):
-    """The image, fully read: a damaged file is found here."""
+    """The image, fully read: a damaged file is found here. It is upright, as viewers show it."""
     try:
         with warnings.catch_warnings(action="ignore"):
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file) as image:
+                deep = is_deep(image)
                 image.load()
-                return image
+                upright = ImageOps.exif_transpose(image)
+                turned = image.getexif().get(ORIENTATION, 1) in range(2, 9)
+                count = getattr(image, "n_frames", 1)
     except UnidentifiedImageError:
         raise Failure(f"{file}: not an image") from None
     except Exception as error:  # Pillow raises whatever the file makes it stumble over
         raise Failure(f"{file}: cannot be read as an image: {first_line(error)}") from None
+    if deep:
+        raise Failure(f"{file}: more than 8 bits a channel; save it with 8")
+    if turned:
+        print(f"{file}: turned upright, as its EXIF orientation says")
+    if count > 1:
+        print(f"{file}: the first of its {count} pictures is taken")
+    return upright
+
+
+def is_deep(image):
+    """Whether an image, not yet loaded, has more than 8 bits a channel.
+
+    Of 16 bits in colour Pillow drops the lower ones; what it keeps, it would cut off above 255.
+    """
+    raw = " ".join(str(tile[3]) for tile in image.tile)
+    return image.mode.startswith(("I", "F")) or ";16" in raw
 
 
 def fitted_colours(file, image, mode):
-    """The image in `mode`, 8 bits a channel; a change of colours is printed."""
-    if image.mode.startswith(("I", "F")):  # Pillow would cut off all above 255
-        raise Failure(f"{file}: more than 8 bits a channel; save it with 8")
-    if image.mode in ("RGB", "RGBA", "CMYK", "YCbCr", "P") and mode == "L":
+    """The image in `mode`, 8 bits a channel; what that changes is printed."""
+    image = without_alpha(file, image)
+    if image.mode not in ("1", "L", "P", "RGB"):
+        print(f"{file}: {image.mode}, converted to RGB")
+    if image.mode in ("1", "L"):
+        if mode == "RGB":
+            print(f"{file}: grey, the same for red, green and blue")
+        return image.convert(mode)
+    image = image.convert("RGB")
+    if mode == "RGB":
+        return image
+    grey = image.convert("L")
+    if any(part.tobytes() != grey.tobytes() for part in image.split()):
         print(f"{file}: in colour, converted to grey")
-    return image.convert(mode)
+    return grey
+
+
+def without_alpha(file, image):
+    """A picture that is transparent anywhere lies on white, as most viewers show it."""
+    if not image.has_transparency_data:
+        return image
+    image = image.convert("RGBA")
+    if image.getchannel("A").getextrema()[0] < 255:
+        print(f"{file}: transparent in places, laid on white")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")

@@ -317,6 +317,8 @@ def arrange(node, role, array, layouts):
 
 def _operand(node, array, inputs, output):
     """An elementwise constant: (C,) where it is one number a channel, else (C, H, W)."""
+    if node.attrs.get("data_format", "NHWC") != "NHWC":  # BiasAdd along axis 1
+        array = array.reshape(-1, *[1] * (len(node.shape) - 2))
     shape = (1,) * (len(node.shape) - array.ndim) + array.shape
     array = array.reshape(shape)
     if shape[0] != 1:

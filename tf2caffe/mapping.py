@@ -280,13 +280,35 @@ def max_pool(node, net):
     size, out = net.shape(node)[:2], node.shape[1:3]
     spans, pads = _met(kernel, _pads(node, size, kernel, stride), size, out, stride)
     kernel = [length for _, length in spans]
-    bottom = _cut(node, net, _excess(size, out, kernel, stride, pads))
-    # with stride 1 an even kernel reaches one further after than before: Caffe pads both so
-    pad = [after if s == 1 else before for s, (before, after) in zip(stride, pads, strict=True)]
-    lead = [p - before for p, (before, _) in zip(pad, pads, strict=True)]
-    name = f"{node.layer}/pool" if any(lead) else node.layer
+    excess = _excess(size, out, kernel, stride, pads)
+    bottom = _cut(node, net, excess)
+    size = [n - unread for n, unread in zip(size, excess, strict=True)]
+    fits = [_windows(*axis) for axis in zip(size, out, kernel, stride, pads, strict=True)]
+    if None in fits:
+        raise Refused(f"Caffe cannot pad {pads} around windows {kernel} at strides {stride}")
+    pad, first, last = zip(*fits, strict=True)
+    name = f"{node.layer}/pool" if any(first + last) else node.layer
     blob = net.pool(name, "MAX", bottom, kernel, stride, pad)
-    return net.place(node.layer, blob, [-n for n in lead], (0, 0)) if any(lead) else blob
+    if not any(first + last):
+        return blob
+    return net.place(node.layer, blob, [-n for n in first], [-n for n in last])
+
+
+def _windows(size, out, kernel, stride, pads):
+    """Along one axis: the padding of both sides, and how many windows are too many at each end.
+
+    Caffe pads both sides alike, by less than the kernel, and rounds the number of windows up; the
+    last of them starts inside the image or the padding before it.
+    """
+    for first in range(out + kernel):
+        pad = pads[0] + first * stride
+        count = -(-(size + 2 * pad - kernel) // stride) + 1
+        count -= bool(pad) and (count - 1) * stride >= size + pad
+        if pad >= kernel:
+            return None
+        if count >= first + out:
+            return pad, first, count - first - out
+    return None
 
 
 def _excess(size, out, kernel, stride, pads):
@@ -726,7 +748,7 @@ TWO_BLOBS = {
     "SquaredDifference": _squared_difference,
     "Sub": lambda name, net, x, y: net.eltwise(name, "SUM", x, y, (1, -1)),
 }
-TWO_BLOBS["AddV2"] = TWO_BLOBS["Add"]
+TWO_BLOBS |= dict.fromkeys(("AddV2", "BiasAdd"), TWO_BLOBS["Add"])
 
 ONE_BLOB = {
     "Add": _add_number,
@@ -760,14 +782,6 @@ def absolute(node, net):
 def leaky_relu(node, net):
     param = {"negative_slope": node.attrs["alpha"]}
     return net.add("ReLU", node.layer, net.blob(node), relu_param=param)
-
-
-def relu6(node, net):
-    """relu(x) - relu(x - 6), which loses nothing where x is small."""
-    above = net.add("ReLU", f"{node.layer}/above", net.blob(node))
-    beyond = net.affine(f"{node.layer}/minus", net.blob(node), beta=-6.0)
-    beyond = net.add("ReLU", f"{node.layer}/beyond", beyond)
-    return net.eltwise(node.layer, "SUM", above, beyond, (1, -1))
 
 
 def elu(node, net, scale=1.0, alpha=1.0):
@@ -877,7 +891,7 @@ OPS = {
     "Pad": pad,
     "Reciprocal": power(exponent=-1.0),
     "Relu": layer("ReLU"),
-    "Relu6": relu6,
+    "Relu6": layer("ReLU6"),  # some chips have it; `fitting` rewrites it for the others
     "Reshape": reshape,
     "ResizeBilinear": resize_bilinear,
     "ResizeNearestNeighbor": resize_nearest,

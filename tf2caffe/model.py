@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 import models
-from tf2caffe import archive, images, quiet
+from tf2caffe import archive, images, quiet, stage
 from tf2caffe.checkpoint import load_checkpoint
 from tf2caffe.handoff import Handoff
 from tf2caffe.stage import Failure
@@ -22,12 +22,50 @@ class Source:
         self.handoff, self.trace, self.graph, self.tensors = handoff, trace, graph, tensors
 
 
+def is_known(args):
+    """Whether `args.model` is a network of models/, not a path."""
+    path = Path(args.model)
+    return not path.exists() and not path.suffix
+
+
+def handoff_of(args):
+    """The folders of the model that `args` name."""
+    return Handoff(args.dir, args.name or (args.model if is_known(args) else Path(args.model).stem))
+
+
+def check_options(args):
+    """Raise `Failure` where an option is given that this kind of model has no use for."""
+    path, known = Path(args.model), is_known(args)
+    if known:
+        stage.refuse_idle(args, f"{args.model} is a network of models/", "custom")
+    if known or path.suffix not in (".pb", ".meta"):
+        needed = f"only the ops of a .pb or .meta are named, and {args.model} is neither"
+        stage.refuse_idle(args, needed, "inputs", "outputs")
+    if known or not path.is_dir():
+        needed = f"only a SavedModel folder has signatures, and {args.model} is none"
+        stage.refuse_idle(args, needed, "signature")
+
+
+def check_input(args):
+    """Raise `Failure` where an option of step 3 does not fit what the network is run on."""
+    if args.input and args.images:
+        raise Failure("--input and --images contradict each other: give one of them")
+    if args.input:
+        needed = "--input holds what the model takes; prepare it before"
+        stage.refuse_idle(args, needed, "bgr", "mean", "scale")
+    elif not args.images and images.test_folder(handoff_of(args)) is None:
+        needed = "there are no images; give them with --images"
+        stage.refuse_idle(args, needed, "bgr", "mean", "scale", "image")
+    if args.images:
+        images.image_files(args.images)
+
+
 def open(args):
     """The model that `args` (see `stage.add_model`) name: a network of models/, or a path."""
-    path = Path(args.model)
-    known = not path.exists() and not path.suffix
+    path, known = Path(args.model), is_known(args)
     network = models.module(args.model) if known else None
-    handoff = Handoff(args.dir, args.name or (args.model if known else path.stem))
+    check_options(args)
+    handoff = handoff_of(args)
     if known:  # looked at before TensorFlow is imported, which takes seconds
         path = handoff.checkpoint = Handoff(args.dir, args.model).checkpoint
         trained = load_checkpoint(handoff)
@@ -35,7 +73,7 @@ def open(args):
     from tf2caffe import load, trace
 
     def traced():
-        return trace.keras_trace(trained) if known else load.load(path, args)
+        return trace.keras_trace(trained, args.shape) if known else load.load(path, args)
 
     naming = getattr(network, "CAFFE_NAMES", None), getattr(network, "CLASSES", ())
     return read(handoff, traced, path, *naming)
@@ -92,11 +130,14 @@ def pictures(source, shapes, args):
     ((name, shape),) = shapes.items()
     if shape[3] not in (1, 3):
         raise Failure(f"input {name} has {shape[3]} channels, an image 1 or 3; use --input")
-    if len(args.mean) not in (1, shape[3]):
-        raise Failure(f"--mean has {len(args.mean)} numbers, the input {shape[3]} channels")
+    mean, scale = args.mean or [0.0], args.scale or 1.0
+    if len(mean) not in (1, shape[3]):
+        raise Failure(f"--mean has {len(mean)} numbers, the input {shape[3]} channels")
+    if args.bgr and shape[3] == 1:
+        raise Failure(f"--bgr does nothing here: input {name} has one channel")
     names, pixels = images.load_images(source, shape[1:])
     pixels = pixels[..., ::-1] if args.bgr else pixels
-    pixels = (pixels - np.float32(args.mean)) * np.float32(args.scale)
+    pixels = (pixels - np.float32(mean)) * np.float32(scale)
     return {name: np.ascontiguousarray(pixels, np.float32)}, names
 
 

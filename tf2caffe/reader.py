@@ -108,7 +108,7 @@ def read(trace, name, names=None, classes=()):
         recognise(ops)
     ops = _live(ops, outputs.values())
     _name(ops, trace, outputs)
-    _refuse(_unknown(ops, OPS) + _other_types(ops))
+    _refuse(_unknown(ops, OPS) + _other_types(ops) + _infinite(ops))
     _together(trace, [constant for op in ops for constant in op.constants.values()])
     nodes = [_node(op) for op in ops]
     shapes = {op.name: op.shape for op in inputs}
@@ -164,10 +164,10 @@ def _is_stateful(type):
 
 
 def _unchanged(raw, operands):
-    """The operand that the op gives back as it is: x * 1, x + 0, a cast to its own type."""
+    """The operand that the op gives back as it is: x * 1, x + 0, max(x, -inf), a cast."""
     if raw.type == "Cast" and raw.get_attr("SrcT") == raw.get_attr("DstT"):
         return operands[0]
-    neutral = {"Mul": 1, "RealDiv": 1, "AddV2": 0, "Add": 0, "Sub": 0}.get(raw.type)
+    neutral = NEUTRAL.get(raw.type)
     if neutral is None or raw.outputs[0].shape != next(
         tensor.shape
         for tensor, operand in zip(raw.inputs, operands, strict=True)
@@ -177,7 +177,7 @@ def _unchanged(raw, operands):
     first, second = operands
     if isinstance(second, Constant) and second.is_number(neutral):
         return first
-    if raw.type in ("Mul", "AddV2", "Add") and isinstance(first, Constant):
+    if raw.type not in ("RealDiv", "Sub") and isinstance(first, Constant):
         return second if first.is_number(neutral) else None
     return None
 
@@ -452,10 +452,11 @@ def _computed_bias(ops):
     BiasAdd(x, Squeeze(y)) -> AddV2(x, y), if y is (1, ..., 1, C)
     """
     for op in ops:
-        if op.type == "BiasAdd" and len(op.inputs) == 2 and op.inputs[1].type == "Squeeze":
+        bias = op.type == "BiasAdd" and op.attrs["data_format"] == "NHWC"
+        if bias and len(op.inputs) == 2 and op.inputs[1].type == "Squeeze":
             vector = op.inputs[1].inputs[0]
             if vector.shape[-1] == prod(vector.shape) == op.shape[-1]:
-                op.type, op.inputs = "AddV2", [op.inputs[0], vector]
+                op.type, op.inputs, op.attrs = "AddV2", [op.inputs[0], vector], {}
 
 
 def _dilation(ops):
@@ -490,6 +491,20 @@ def _is_undilated(op):
     plain = plain and "filter" in op.constants and op.attrs["padding"] == "VALID"
     ones = plain and {*op.attrs["strides"], *op.attrs["dilations"]} == {1}
     return ones and op.attrs["data_format"] == "NHWC"
+
+
+def _padded_pool(ops):
+    """Pad with -inf -> MaxPool VALID is a MaxPool that pads itself: its padding never counts."""
+    for op in ops:
+        before = op.inputs[0] if op.type == "MaxPool" else None
+        if before is None or before.type != "Pad" or op.attrs["padding"] != "VALID":
+            continue
+        pads, kernel = before.attrs["paddings"], op.attrs["ksize"]
+        fits = all(max(pair) < size for pair, size in zip(pads, kernel, strict=True))
+        if before.attrs.get("constant_values") == -np.inf and fits:
+            op.inputs = before.inputs
+            flat = [end for pair in pads for end in pair]
+            op.attrs |= {"padding": "EXPLICIT", "explicit_paddings": flat}
 
 
 def _pixelwise_dense(ops):
@@ -532,6 +547,8 @@ def _bias(ops):
     for op in ops:
         if op.type not in ("BiasAdd", "AddV2", "Add") or len(op.inputs) != 1 or not op.constants:
             continue
+        if op.attrs.get("data_format", "NHWC") != "NHWC":
+            continue  # it is added along axis 1
         source, vector = op.inputs[0], next(iter(op.constants.values()))
         alone = readers[id(source)] == 1 and "bias" not in source.constants
         channels = source.shape[-1]
@@ -630,6 +647,22 @@ def _other_types(ops):
               "in float32 (its weights may stay as they are)")
         for name, ops in found.items()
     ]  # fmt: skip
+
+
+def _infinite(ops):
+    """Ops with a number that is not finite: no blob that it makes could be compared."""
+    problems = []
+    for op in ops:
+        numbers = [op.attrs["constant_values"]] if op.attrs.get("constant_values") else []
+        numbers += [
+            float(constant.value().reshape(()))
+            for name, constant in op.constants.items()
+            if name in ("x", "y") and constant.tensor.shape.num_elements() == 1
+        ]
+        found = [number for number in numbers if not np.isfinite(number)]
+        why = PADS_INFINITE if op.type == "Pad" else INFINITE
+        problems += [_told(op, why.format(number)) for number in found]
+    return problems
 
 
 def _and_more(ops):
@@ -780,10 +813,15 @@ CALL, KERAS = re.compile(r"(Stateful)?PartitionedCall(_\d+)?$"), re.compile(r"_\
 
 BIASED = ("Conv2D", "Conv2DBackpropInput", "DepthwiseConv2dNative", "MatMul")
 
+# Op -> the number with which it changes nothing.
+NEUTRAL = {
+    "Add": 0, "AddV2": 0, "Maximum": -np.inf, "Minimum": np.inf, "Mul": 1, "RealDiv": 1, "Sub": 0,
+}  # fmt: skip
+
 # Put together again what TensorFlow or Keras takes apart, in this order.
 RECOGNISERS = (
-    _settings, _plain_argmax, _computed_bias, _dilation, _pixelwise_dense, _repeat, _batch_norm,
-    _bias,
+    _settings, _plain_argmax, _computed_bias, _dilation, _padded_pool, _pixelwise_dense, _repeat,
+    _batch_norm, _bias,
 )  # fmt: skip
 
 # What graph.json calls the operands that are weights.
@@ -805,7 +843,7 @@ OPS = {
          "Square", "Tanh"), UNARY,
     ),
     **dict.fromkeys(
-        ("Add", "AddV2", "BiasAdd", "Maximum", "Minimum", "Mul", "Pow", "RealDiv",
+        ("Add", "AddV2", "Maximum", "Minimum", "Mul", "Pow", "RealDiv",
          "SquaredDifference", "Sub"), BINARY,
     ),
     **dict.fromkeys(("Max", "Mean", "Min", "Sum"), REDUCTION),
@@ -814,6 +852,7 @@ OPS = {
     "AddN": ((), ()),
     "ArgMax": (("input", "dimension!"), ()),
     "AvgPool": (("value",), POOLING),
+    "BiasAdd": (("x", "y"), ("data_format",)),
     "ConcatV2": ((), ()),
     "Conv2D": (("input", "filter"), CONVOLUTION),
     "Conv2DBackpropInput": (("input_sizes!", "filter", "out_backprop"), CONVOLUTION),
@@ -823,7 +862,7 @@ OPS = {
     "LRN": (("input",), ("depth_radius", "bias", "alpha", "beta")),
     "LeakyRelu": (("features",), ("alpha",)),
     "MatMul": (("a", "b"), ("transpose_a", "transpose_b")),
-    "MaxPool": (("input",), POOLING),
+    "MaxPool": (("input",), (*POOLING, "explicit_paddings")),
     "Pad": (("input", "paddings!", "constant_values!"), ()),
     "Reshape": (("tensor", "shape!"), ()),
     "SpaceToDepth": (("input",), ("block_size", "data_format")),
@@ -863,6 +902,14 @@ SETTLED = {
 
 NO_EQUAL = "Caffe has no equal for it; build the model without it, or end the network before it"
 DYNAMIC = "its output's shape depends on the data; Caffe's are fixed: end the network before it"
+INFINITE = (
+    "it computes with {}, and Caffe's blobs must be finite to be compared; take a large finite "
+    "number, such as -1e9 in a mask before a softmax"
+)
+PADS_INFINITE = (
+    "it pads with {}, which Caffe can only before a max pool (padding VALID, windows larger than "
+    "the padding); pad with a large finite number"
+)
 IN_TRAINING = (
     "it takes the statistics of the batch, and nothing tells its moving averages; export the model "
     "for inference"

@@ -59,8 +59,7 @@ def choose(runtime="auto", caffe_python=None, timeout=TIMEOUT, prototxt=None):
     if runtime == "auto" and not caffe_python and prototxt and has_foreign_layers(prototxt):
         runtime = "opencv"
     if runtime == "opencv":
-        if caffe_python:
-            raise Failure("--caffe-python and --runtime opencv contradict each other")
+        refuse_python(caffe_python)
         return OpenCV(timeout)
     python = caffe_python or os.environ.get("CAFFE_PYTHON")
     if python or PROJECT_PYTHON.exists():
@@ -70,6 +69,12 @@ def choose(runtime="auto", caffe_python=None, timeout=TIMEOUT, prototxt=None):
             "no pycaffe found: make pycaffe sets one up, or --caffe-python names a Python with it"
         )
     return OpenCV(timeout)
+
+
+def refuse_python(caffe_python):
+    """Raise `Failure` where a Python with Caffe is named, and OpenCV shall run the network."""
+    if caffe_python:
+        raise Failure("--caffe-python and --runtime opencv contradict each other")
 
 
 def has_foreign_layers(prototxt):

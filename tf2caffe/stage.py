@@ -5,6 +5,7 @@ import errno
 import os
 import signal
 import sys
+from math import isfinite
 from pathlib import Path
 
 LENGTH = 2000  # letters in a line
@@ -106,5 +107,44 @@ def shape(text):
 
 
 def names(text):
-    """Names between commas."""
-    return [name.strip() for name in text.split(",") if name.strip()]
+    """Names between commas, at least one."""
+    found = [name.strip() for name in text.split(",") if name.strip()]
+    if not found:
+        raise ValueError
+    return found
+
+
+def number(text):
+    """A number that is finite."""
+    value = float(text)
+    if not isfinite(value):
+        raise ValueError
+    return value
+
+
+def positive(text):
+    """A finite number greater than 0."""
+    value = number(text)
+    if value <= 0:
+        raise ValueError
+    return value
+
+
+def factor(text):
+    """A finite number other than 0."""
+    value = number(text)
+    if value == 0:
+        raise ValueError
+    return value
+
+
+def numbers(text):
+    """Finite numbers between commas."""
+    return [number(part) for part in text.split(",")]
+
+
+def refuse_idle(args, needed, *options):
+    """Raise `Failure` where one of these options is given, for want of what it is `needed` for."""
+    for option in options:
+        if getattr(args, option, None) not in (None, False):
+            raise Failure(f"--{option.replace('_', '-')} does nothing here: {needed}")
