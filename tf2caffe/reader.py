@@ -111,6 +111,7 @@ def read(trace, name, names=None, classes=()):
         name, shapes, nodes, [op.name for op in outputs.values()], list(classes), names or {}
     )
     _name_files(graph)
+    trace.known = {op.tensor.op.name: op.name for op in ops}
     return graph, {op.name: op.tensor.name for op in [*inputs, *ops]}
 
 
