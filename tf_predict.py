@@ -28,7 +28,7 @@ def main():
     layers = run(source, inputs)
     kept = activations.Activations(inputs, layers, names, shown, source.graph.source)
     print(f"\n{names[shown]}, layer by layer:\n")
-    shown_layers = {name: array for name, array in kept.of_shown().items() if array.ndim}
+    shown_layers = kept.of_shown()
     activations.print_statistics(shown_layers)
     print()
     drawn = activations.chosen(shown_layers, args.layers)
@@ -93,7 +93,8 @@ def run(source, inputs):
         for at in tqdm(range(count), "images", disable=None, leave=False)
     ]
     return {
-        name: np.concatenate([result[at] for result in results]) for at, name in enumerate(names)
+        name: np.concatenate([np.atleast_1d(result[at]) for result in results])
+        for at, name in enumerate(names)
     }
 
 

@@ -88,7 +88,7 @@ class Trace:
     def _uncomputed(self, error):
         """What TensorFlow could not compute, in a line: the layer, TensorFlow's reason, advice."""
         found = re.search(r"\{\{node ([^}]+)\}\}", error.message)
-        said = error.message.partition("[[{{node")[0].split("\n")
+        said = re.split(r"\[\[|Registered devices", error.message)[0].split("\n")
         reason = [line.strip() for line in said if line.strip()][-1:] or [type(error).__name__]
         name, advice = found.group(1) if found else "the network", ELSE
         with contextlib.suppress(KeyError):  # grappler has ops of its own
@@ -113,7 +113,7 @@ class Trace:
 def unfused():
     """Functions that are called run without TensorFlow's remapper.
 
-    It fuses Conv2D and BiasAdd, and without oneDNN there is no such kernel for grouped convolutions.
+    It fuses Conv2D and BiasAdd, and without oneDNN TensorFlow has no such kernel with groups.
     """
     before = tf.config.optimizer.get_experimental_options().get("remapping")  # None: as it likes
     tf.config.optimizer.set_experimental_options({"remapping": False})
