@@ -35,7 +35,7 @@ def main():
     state = source.graph.source
     kept = activations.Activations(inputs, layers, names, shown, state, said, probed)
     print(f"\n{names[shown]}, layer by layer:\n")
-    shown_layers = {name: array for name, array in kept.of_shown().items() if array.ndim}
+    shown_layers = kept.of_shown()
     activations.print_statistics(shown_layers)
     print(f"\nthe model as it was loaded, {said}\n")
     drawn = activations.chosen(shown_layers, args.layers)
@@ -95,7 +95,8 @@ def run(source, inputs):
         for at in tqdm(range(count), "images", disable=None, leave=False)
     ]
     return {
-        name: np.concatenate([result[at] for result in results]) for at, name in enumerate(names)
+        name: np.concatenate([np.atleast_1d(result[at]) for result in results])
+        for at, name in enumerate(names)
     }
 
 

@@ -16,6 +16,7 @@ from tf2caffe.stage import Failure, names
 
 PROBES = ("regions", "outputs", "floors")
 DRAWN = 48  # layers, unless some are chosen: three pages
+RESERVED = ("input:", "layer:", "@")
 
 
 @dataclass
@@ -40,9 +41,13 @@ class Activations:
 
 
 def save(path, activations):
-    """Write the `.npz`: inputs as `input:NAME`, layers by name, the rest with a leading @."""
+    """Write the `.npz`: inputs as `input:NAME`, layers by name, the rest with a leading @.
+
+    A layer whose own name begins so is `layer:NAME`.
+    """
     arrays = {f"input:{name}": array for name, array in activations.inputs.items()}
-    arrays |= activations.layers
+    for name, array in activations.layers.items():
+        arrays[f"layer:{name}" if name.startswith(RESERVED) else name] = array
     arrays |= {
         "@images": np.array(activations.images),
         "@shown": np.array(activations.shown),
@@ -52,8 +57,8 @@ def save(path, activations):
     for kind in PROBES:
         found = getattr(activations.probes, kind).items()
         arrays |= {f"@{kind}:{name}": array for name, array in found}
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays)
+    with replacing(path) as temporary:
+        archive.save(temporary, arrays)
 
 
 def load(path):
@@ -67,6 +72,7 @@ def load(path):
         original = str(found.pop("@original", ""))
         parts = _probes(found)
         inputs = {name[6:]: found.pop(name) for name in list(found) if name.startswith("input:")}
+        found = {name.removeprefix("layer:"): array for name, array in found.items()}
         activations = Activations(inputs, found, images.tolist(), int(shown), str(source))
         activations.original, activations.probes = original, parts
         arrays = [*inputs.values(), *found.values()]
@@ -114,7 +120,7 @@ def figure(value):
 
 def print_statistics(layers):
     """A line a layer: its name, the mean and the variance of its output."""
-    width = max(30, *(len(name) + 3 for name in layers))
+    width = max([30, *(len(name) + 3 for name in layers)])
     for name, array in layers.items():
         mean, variance = statistics(array)
         print(f"{name:.<{width}}: {f'mean={mean},':<12} var={variance}")

@@ -56,21 +56,31 @@ def arrays(path):
         raise Damaged(wrong)
 
     def read():
-        with np.load(path, allow_pickle=False) as found:
-            return {name: found[name] for name in found.files}  # what is no array, as bytes
+        with zipfile.ZipFile(path) as members:
+            return {name.removesuffix(".npy"): array(members, name) for name in members.namelist()}
 
-    found = _read(read)
-    strange = [name for name, array in found.items() if not isinstance(array, np.ndarray)]
-    if strange:
-        raise Damaged(f"{strange[0]!r} in it is no array")
-    return found
+    def array(members, name):
+        if not name.endswith(".npy"):
+            raise Damaged(f"{name!r} in it is no array")
+        with members.open(name) as member:
+            return np.lib.format.read_array(member, allow_pickle=False)
+
+    return _read(read)
+
+
+def save(path, arrays):
+    """Write an `.npz` of arrays by name; unlike `np.savez`, whatever they are called."""
+    with zipfile.ZipFile(path, "w") as members:
+        for name, array in arrays.items():
+            with members.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
 
 
 def _read(read):
     try:
         with warnings.catch_warnings(action="ignore"):  # of headers that Python 2 wrote
             return read()
-    except FileNotFoundError:
+    except (FileNotFoundError, Damaged):
         raise
     except Exception as error:  # numpy raises whatever a header makes it stumble over
         raise Damaged(f"{type(error).__name__}: {first_line(error)}") from None

@@ -8,7 +8,7 @@ from tf2caffe.caffe_net import Net, sized
 
 
 class Refused(Exception):
-    """What Caffe cannot express: why, and what the user can do."""
+    """What cannot be taken to Caffe: why, and what the user can do."""
 
 
 class Builder(Net):
@@ -148,8 +148,8 @@ class Builder(Net):
             return blob
         if len(have) == len(shape) == 1:
             return self.multiply(name, blob, np.ones((shape[0], 1), np.float32))
-        if len(have) != len(shape):
-            raise Refused(f"Caffe cannot broadcast {have} to {tuple(shape)}; reshape it first")
+        if len(have) != len(shape) or len(have) > 3:
+            raise Refused(f"tf2caffe does not broadcast {have} to {tuple(shape)}; reshape it first")
         if have[1:] != tuple(shape[1:]):
             size = [want if had == 1 else 1 for had, want in zip(have[1:], shape[1:], strict=True)]
             ones = np.ones((have[0], 1, *size), np.float32)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tf2caffe import archive
+from tf2caffe import archive, ops
 from tf2caffe.stage import Failure, first_line
 
 VERSION = 1
@@ -112,12 +112,21 @@ def load(path):
     path = Path(path)
     if not path.exists():
         raise Failure(f"{path} does not exist; save_weights.py (step 4) makes it")
+    again = "run save_weights.py (step 4) again"
     try:
         graph = _graph(json.loads(path.read_text(encoding="utf-8")))
         _check(graph)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         why = f"{type(error).__name__}: {first_line(error)}"
-        raise Failure(f"{path} is damaged ({why}); run save_weights.py (step 4) again") from None
+        raise Failure(f"{path} is damaged ({why}); {again}") from None
+    shapes = dict(graph.inputs)
+    for node in graph.nodes:
+        try:
+            if node.op in ops.OPS:  # the mapping lists the others
+                ops.check(node, [shapes[name] for name in node.inputs])
+        except ValueError as error:
+            raise Failure(f"{path} is damaged at {node.name}: {error}; {again}") from None
+        shapes[node.name] = node.shape
     return graph
 
 
@@ -144,18 +153,19 @@ def _graph(record):
 
 def _check(graph):
     """Raise `ValueError` unless every name is known before it is read and every field is sound."""
+    lists = [graph.outputs, graph.classes, *(node.inputs for node in graph.nodes)]
     texts = [graph.name, graph.source, *graph.outputs, *graph.classes]
     texts += [*graph.names, *graph.names.values()]
     for node in graph.nodes:
-        texts += [node.name, node.layer, node.op, *node.inputs]
-    if not all(isinstance(text, str) for text in texts) or isinstance(graph.classes, str):
+        texts += [node.name, node.layer, node.op, *node.inputs, *node.attrs, *node.weights]
+    if not all(isinstance(text, str) for text in texts) or any(isinstance(a, str) for a in lists):
         raise ValueError("a name is not a text")
     if not all(text.isprintable() for text in texts):
         raise ValueError("a name has characters that cannot be printed")
     shapes = [*graph.inputs.values(), *(node.shape for node in graph.nodes)]
     sizes = [size for shape in shapes for size in shape]
     sizes += [size for weight in graph.weights() for size in weight.shape]
-    if not all(shapes) or not all(isinstance(size, int) and size > 0 for size in sizes):
+    if not all(graph.inputs.values()) or not all(type(size) is int and size > 0 for size in sizes):
         raise ValueError("a shape is not made of positive whole numbers")
     if max(map(prod, shapes)) > LARGEST:
         raise ValueError("a tensor has more numbers than a blob can")
@@ -170,7 +180,12 @@ def _check(graph):
         for weight in node.weights.values():
             if not re.fullmatch(r"[^/]{1,250}\.npy", weight.file) or not weight.file.isprintable():
                 raise ValueError(f"not a plain file name of a weight: {weight.file!r}")
-    if not set(graph.outputs) <= known:
+    _check_outputs(graph.outputs, known)
+
+
+def _check_outputs(outputs, known):
+    """Raise `ValueError` unless each output is the name of an op or input, and there is one."""
+    if not outputs or not set(outputs) <= known:
         raise ValueError("an output is not the name of an op")
 
 

@@ -152,7 +152,12 @@ def usual(shape):
 
 
 def _usual(axes):
-    """Caffe's axes for TensorFlow's: channels first, then height and width."""
+    """Caffe's axes for TensorFlow's: channels first, then height and width.
+
+    One number a batch is (N, 1) in Caffe: layers take the first axis after the batch for granted.
+    """
+    if not axes:
+        return ((),)
     if len(axes) == 2:
         return (axes[1], (), axes[0])
     return axes[-1:] + axes[:-1]
@@ -251,7 +256,7 @@ def _dense(node, layouts):
 def _norm(node, layouts):
     """A vector in any order; an image as it lies, as long as its channels are Caffe's."""
     layout = layouts[0]
-    kept = len(layout.tf) == 1 or layout.caffe[0] == layout.tf[-1]
+    kept = len(layout.tf) < 2 or layout.caffe[0] == layout.tf[-1]
     return layout if kept else _plain(node, layouts)
 
 

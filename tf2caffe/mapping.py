@@ -68,10 +68,13 @@ class Mapping(Builder):
     def constant(self, name, array):
         """A blob that holds `array` whatever the input is: a dense layer's bias."""
         source = self.blobs[next(iter(self.graph.inputs))]
-        if len(self.shapes[source]) == 4:
+        channels, *size = self.shapes[source][1:]
+        if len(size) > 2:
+            source = self.reshape(f"{name}/image", source, (channels, prod(size), 1))
+        if size:
             pool = {"pool": "AVE", "global_pooling": True}
             source = self.add("Pooling", f"{name}/any", source, pooling_param=pool)
-        zeros = np.zeros((1, self.shapes[source][1]), np.float32)
+        zeros = np.zeros((1, channels), np.float32)
         one = self.multiply(f"{name}/one", source, zeros, np.ones(1, np.float32))
         column = np.ascontiguousarray(array, np.float32).reshape(-1, 1)
         return self.reshape(name, self.multiply(f"{name}/flat", one, column), array.shape)
@@ -80,7 +83,7 @@ class Mapping(Builder):
 def build(graph):
     """The Caffe network of a graph whose weights are loaded.
 
-    Raises `Failure` that lists every op that Caffe cannot express.
+    Raises `Failure` that lists every op that cannot be mapped.
     """
     net, problems = Mapping(graph), []
     for name in graph.inputs:
@@ -93,12 +96,9 @@ def build(graph):
             problems.append(f"{node.name} ({node.op}): {reason}")
             net.blobs[node.name] = node.name
             net.shapes[node.name] = (1, *net.layouts[node.name].caffe_shape)
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            told = f"graph.json is damaged at {node.name} ({type(error).__name__}: {error})"
-            raise Failure(f"{told}; run save_weights.py (step 4) again") from error
     if problems:
         raise Failure(
-            listed(f"Caffe cannot express {len(problems)} op(s) of {graph.name}", problems)
+            listed(f"{len(problems)} op(s) of {graph.name} cannot be taken to Caffe", problems)
         )
     if all(net.blobs[node.name] is None for node in graph.nodes):
         raise Failure(f"{graph.name} is ArgMax alone, which is left to the caller; there is no net")
@@ -116,7 +116,7 @@ def _read_inputs(net):
 
 def _mapped(node, net):
     if node.op not in OPS:
-        raise Refused("it has no equal in Caffe; end the network before it, or build it of others")
+        raise Refused("tf2caffe does not convert it; end the network before it")
     made = len(net.layers)
     blob = OPS[node.op](node, net)
     if blob is None:
@@ -235,10 +235,13 @@ def _met(kernel, pads, size, out, stride):
     spans, inner = [], []
     settings = zip(kernel, pads, size, out, stride, strict=False)
     for k, (before, after), n, o, s in settings:
-        meets = [j for j in range(k) if any(0 <= i * s - before + j < n for i in range(o))]
-        meets = meets or range(k)  # nothing but padding: it stays whole
-        spans.append((meets[0], meets[-1] - meets[0] + 1))
-        inner.append((before - meets[0], after - (k - 1 - meets[-1])))
+        starts = [i * s - before for i in range(o)]
+        meets = [(max(0, -at), min(k, n - at)) for at in starts]  # what of each window is inside
+        meets = [(first, end) for first, end in meets if first < end]
+        meets = meets or [(0, k)]  # nothing but padding: it stays whole
+        first, end = min(meets)[0], max(end for _, end in meets)
+        spans.append((first, end - first))
+        inner.append((before - first, after - (k - end)))
     return spans, inner
 
 
@@ -249,7 +252,7 @@ def transposed_convolution(node, net):
     """
     kernel, stride, dilation = node.array("kernel"), *_spatial(node, "strides", "dilations")
     if dilation != (1, 1):
-        raise Refused(f"dilations {dilation} of a transposed convolution; resize, then convolve")
+        kernel = dilated(kernel, dilation)
     size, out = net.shape(node), node.shape[1:3]
     pads = _pads(node, out, kernel.shape[2:], stride)
     ends = []  # how much longer than the full result TensorFlow's is, after the cut before
@@ -265,10 +268,14 @@ def transposed_convolution(node, net):
 def dense(node, net):
     """InnerProduct of a vector; of an image or sequence, pixel by pixel, a 1x1 Convolution."""
     if node.attrs["transpose_a"]:
-        raise Refused(
-            "its input is transposed (transpose_a); Caffe multiplies by weights from one side only"
-        )
+        raise Refused("its input is transposed (transpose_a), which tf2caffe does not convert yet")
     kernel, bias = node.array("kernel"), _bias(node)
+    if len(net.shape(node)) > 3:
+        channels, *size = net.shapes[net.bottom(node)][1:]
+        image = (channels, prod(size[:-1]), size[-1])
+        blob = net.reshape(f"{node.layer}/image", net.bottom(node), image)
+        blob = net.convolve(f"{node.layer}/product", blob, kernel[:, :, None, None], bias)
+        return net.settle(node, blob)
     if len(net.shape(node)) > 1:
         return net.convolve(node.layer, net.bottom(node), kernel[:, :, None, None], bias)
     return net.multiply(node.layer, net.blob(node), kernel, bias)
@@ -350,8 +357,12 @@ def reduction(node, net):
     """Sum, Mean, Max or Min over height, width and channels, each set in its own way."""
     shape = net.shape(node)
     axes = reduced_axes(node, len(shape) + 1)
+    if len(axes) == len(shape) + 1:  # all that there is, of the one image of a batch
+        axes.remove(0)
     if 0 in axes:
         raise Refused("it reduces the batch axis; leave axis 0 out")
+    if len(shape) > 3:
+        raise Refused(f"it reduces a tensor of {len(shape) + 1} axes, tf2caffe converts up to 4")
     caffe_axes = {len(shape): 1}  # TensorFlow's last axis is Caffe's channels
     if len(shape) > 1:
         caffe_axes |= {axis: axis + 4 - len(shape) for axis in range(1, len(shape))}
@@ -436,7 +447,7 @@ def concat(node, net):
     axis = node.attrs["axis"] % rank
     if axis == 0:
         raise Refused("it joins along the batch axis; join along another")
-    caffe_axis = 1 if axis == rank - 1 else axis + 4 - rank + 1
+    caffe_axis = 1 if axis == rank - 1 else axis + max(4 - rank, 0) + 1
     take = net.blob if rank == 2 else net.bottom  # vectors are joined as they lie
     blobs = [take(node, at) for at in range(len(node.inputs))]
     return net.add("Concat", node.layer, blobs, concat_param={"axis": caffe_axis})
@@ -462,13 +473,16 @@ def strided_slice(node, net):
     """A depthwise convolution picks rows and columns, a 1x1 convolution channels."""
     begin, sizes, steps = (node.attrs[key] for key in ("begin", "sizes", "strides"))
     shape, blob = (1, *net.shape(node)), net.bottom(node)
+    if len(shape) == 1:
+        return net.settle(node, blob)
     if len(shape) > 4:
         raise Refused("only vectors, sequences and images can be cut; reshape before it")
     if any(step < 1 for step in steps[:-1]):
         raise Refused("it runs backwards through rows or columns; turn the image round before")
     channels = begin[-1] + steps[-1] * np.arange(sizes[-1])
     if len(shape) == 2:
-        return net.multiply(node.layer, blob, np.eye(shape[1], dtype=np.float32)[channels])
+        kernel = np.eye(shape[1], dtype=np.float32)[channels]
+        return net.settle(node, net.multiply(f"{node.layer}/taken", blob, kernel))
     axes = [(0, 1, 1, 1)] * (4 - len(shape)) + list(zip(begin, sizes, steps, shape, strict=True))[
         1:-1
     ]
@@ -485,6 +499,8 @@ def strided_slice(node, net):
 def softmax(node, net):
     """Along TensorFlow's last axis, wherever that lies in Caffe."""
     layout = net.layouts[node.name]
+    if not layout.tf:
+        raise Refused("its axis is that of the batch; leave axis 0 out")
     if layout.tf[-1] not in layout.caffe:
         raise Refused("its axis is not one of the Caffe blob's; reshape before it")
     axis = layout.caffe.index(layout.tf[-1]) + 1
@@ -642,12 +658,12 @@ def elementwise(node, net):
         sides = {role: np.reshape(value, ()).item() for role, value in sides.items()}
     blobs = _operands(node, net, sides)
     if len(blobs) == 2 and node.op not in TWO_BLOBS:
-        raise Refused("Caffe cannot compute it of two tensors; build it of others")
+        raise Refused("tf2caffe does not compute it of two tensors; build it of other ops")
     if len(blobs) == 2:
         return TWO_BLOBS[node.op](node.layer, net, *blobs)
     ((role, value),), (blob,) = sides.items(), blobs
     if node.op not in ONE_BLOB:
-        raise Refused("Caffe cannot compute it with a constant; build it of others")
+        raise Refused("tf2caffe does not compute it with a constant; build it of other ops")
     return ONE_BLOB[node.op](node.layer, net, blob, value, role == "x")
 
 
@@ -668,8 +684,11 @@ def _operands(node, net, sides):
     blobs = []
     for at, name in enumerate(node.inputs):
         blob = net.blob(node, at) if alike else net.bottom(node, at)
-        if len(net.layouts[name].tf) != len(node.shape) - 1:
+        axes = len(net.layouts[name].tf)
+        if axes not in (0, len(node.shape[1:])):
             raise Refused("its operands have different numbers of axes; reshape one of them")
+        if axes == 0 and len(shape) > 1:  # one number, whatever the other has
+            blob = net.reshape(f"{node.layer}/number{at}", blob, (1,) * len(shape))
         blobs.append(net.spread(f"{node.layer}/operand{at}", blob, shape))
     for role, value in list(sides.items()):
         if np.ndim(value) > 1:
@@ -784,11 +803,12 @@ def leaky_relu(node, net):
     return net.add("ReLU", node.layer, net.blob(node), relu_param=param)
 
 
-def elu(node, net, scale=1.0, alpha=1.0):
+def elu(node, net, scale=1.0, alpha=None):
     """relu(x) - alpha (1 - e^-b), b = relu(-x); 1 - e^-b = 2 t / (1 + t) with t = tanh(b / 2).
 
     Not every consumer has ELU or Exp, and next to 0 nothing is lost so.
     """
+    alpha = node.attrs.get("alpha", 1.0) if alpha is None else alpha
     above, below = net.halves(node.layer, net.blob(node))
     half = net.affine(f"{node.layer}/half", below, 0.5)
     tanh = net.add("TanH", f"{node.layer}/tanh", half)

@@ -18,9 +18,10 @@ import tensorflow as tf
 from tensorflow.python.framework import op_def_registry
 
 from tf2caffe.graph import Graph, Node, Weight, file_stem
+from tf2caffe.ops import unfit_attrs, unfit_weights
 from tf2caffe.quiet import uncollected
 from tf2caffe.stage import Failure, listed
-from tf2caffe.trace import Trace, is_random, known_size
+from tf2caffe.trace import Trace, ancestors, is_random, known_size
 
 
 @dataclass(eq=False)
@@ -39,6 +40,10 @@ class Constant:
     @property
     def shape(self):
         return tuple(self.tensor.shape)
+
+    @property
+    def size(self):
+        return self.tensor.shape.num_elements()
 
     def value(self):
         """The value as an array, from the variable itself where it is one."""
@@ -108,33 +113,48 @@ def read(trace, name, names=None, classes=()):
         recognise(ops)
     ops = _live(ops, outputs.values())
     _name(ops, trace, outputs)
-    _refuse(_unknown(ops, OPS) + _other_types(ops) + _infinite(ops))
+    _refuse(_unknown(ops, OPS) + _other_types(ops) + _infinite(ops) + _misplaced(ops))
     _together(trace, [constant for op in ops for constant in op.constants.values()])
     nodes = [_node(op) for op in ops]
+    _refuse([f"{node.name} ({node.op}): {why}" for node in nodes for why in unfit_attrs(node)])
     shapes = {op.name: op.shape for op in inputs}
     graph = Graph(
         name, shapes, nodes, [op.name for op in outputs.values()], list(classes), names or {}
     )
     _name_files(graph)
+    trace.known = {op.tensor.op.name: op.name for op in ops}
     return graph, {op.name: op.tensor.name for op in [*inputs, *ops]}
 
 
 def _extract(trace):
     """Inputs, ops that depend on them, and outputs by name; everything else as constants."""
-    made, ops = {}, []
+    made = {}
     for name, tensor in trace.inputs.items():
         made[tensor] = Op("Placeholder", trace.graph.get_tensor_by_name(tensor), name=name)
     inputs = list(made.values())
+    rounds = _rounds(trace, made)
+    made, ops = made | {op.tensor.name: op for op in rounds}, rounds
     for raw in trace.graph.get_operations():
         if raw.outputs and raw.outputs[0].name in made:
             continue
-        operands = [made[tensor.name] for tensor in raw.inputs]
+        operands = [made.get(tensor.name) or Constant(tensor, trace) for tensor in raw.inputs]
         for output, result in _results(raw, operands, trace):
             made[output.name] = result
             if isinstance(result, Op) and result.tensor is output:
                 ops.append(result)
     outputs = {name: made[tensor] for name, tensor in trace.outputs.items()}
     return inputs, ops, outputs
+
+
+def _rounds(trace, made):
+    """What TF1's loops hand to their next round, which is read before it is computed."""
+    found = [raw for raw in trace.graph.get_operations() if raw.type in NEXT]
+    inputs = {op.tensor.op.name for op in made.values()}
+    return [
+        Op(raw.type, raw.outputs[0])
+        for raw in found
+        if inputs & {op.name for op in ancestors(raw.outputs[:1])}
+    ]
 
 
 def _results(raw, operands, trace):
@@ -190,13 +210,18 @@ def _op(raw, output, operands):
     if output.value_index and raw.type in OPS:
         draft.type = f"{raw.type}:{output.value_index}"  # which no table knows
     for name, operand in zip(_operand_names(raw, names), operands, strict=False):
-        if isinstance(operand, Op):
-            if operand.tensor.dtype.is_floating or not is_random(raw.type):  # seeds say no more
-                draft.inputs.append(operand)
-            if name.endswith("!") or name in WEIGHTS:
-                draft.computed.append(name.rstrip("!"))
-        else:
+        if not isinstance(operand, Op):
             draft.constants[name] = operand
+            continue
+        if operand.tensor.dtype.is_floating or not is_random(raw.type):  # seeds say no more
+            draft.inputs.append(operand)
+        if name.endswith("!") or name in WEIGHTS:
+            draft.computed.append(name.rstrip("!"))
+            draft.constants[name] = operand
+            continue
+        draft.inputs.append(operand)
+        if name.endswith("!"):
+            draft.computed.append(name.rstrip("!"))
     return draft
 
 
@@ -242,6 +267,15 @@ def _settings(ops):
             op.attrs[name.rstrip("!")] = op.constants.pop(name).value().tolist()
         if op.type in SETTLED:
             SETTLED[op.type](op)
+        if op.type == "StridedSlice" and _takes_all(op):
+            op.type, op.attrs = "Reshape", {"shape": list(op.shape)}
+
+
+def _takes_all(op):
+    """Whether a slice leaves nothing out: x[:, None, None, :] only adds axes."""
+    sizes, strides = op.attrs["sizes"], op.attrs["strides"]
+    forward = all(step == 1 or size == 1 for size, step in zip(sizes, strides, strict=True))
+    return forward and sizes == list(op.inputs[0].shape)
 
 
 def _settle_slice(op):
@@ -476,6 +510,8 @@ def _dilation(ops):
         for axis, step, (first, _) in zip((1, 2), block, before, strict=True):
             reach = step * (inner.constants["filter"].shape[axis - 1] - 1)
             pads.append([first, op.shape[axis] + reach - outer.inputs[0].shape[axis] - first])
+        if min(end for pair in pads for end in pair) < 0:  # it crops more than it pads
+            continue
         flat = [end for pair in [*pads, [0, 0]] for end in pair]
         op.become(inner)
         op.inputs = outer.inputs
@@ -541,6 +577,21 @@ def _repeat(ops):
             op.attrs = {"align_corners": False, "half_pixel_centers": False}
 
 
+def _elu(ops):
+    """where(x > 0, elu(x), alpha * elu(x)) is Keras's elu with an alpha of its own."""
+    for op in ops:
+        if [part.type for part in op.inputs] != ["Greater", "Elu", "Mul"] or op.constants:
+            continue
+        above, elu, below = op.inputs
+        zero, (factor, *_) = above.constants.get("operand1"), [*below.constants.values(), None]
+        same = above.inputs == elu.inputs and below.inputs == [elu] and op.type == "SelectV2"
+        if same and zero and zero.is_number(0) and factor and factor.size == 1:
+            alpha = float(factor.value().reshape(()))
+            if 0 < alpha < np.inf and elu.shape == op.shape:
+                op.become(elu)
+                op.attrs = {"alpha": _plain(alpha)}
+
+
 def _bias(ops):
     """A vector added to what a convolution or dense layer alone gives is its bias."""
     readers = Counter(id(source) for op in ops for source in op.inputs)
@@ -550,10 +601,11 @@ def _bias(ops):
         if op.attrs.get("data_format", "NHWC") != "NHWC":
             continue  # it is added along axis 1
         source, vector = op.inputs[0], next(iter(op.constants.values()))
+        if source.type not in BIASED or op.shape != source.shape:
+            continue
         alone = readers[id(source)] == 1 and "bias" not in source.constants
         channels = source.shape[-1]
-        fits = vector.shape[-1:] == (channels,) and vector.tensor.shape.num_elements() == channels
-        if alone and source.type in BIASED and fits and op.shape == source.shape:
+        if alone and vector.shape[-1:] == (channels,) and vector.size == channels:
             op.become(source, bias=Constant(_bare(vector.tensor), vector.trace))
 
 
@@ -612,12 +664,8 @@ def _unknown(ops, known):
             continue  # a table's handle, a mask of random numbers: what reads or draws it is told
         if op.type in known and op.computed:
             problems.append(_told(op, COMPUTED.format(" and ".join(op.computed))))
-        elif op.type in PRODUCTS and op.constants and op.type not in known:
-            problems.append(_told(op, OTHER_PRODUCT))
         elif op.type not in known:
-            why = RANDOM if is_random(op.tensor.op.type) else WHY.get(op.type, NO_EQUAL)
-            why = OTHER_OUTPUT if ":" in op.type else why
-            problems.append(_told(op, why))
+            problems.append(_told(op, _why(op)))
         elif op.attrs.get("training"):
             problems.append(_told(op, IN_TRAINING))
     return problems
@@ -634,6 +682,28 @@ def _drawn(ops):
         elif op.type in CHOICES and reads and reads[0] in drawn:
             choices.add(id(op))
     return drawn - told | choices
+
+
+def _why(op):
+    """Why an op of an unknown type is refused."""
+    if op.type in PRODUCTS and any(not name.endswith("!") for name in op.constants):
+        return OTHER_PRODUCT
+    if ":" in op.type:
+        return OTHER_OUTPUT
+    return RANDOM if is_random(op.tensor.op.type) else WHY.get(op.type, NO_EQUAL)
+
+
+def _misplaced(ops):
+    """What is wrong with ops that compute what tf2caffe takes as a weight, or the reverse."""
+    problems = []
+    for op in ops:
+        weights = {ROLES.get(name, name): None for name in _arrays(op)}
+        draft = Node(op.name, op.layer, op.type, [], op.shape, {}, weights)
+        missing, surplus = unfit_weights(draft) if op.type in OPS else ([], [])
+        problems += [_told(op, f"its {name} is computed, which {TAKEN}") for name in missing]
+        if not missing:
+            problems += [_told(op, f"its {name} is a constant, which {TAKEN}") for name in surplus]
+    return problems
 
 
 def _other_types(ops):
@@ -806,7 +876,13 @@ WEIGHTS = ("b", "beta", "filter", "gamma", "mean", "variance")
 TINY = float(np.finfo(np.float32).tiny)
 
 # What a recogniser takes away.
-GUARDS = ("Bitcast", "BitwiseAnd", "Equal", "Less", "LogicalAnd", "SelectV2")
+GUARDS = ("Bitcast", "BitwiseAnd", "Equal", "Greater", "Less", "LogicalAnd", "SelectV2")
+
+# What a round of TF1's loops hands to the next.
+NEXT = ("NextIteration", "RefNextIteration")
+
+# Products of two tensors.
+PRODUCTS = ("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum")
 
 # A scope that is a function's call, and one to which Keras 3 has added a number.
 CALL, KERAS = re.compile(r"(Stateful)?PartitionedCall(_\d+)?$"), re.compile(r"_\d*[13579]$")
@@ -821,6 +897,7 @@ NEUTRAL = {
 # Put together again what TensorFlow or Keras takes apart, in this order.
 RECOGNISERS = (
     _settings, _plain_argmax, _computed_bias, _dilation, _padded_pool, _pixelwise_dense, _repeat,
+    _elu,
     _batch_norm, _bias,
 )  # fmt: skip
 
@@ -900,7 +977,8 @@ SETTLED = {
     "Unpack": _settle_unpack,
 }
 
-NO_EQUAL = "Caffe has no equal for it; build the model without it, or end the network before it"
+NO_EQUAL = "tf2caffe does not convert it; build the model without it, or end the network before it"
+TAKEN = "tf2caffe does not convert yet; end the network before it"
 DYNAMIC = "its output's shape depends on the data; Caffe's are fixed: end the network before it"
 INFINITE = (
     "it computes with {}, and Caffe's blobs must be finite to be compared; take a large finite "
@@ -925,25 +1003,22 @@ COMPUTED = (
     "constant, or end the network before it"
 )
 OTHER_OUTPUT = "only its first output has an equal in Caffe; build the model without the others"
-PRODUCTS = ("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum")
 OTHER_PRODUCT = (
-    "a constant matrix that multiplies another axis than the last, or that is itself a batch; "
-    "transpose before and after, or reshape the constant to (in, out)"
+    "a product with a constant that is no matrix of weights from the right, which " + TAKEN
 )
 CHOICES = ("Select", "SelectV2")
 
-# Why an op is refused, where more can be said than that Caffe has no equal.
+# Why an op is refused, where more can be said than that it is not converted.
 WHY = {
     **dict.fromkeys(
-        ("Enter", "Exit", "If", "LoopCond", "Merge", "NextIteration", "RefMerge", "RefSwitch",
-         "StatelessIf", "StatelessWhile", "Switch", "While"),
-        "control flow that depends on the data, Caffe's networks are fixed; decide it (training? "
-        "which branch?) before the model is saved",
+        ("Enter", "Exit", "If", "LoopCond", "Merge", "RefEnter", "RefExit", "RefMerge", "RefSwitch",
+         "StatelessIf", "StatelessWhile", "Switch", "While", *NEXT),
+        "control flow is not converted: tf2caffe unrolls no loop yet, Caffe has no branches; "
+        "unroll it (unroll=True), or decide it (training? which branch?) before the model is saved",
     ),
     **dict.fromkeys(
-        ("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum"),
-        "a product of two computed tensors (attention), Caffe multiplies by weights only; end the "
-        "network before it",
+        PRODUCTS,
+        "a product of two computed tensors (attention), which " + TAKEN,
     ),
     **dict.fromkeys(
         ("Equal", "Greater", "GreaterEqual", "Less", "LessEqual", "NotEqual", "Select", "SelectV2",
@@ -952,7 +1027,7 @@ WHY = {
     ),
     **dict.fromkeys(
         ("AvgPool3D", "Conv3D", "Conv3DBackpropInputV2", "MaxPool3D"),
-        "Caffe's layers are two-dimensional; end the network before it",
+        "tf2caffe converts windows of two dimensions only; end the network before it",
     ),
     **dict.fromkeys(
         ("FakeQuantWithMinMaxArgs", "FakeQuantWithMinMaxVars",
@@ -973,8 +1048,8 @@ WHY = {
         "a variable whose value is not in the file; save the model together with it",
     ),
     "Cast": "it changes the type within the network, Caffe computes in float32; leave it out",
-    "GatherV2": "a lookup, for which Caffe has no portable layer; slice, or end the network before",
-    "MirrorPad": "Caffe pads with zeros only; build the model with zero padding",
+    "GatherV2": "a lookup, which tf2caffe does not convert yet; slice, or end the network before",
+    "MirrorPad": "tf2caffe does not convert mirror padding yet; build the model with zero padding",
     "Placeholder": "it is fed from outside, but is none of the inputs; name it with --inputs, or "
     "save the model with its value",
 }  # fmt: skip

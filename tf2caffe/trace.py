@@ -5,6 +5,7 @@ fetched only when it is asked for. (Freezing the weights into the graph costs mi
 on a large network.) Only this module and `reader` know TensorFlow; steps 5 and 6 import neither.
 """
 
+import contextlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,7 +29,8 @@ class Trace:
     `inputs` and `outputs` map the model's own names to tensors' names (`x:0`), `variables` a
     placeholder's name to (the variable's name, the variable or its value). `layers` are the names
     of the Keras layers, where there are any, `graph` is that of the `GraphDef`, if there is one.
-    `together` are tensors that are worth computing at once, as soon as one of them is asked for.
+    `together` are tensors that are worth computing at once, as soon as one of them is asked for;
+    `known` maps an op's name in the graph to the one that the user knows, once that is found.
 
     `original` runs the model as it was loaded, {input: array} -> {output's name: array}, for one
     image; where it is None, `reason` says why it cannot be compared with the trace.
@@ -44,6 +46,7 @@ class Trace:
     reason: str = "it was not loaded from a file"
     together: set = field(default_factory=set, init=False, repr=False)
     computed: dict = field(default_factory=dict, init=False, repr=False)
+    known: dict = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self):
         if _take_floats(self.graph_def, self.inputs) or self.graph is None:
@@ -83,7 +86,11 @@ class Trace:
         def call(inputs):
             fed = variables | {self.inputs[name]: array for name, array in inputs.items()}
             arguments = [_tensor(fed[tensor.name]) for tensor in read]
-            return [value.numpy() for value in function(*arguments)]
+            try:
+                with unfused():
+                    return [value.numpy() for value in function(*arguments)]
+            except tf.errors.OpError as error:
+                raise Failure(self._uncomputed(error)) from None
 
         return call
 
@@ -108,6 +115,53 @@ class Trace:
             graph_def.node.append(placeholder(own, self.graph.get_tensor_by_name(tensor)))
             inputs[name] = f"{own}:0"
         return Trace(graph_def, inputs, self.outputs, self.variables, self.layers)
+
+    def _uncomputed(self, error):
+        """What TensorFlow could not compute, in a line: the layer, TensorFlow's reason, advice."""
+        found = re.search(r"\{\{node ([^}]+)\}\}", error.message)
+        said = re.split(r"\[\[|Registered devices", error.message)[0].split("\n")
+        reason = [line.strip() for line in said if line.strip()][-1:] or [type(error).__name__]
+        name, advice = found.group(1) if found else "the network", ELSE
+        with contextlib.suppress(KeyError):  # grappler has ops of its own
+            op = self.graph.get_operation_by_name(name)
+            name, advice = f"{self._shown(op)} ({op.type})", _advice(op)
+        return f"{name}: TensorFlow cannot compute it here ({reason[0].rstrip('.')}); {advice}"
+
+    def _shown(self, op):
+        """The name that the user knows of an op, or of the one that it became a part of."""
+        waiting, seen = [op], {op.name}
+        while waiting:
+            part = waiting.pop(0)
+            if part.name in self.known:
+                return self.known[part.name]
+            readers = [reader for output in part.outputs for reader in output.consumers()]
+            waiting += [reader for reader in readers if reader.name not in seen]
+            seen |= {reader.name for reader in readers}
+        return op.name
+
+
+@contextlib.contextmanager
+def unfused():
+    """Functions that are called run without TensorFlow's remapper.
+
+    It fuses Conv2D and BiasAdd, and without oneDNN TensorFlow has no such kernel with groups.
+    """
+    before = tf.config.optimizer.get_experimental_options().get("remapping")  # None: as it likes
+    tf.config.optimizer.set_experimental_options({"remapping": False})
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({"remapping": before})
+
+
+def _advice(op):
+    """What to do about an op for which TensorFlow has no kernel."""
+    form = op.node_def.attr["data_format"].s.decode()
+    if form.startswith("NC"):
+        return f"its data_format is {form}: build the model with channels_last"
+    if op.type == "Conv2DBackpropInput" and max(op.get_attr("dilations")) > 1:
+        return "with TF_ENABLE_ONEDNN_OPTS=1 in the environment, it can"
+    return ELSE
 
 
 def _tensor(value):
@@ -434,6 +488,8 @@ def placeholder(name, value):
 # Random ops that their arguments do not show, and ops that draw nothing though they take a seed.
 DRAWS = re.compile(r"^Stateful(Random|Standard|Truncated|Uniform)|^RngReadAndSkip|RngBitGenerator")
 SEEDED = re.compile(r"^StatelessRandomGetKeyCounter|^Cudnn|^ComputeAccidentalHits|Dataset")
+
+ELSE = "build the model without it, or end the network before it"
 
 CALLS = ("StatefulPartitionedCall", "PartitionedCall")
 
