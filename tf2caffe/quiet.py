@@ -64,3 +64,19 @@ def stderr_without(pattern):
             os.close(kept)
             held.seek(0)
             sys.stderr.writelines(line for line in held if not pattern.match(line))
+
+
+@contextlib.contextmanager
+def unfused():
+    """Functions that are called run without TensorFlow's remapper.
+
+    It fuses Conv2D and BiasAdd, and without oneDNN TensorFlow has no such kernel with groups.
+    """
+    import tensorflow as tf
+
+    before = tf.config.optimizer.get_experimental_options().get("remapping")  # None: as it likes
+    tf.config.optimizer.set_experimental_options({"remapping": False})
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({"remapping": before})

@@ -217,11 +217,6 @@ def _op(raw, output, operands):
             draft.inputs.append(operand)
         if name.endswith("!") or name in WEIGHTS:
             draft.computed.append(name.rstrip("!"))
-            draft.constants[name] = operand
-            continue
-        draft.inputs.append(operand)
-        if name.endswith("!"):
-            draft.computed.append(name.rstrip("!"))
     return draft
 
 

@@ -16,9 +16,8 @@ import tensorflow as tf
 from tensorflow.python.framework import op_def_registry
 from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
 
-from tf2caffe import original
+from tf2caffe import original, quiet
 from tf2caffe.graph import LARGEST
-from tf2caffe.quiet import uncollected
 from tf2caffe.stage import Failure
 
 
@@ -87,7 +86,7 @@ class Trace:
             fed = variables | {self.inputs[name]: array for name, array in inputs.items()}
             arguments = [_tensor(fed[tensor.name]) for tensor in read]
             try:
-                with unfused():
+                with quiet.unfused():
                     return [value.numpy() for value in function(*arguments)]
             except tf.errors.OpError as error:
                 raise Failure(self._uncomputed(error)) from None
@@ -138,20 +137,6 @@ class Trace:
             waiting += [reader for reader in readers if reader.name not in seen]
             seen |= {reader.name for reader in readers}
         return op.name
-
-
-@contextlib.contextmanager
-def unfused():
-    """Functions that are called run without TensorFlow's remapper.
-
-    It fuses Conv2D and BiasAdd, and without oneDNN TensorFlow has no such kernel with groups.
-    """
-    before = tf.config.optimizer.get_experimental_options().get("remapping")  # None: as it likes
-    tf.config.optimizer.set_experimental_options({"remapping": False})
-    try:
-        yield
-    finally:
-        tf.config.optimizer.set_experimental_options({"remapping": before})
 
 
 def _advice(op):
@@ -239,7 +224,7 @@ def ancestors(tensors):
     return list(found.values())
 
 
-@uncollected()
+@quiet.uncollected()
 def keras_trace(model, shape=None):
     """Trace a Keras model with batch 1; `shape` (batch first) stands in for an unknown size.
 
