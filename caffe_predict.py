@@ -13,7 +13,7 @@ Leaves  imgs/NAME/caffe/convs.png, denses.png and res10.png (as TensorFlow's, on
 import sys
 from pathlib import Path
 
-from tf2caffe import activations, blobs, calibration, parity, runtimes, stage
+from tf2caffe import activations, blobs, calibration, outputs, parity, runtimes, stage
 from tf2caffe.handoff import Handoff
 
 TOLERANCE = 1e-5  # a right mnistcls strays by 1e-6 at most; Caffe's epsilon in bn2 by 5e-4
@@ -33,9 +33,9 @@ def main():
     print()
     for path in [] if args.deploy else draw(args, handoff, table, kept, rows):
         print(f"left: {path}")
-    verdict = judge(rows, table, kept, args.tolerance)
+    verdict = judge(rows, table, kept, args.tolerance, handoff.prototxt)
     told = "equal" if verdict is None else verdict
-    parity.save(handoff.parity, rows, runtime, args.tolerance, told)
+    parity.save(handoff.parity, rows, runtime, args.tolerance, told, table.outputs)
     print(f"left: {handoff.parity}\n")
     if verdict:
         sys.exit(f"NOT EQUAL: {verdict}")
@@ -131,12 +131,16 @@ def captions(probabilities, classes):
     return [f"{classes[row.argmax()]}  {row.max():.2%}" for row in probabilities]
 
 
-def judge(rows, table, kept, tolerance):
+def judge(rows, table, kept, tolerance, prototxt):
     """What is not equal, in one line; None if nothing is."""
     stray, why = parity.first_stray(rows, tolerance)
     if stray:
         return f"{stray.name} (Caffe: {stray.blob}) is the first layer that strays: {why}"
+    differ = outputs.difference(table, outputs.of_prototxt(prototxt))
+    if differ:
+        return f"the outputs of {prototxt} are not the model's: {differ}"
     wrong = parity.disagreements(rows, table.answers, tolerance)
+    wrong += outputs.wrong_labels(table, rows, kept.layers, tolerance)
     if wrong:
         names = ", ".join(f"{kept.images[image]} ({answer})" for image, answer in wrong)
         return f"the answers differ for {names}"

@@ -17,6 +17,7 @@ import numpy as np
 from tf2caffe import caffe_schema, fitting, targets
 from tf2caffe.builder import mistaken
 from tf2caffe.caffe_net import Layer, Net, convolution_settings, sized
+from tf2caffe.outputs import check
 
 SUM = caffe_schema.ENUMS["EltwiseOp"][1].index("SUM")
 IDLE = ("Dropout", "Split")
@@ -61,21 +62,20 @@ class Scaled:
 
 def deploy(net, outputs, target=targets.TARGETS["portable"]):
     """The deploy form of `net`. The blobs in `outputs` stay, and those that no layer reads."""
-    net = separated(net)
-    outputs = {*outputs, *net.outputs()}
+    last, net = net.outputs(), separated(net)
+    outputs = {*outputs, *last}
     if target.takes("ReLU6"):
         net = native_relu6(net, outputs)
     for step in PASSES:
         net = step(net, outputs)
-    return in_place(fitting.fit(net, target), outputs)
+    net = in_place(fitting.fit(net, target), outputs)
+    check(net, last)
+    return net
 
 
 def outputs_of(graph, table):
-    """The blobs of the graph's outputs; of one that Caffe does not make (ArgMax), its inputs'."""
-    blobs = {entry.name: entry.blob for entry in [*table.inputs, *table.layers]}
-    inputs = {node.name: node.inputs for node in graph.nodes}
-    wanted = [[name] if name in blobs else inputs.get(name, []) for name in graph.outputs]
-    return {blobs[name] for names in wanted for name in names if name in blobs}
+    """The blobs of the graph's outputs, as far as there are such."""
+    return {output.blob for output in table.outputs if output.name in graph.outputs} - {""}
 
 
 def surviving(table, net, deployed):

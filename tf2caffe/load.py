@@ -2,6 +2,7 @@
 
 import difflib
 import importlib.util
+import re
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
@@ -94,8 +95,19 @@ def load_saved_model(path, args):
         raise Failure(f"{path} cannot be traced at {sizes}: {first_line(error)}") from None
     function.loaded = loaded  # the variables live as long as what was loaded
     inputs = dict(zip(specs, function.inputs, strict=False))
-    traced = function_trace(function, inputs, dict(sorted(function.structured_outputs.items())))
+    outputs = function.structured_outputs
+    ordered = {name: outputs[name] for name in sorted(outputs, key=counted)}
+    traced = function_trace(function, inputs, ordered)
     return with_old_variables(traced, path)
+
+
+def counted(name):
+    """By what a signature's outputs are sorted: output_2 before output_10.
+
+    Their order is in no SavedModel. (Keras calls those of a list output_0, output_1, ...)
+    """
+    parts = re.split(r"(\d+)", name)
+    return [int(part) if at % 2 else part for at, part in enumerate(parts)]
 
 
 def refuse_harm(path):
@@ -191,9 +203,11 @@ def graph_trace(graph_def, stored, args, path):
     flat = tf.compat.v1.GraphDef(versions=graph_def.versions)
     flat.node.extend(inference.needed(nodes, ends.values()))
     kept = {node.name for node in flat.node}
-    fed = {name: tensor for name, tensor in fed.items() if name in kept}  # the others are not read
+    unused = [name for name in fed if name not in kept]
+    fed = {name: tensor for name, tensor in fed.items() if name in kept}
+    ends = {name: f"{end}:0" for name, end in ends.items()}
     try:
-        return Trace(flat, fed, {name: f"{end}:0" for name, end in ends.items()}, variables)
+        return Trace(flat, fed, ends, variables, unused=unused)
     except ValueError as error:
         raise Failure(f"{path} cannot take {sizes}: {first_line(error)}") from None
 

@@ -98,7 +98,7 @@ def prove(runtime, prototxt, caffemodel, table, inputs, layers):
     `inputs` and `layers` are TensorFlow's, (N, ...) by name; `prototxt` and `caffemodel` are paths.
     """
     expected = _as_blobs(table, inputs, layers)
-    fed = {entry.blob: expected[entry.name] for entry in table.inputs}
+    fed = {entry.blob: expected[entry.blob] for entry in table.inputs}
     wanted = list(dict.fromkeys(entry.blob for entry in table.layers))
     depths = _depths(prototxt, {entry.blob for entry in table.layers})
     measures = scales(table.ops, inputs | layers)
@@ -106,7 +106,7 @@ def prove(runtime, prototxt, caffemodel, table, inputs, layers):
     with temporary_beside(Path(prototxt).with_suffix(".apart.prototxt")) as apart:
         copies = taken_apart(prototxt, table, apart)
         fed |= {
-            copies[entry.blob]: expected[entry.name]
+            copies[entry.blob]: expected[entry.blob]
             for entry in table.layers
             if entry.blob in copies
         }
@@ -125,12 +125,12 @@ def _as_blobs(table, inputs, layers):
                 f"{entry.name} of shape {entry.layout.tf_shape} is expected among TensorFlow's "
                 f"activations, {shape} is there; run steps 3 to 5 again, on the same model"
             )
-        found[entry.name] = entry.layout.to_caffe(tensor)
+        found[entry.blob] = entry.layout.to_caffe(tensor)
     return found
 
 
 def _row(entry, expected, whole, alone, depths, measures):
-    tf, caffe, own = expected[entry.name], whole[entry.blob], alone[entry.blob]
+    tf, caffe, own = expected[entry.blob], whole[entry.blob], alone[entry.blob]
     if caffe.shape != tf.shape:
         raise Failure(f"{entry.name}: Caffe's blob {entry.blob} is {caffe.shape}, not {tf.shape}")
     of_own, of_error = (scale[entry.name] for scale in measures)
@@ -228,12 +228,13 @@ def print_table(rows, shown):
         print("  ".join(cells).rstrip())
 
 
-def save(path, rows, runtime, tolerance, verdict):
+def save(path, rows, runtime, tolerance, verdict, outputs=()):
     """Write `NAME.parity.json`."""
     record = {
         "verdict": verdict,
         "tolerance": tolerance,
         "runtime": runtime,
+        "outputs": [vars(output) for output in outputs],
         "layers": [
             {
                 "tensorflow": row.name,

@@ -96,6 +96,7 @@ def read(trace, name, names=None, classes=()):
     Caffe shall call them. Raises `Failure` that lists every op that cannot be read.
     """
     inputs, ops, outputs = _extract(trace)
+    every = [*trace.unused, *(op.name for op in inputs)]
     inputs = _live(inputs, outputs.values())  # OpenCV runs no network with one that is not read
     _refuse_unfit(trace, inputs, _live(ops, outputs.values()), outputs)
     for recognise in RECOGNISERS:
@@ -107,9 +108,9 @@ def read(trace, name, names=None, classes=()):
     _together(trace, [constant for op in ops for constant in op.constants.values()])
     nodes = [_node(op) for op in ops]
     shapes = {op.name: op.shape for op in inputs}
-    graph = Graph(
-        name, shapes, nodes, [op.name for op in outputs.values()], list(classes), names or {}
-    )
+    found = {name: op.name for name, op in outputs.items()}
+    graph = Graph(name, shapes, nodes, found, list(classes), names or {})
+    graph.unused = [name for name in every if name not in shapes]
     _name_files(graph)
     return graph, {op.name: op.tensor.name for op in [*inputs, *ops]}
 
@@ -499,12 +500,6 @@ def _refuse_unfit(trace, inputs, ops, outputs):
         f"{name} (output): it does not depend on the input; leave it out of the outputs"
         for name, output in outputs.items()
         if isinstance(output, Constant)
-    ]
-    read = {id(source) for op in ops for source in op.inputs}
-    problems += [
-        f"{name} (output): it is the input itself, no op reads that; leave it out of the outputs"
-        for name, output in outputs.items()
-        if output in inputs and id(output) not in read
     ]
     if problems or not all(op.tensor.shape.is_fully_defined() for op in ops):
         _name(ops, trace, outputs)

@@ -24,7 +24,8 @@ class Trace:
     `inputs` and `outputs` map the model's own names to tensors' names (`x:0`), `variables` a
     placeholder's name to (the variable's name, the variable or its value). `layers` are the names
     of the Keras layers, where there are any, `graph` is that of the `GraphDef`, if there is one.
-    `together` are tensors that are worth computing at once, as soon as one of them is asked for.
+    `unused` are inputs that the model's user named, but that no output depends on. `together` are
+    tensors that are worth computing at once, as soon as one of them is asked for.
     """
 
     graph_def: tf.compat.v1.GraphDef
@@ -33,6 +34,7 @@ class Trace:
     variables: dict
     layers: frozenset = frozenset()
     graph: tf.Graph | None = field(default=None, repr=False)
+    unused: list = field(default_factory=list)
     together: set = field(default_factory=set, init=False, repr=False)
     computed: dict = field(default_factory=dict, init=False, repr=False)
 
@@ -239,9 +241,9 @@ def fixed(shapes, given):
 
 
 def _named(structure, names):
-    """The outputs by name: a dictionary's keys, else the model's own names for them."""
+    """The outputs by name, in their order: a dictionary's keys, else the model's own names."""
     if isinstance(structure, dict):
-        return {name: structure[name] for name in sorted(structure)}
+        return structure
     tensors = tf.nest.flatten(structure)
     if not names or len(names) != len(tensors) or len(set(names)) != len(names):
         names = [f"output_{at}" for at in range(len(tensors))]
