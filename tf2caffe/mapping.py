@@ -208,7 +208,10 @@ def _end(net):
 
 
 def _in_final_order(net, tensor, once):
-    """The blob of an output, in its final order; another layer may read it, or if not `once` will."""
+    """The blob of an output in its final order, which another layer may read.
+
+    One does, if the tensor is not an output `once`.
+    """
     made, name = len(net.layers), _name_of_last(net, tensor)
     blob = net.put_in_order(name, tensor, net.final(net.layouts[tensor]))
     return net.rename(name) if once and len(net.layers) > made else blob

@@ -243,11 +243,20 @@ def fixed(shapes, given):
 def _named(structure, names):
     """The outputs by name, in their order: a dictionary's keys, else the model's own names."""
     if isinstance(structure, dict):
-        return structure
+        return {key: value for name, part in structure.items() for key, value in _path(name, part)}
     tensors = tf.nest.flatten(structure)
     if not names or len(names) != len(tensors) or len(set(names)) != len(names):
         names = [f"output_{at}" for at in range(len(tensors))]
     return dict(zip(names, tensors, strict=True))
+
+
+def _path(name, part):
+    """The tensors in a part of the outputs, each under its name."""
+    if isinstance(part, dict):
+        return [one for key, value in part.items() for one in _path(f"{name}/{key}", value)]
+    if isinstance(part, (list, tuple)):
+        return [one for at, value in enumerate(part) for one in _path(f"{name}/{at}", value)]
+    return [(name, part)]
 
 
 def function_trace(function, inputs, outputs, layers=frozenset(), variables=()):
