@@ -97,7 +97,9 @@ def draw(args, handoff, table, kept, rows):
     """The pictures of Caffe's side, and of both; return their paths."""
     from tf2caffe import pictures  # imports matplotlib
 
-    drawn = activations.chosen({row.name: row for row in rows}, args.layers).values()
+    first = {row.name: row for row in reversed(rows)}  # of blobs that hold the same
+    first = {row.name: row for row in rows if first[row.name] is row}
+    drawn = activations.chosen(first, args.layers).values()
     caffe = {row.blob: row.caffe[kept.shown] for row in drawn}
     tf = {row.blob: row.tf[kept.shown] for row in drawn}
     written = activations.draw_layers(handoff.caffe_imgs, caffe, tf)

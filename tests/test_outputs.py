@@ -145,6 +145,7 @@ MODELS = {
     "heads": (lambda x: [conv(x, name="z"), layers.Conv2D(2, 1, name="y")(x)], "z y"),
     "named": (lambda x: {"b": conv(x, name="z"), "a": layers.Conv2D(2, 1, name="y")(x)}, "z y"),
     "input": (lambda x: [x, conv(x, name="y")], "data/output y"),
+    "input_alone": (lambda x: x, "data/output"),
     "twice": (twice, "y/output y/output_"),
     "twice_moved": (twice_moved, None),
     "image_and_turned": (image_and_transposed, "image/output turned"),
@@ -285,9 +286,18 @@ def test_labels(runtime, tmp_path):
         assert wrong == [(image, table.outputs[0].name) for image in range(4)]
 
 
+def test_axis_of_a_label(capsys):
+    """As the blob has it."""
+    entry = blobs.Blob("x", "x", layout.usual((4, 5, 6)))
+    output = outputs.Output("label", "label/ArgMax", "x", [1, 6, 4, 5], "NCHW", 3)
+    outputs.print_map(blobs.Table([], [entry], [], [], "", [], [output]))
+    told = "label is an ArgMax, which is left to the caller: the index of the largest number of x"
+    assert f"{told} along axis 1\n" in capsys.readouterr().out
+
+
 def test_ties_are_no_wrong_labels():
     """Whichever of two equal numbers is taken; not a number that is less."""
-    output = outputs.Output("y", "y/ArgMax", "x", [1, 3], "as TensorFlow", -1)
+    output = outputs.Output("y", "y/ArgMax", "x", [1, 3], "as TensorFlow", 1)
     table = blobs.Table([], [], [], [], "", [], [output])
     scores = np.array([[1, 2, 2 + 1e-6], [0, 1, 3]], np.float32)
     row = parity.Row("x", "x", scores, scores, 0, 0, 1)

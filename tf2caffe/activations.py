@@ -84,7 +84,7 @@ def figure(value):
 
 def print_statistics(layers):
     """A line a layer: its name, the mean and the variance of its output."""
-    width = max(30, *(len(name) + 3 for name in layers))
+    width = max([30, *(len(name) + 3 for name in layers)])
     for name, array in layers.items():
         mean, variance = statistics(array)
         print(f"{name:.<{width}}: {f'mean={mean},':<12} var={variance}")

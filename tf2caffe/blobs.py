@@ -116,7 +116,9 @@ def _check(table):
         texts += [output.name, output.tensorflow, output.blob, output.order]
         if not all(type(size) is int for size in output.shape):
             raise ValueError(f"the shape of {output.name}")
-        if output.axis is not None and type(output.axis) is not int:
+        ranks = [len(entry.layout.tf) for entry in entries if entry.blob == output.blob]
+        axes = range(1, ranks[0] + 1) if ranks else [output.axis]
+        if output.axis is not None and not (type(output.axis) is int and output.axis in axes):
             raise ValueError(f"the axis of {output.name}")
     if not all(isinstance(text, str) for text in texts):
         raise ValueError("a name is not a text")

@@ -196,7 +196,7 @@ def _end(net):
     for at, (tensor, blob) in enumerate(zip(tensors, found, strict=True)):
         if read[blob] > 1 or blob in inputs:
             found[at] = net.affine(_name_of_last(net, tensor), blob)
-            if tensor in net.last:  # a reshape or transpose that took no layer
+            if tensor in net.last - net.graph.inputs.keys():  # a reshape that took no layer
                 net.blobs[tensor] = found[at]
         if found[at] != net.blobs[tensor]:
             net.copies.append((tensor, found[at], net.final(net.layouts[tensor])))

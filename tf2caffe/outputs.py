@@ -11,6 +11,7 @@ import numpy as np
 
 from tf2caffe import caffe_schema
 from tf2caffe.caffe_net import unread
+from tf2caffe.stage import Failure
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ def ends(graph):
             tensors.append(tensor)
         if node is None:
             claimed.add(places[0])
-        found.append(End(name, op, places[0], node.attrs["dimension"] if node else None))
+        axis = node.attrs["dimension"] % (len(node.shape) + 1) if node else None
+        found.append(End(name, op, places[0], axis))
     return tensors, found
 
 
@@ -81,12 +83,20 @@ def print_map(table):
     for *cells, order in rows:
         padded = [f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)]
         print("  ".join([*padded, order]))
+    layouts = {entry.blob: entry.layout for entry in [*table.inputs, *table.layers]}
     for output in table.outputs:
-        if output.axis is not None:
+        if output.axis is not None and output.blob:
             print(
                 f"{output.name} is an ArgMax, which is left to the caller: the index of the "
-                f"largest number of {output.blob} along TensorFlow's axis {output.axis}"
+                f"largest number of {output.blob} along {_axis(layouts[output.blob], output.axis)}"
             )
+
+
+def _axis(layout, axis):
+    """One of TensorFlow's axes, as the blob has it, in words."""
+    atoms = set(layout.tf[axis - 1])
+    found = [at for at, one in enumerate(layout.caffe, 1) if set(one) == atoms]
+    return f"axis {found[0]}" if found else f"TensorFlow's axis {axis}"
 
 
 def of_prototxt(path):
@@ -122,9 +132,23 @@ def wrong_labels(table, rows, layers, tolerance):
         row = by_blob.get(output.blob)
         if output.axis is None or row is None:
             continue
-        labels = np.expand_dims(layers[output.tensorflow].astype(np.int64), output.axis)
+        labels = np.expand_dims(_labels(output, row, layers), output.axis)
         own = np.expand_dims(row.caffe.argmax(output.axis), output.axis)
         first, second = (np.take_along_axis(row.tf, at, output.axis) for at in (labels, own))
         apart = np.abs(first - second) > tolerance * np.abs(row.tf).max()
         found += [(image, output.name) for image in range(len(apart)) if apart[image].any()]
     return found
+
+
+def _labels(output, row, layers):
+    """TensorFlow's labels. Raises `Failure` where there are none that fit."""
+    labels, shape = layers.get(output.tensorflow), list(row.tf.shape)
+    size = shape.pop(output.axis)
+    if labels is None or labels.dtype.kind not in "iu" or list(labels.shape) != shape:
+        raise Failure(
+            f"{output.tensorflow} of shape {tuple(shape[1:])} is expected among TensorFlow's "
+            "activations, as whole numbers; run steps 3 to 5 again, on the same model"
+        )
+    if not ((labels >= 0) & (labels < size)).all():
+        raise Failure(f"{output.tensorflow}: a label is not between 0 and {size}; run step 3 again")
+    return labels.astype(np.int64)

@@ -149,7 +149,11 @@ def wrong_outputs(handoff, network, converted):
         entry.blob: entry.layout.to_caffe(converted.inputs[entry.name]) for entry in table.inputs
     }
     for engine in engines():
-        found = engine.run(handoff.prototxt, handoff.caffemodel, fed)
+        try:
+            found = engine.run(handoff.prototxt, handoff.caffemodel, fed)
+        except Failure as failure:
+            yield str(failure)
+            continue
         for output, expected in zip(table.outputs, network.expected(), strict=True):
             why = wrong_output(output, expected, found[output.blob])
             if why:
