@@ -286,6 +286,17 @@ def test_labels(runtime, tmp_path):
         assert wrong == [(image, table.outputs[0].name) for image in range(4)]
 
 
+def test_label_beside_its_shares(tmp_path, pycaffe):
+    """The largest number of the softmax is that of what it reads, which then is no output."""
+    data = keras.Input(IMAGE, name="data")
+    scores = layers.Dense(3, name="scores")(layers.GlobalMaxPooling2D()(data))
+    ends = [ops.argmax(scores, -1), layers.Softmax(name="shares")(scores)]
+    converted = Converted(keras.Model(data, ends), tmp_path, images=5)
+    assert converted.net.outputs() == ["shares"]
+    rows, table = converted.rows(pycaffe), blobs.load(converted.handoff.blobs)
+    assert outputs.wrong_labels(table, rows, converted.layers, TOLERANCE) == []
+
+
 def test_axis_of_a_label(capsys):
     """As the blob has it."""
     entry = blobs.Blob("x", "x", layout.usual((4, 5, 6)))
@@ -537,3 +548,103 @@ def test_option(tmp_path):
     assert "\nvector  vector  1x396  as it lies: C, H, W\n" in ended.out
     ended = run_warm("build_caffe.py", "net", "--dir", tmp_path)
     assert "\nvector  vector  1x396  as TensorFlow\n" in ended.out
+
+
+class Moves:
+    """A random chain of ops that split, join and change places of axes, or ask for an order."""
+
+    def __init__(self, seed):
+        self.random = np.random.default_rng(seed)
+        self.steps = [self.random.choice(list(MOVES)) for _ in range(self.random.integers(2, 6))]
+        self.state = self.random.bit_generator.state
+
+    def __call__(self, x):
+        self.random.bit_generator.state = self.state  # TensorFlow may trace it again
+        made = []
+        for step in self.steps:
+            x = MOVES[step](x, self.random)
+            made.append(x)
+        return x, made[self.random.integers(len(made))]
+
+
+def reshaped(x, random):
+    """Two axes joined, or one split; or the axes of another number of the same size."""
+    shape = list(x.shape[1:])
+    at = random.integers(len(shape))
+    factor = next((n for n in (2, 3, 5) if shape[at] % n == 0), 1)
+    if len(shape) > 1 and random.random() < 0.6:
+        at = random.integers(len(shape) - 1)
+        shape[at : at + 2] = [shape[at] * shape[at + 1]]
+    elif len(shape) < 4:
+        shape[at : at + 1] = [factor, shape[at] // factor]
+    else:
+        shape = [int(np.prod(shape[:2])), int(np.prod(shape[2:]))]
+    return tf.reshape(x, [1, *shape])
+
+
+def transposed(x, random):
+    return tf.transpose(x, [0, *(1 + random.permutation(len(x.shape) - 1))])
+
+
+def constant(shape, random):
+    return random.normal(size=shape).astype(np.float32)
+
+
+def convolved(x, random):
+    if len(x.shape) != 4:
+        return tf.nn.relu(x)
+    return tf.nn.conv2d(x, constant((2, 2, x.shape[3], 4), random) / 4, 1, "SAME")
+
+
+def dense(x, random):
+    if len(x.shape) > 4:
+        return -x
+    return tf.tensordot(x, constant((x.shape[-1], 6), random) / 4, 1)
+
+
+def normed(x, random):
+    numbers = [np.abs(constant(x.shape[-1:], random)) + 0.5 for _ in range(4)]
+    return tf.nn.batch_normalization(x, *map(tf.constant, numbers), 1e-3)
+
+
+def cut(x, random):
+    if len(x.shape) > 4:
+        return x * 2.0
+    at = random.integers(1, len(x.shape))
+    begin = [0] * len(x.shape)
+    begin[at] = min(1, x.shape[at] - 1)
+    return tf.slice(x, begin, [-1] * len(x.shape))
+
+
+MOVES = {
+    "reshape": reshaped,
+    "reshape again": reshaped,
+    "transpose": transposed,
+    "transpose again": transposed,
+    "flatten": lambda x, random: tf.reshape(x, [1, -1]),
+    "join": lambda x, random: tf.concat([tf.reshape(x, [1, -1]), tf.reshape(2 * x, [1, -1])], 1),
+    "softmax": lambda x, random: tf.nn.softmax(x),
+    "relu": lambda x, random: tf.nn.leaky_relu(x),
+    "array": lambda x, random: x + constant(x.shape, random),
+    "dense": dense,
+    "convolve": convolved,
+    "norm": normed,
+    "cut": cut,
+}
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_moves(seed, pycaffe, tmp_path):
+    """Chains of them end in TensorFlow's order; none is refused."""
+    moves = tf.autograph.experimental.do_not_convert(Moves(seed))
+    deployed = Deployed(Converted(function_trace(moves, (1, 4, 6, 5)), tmp_path), tmp_path)
+    converted = deployed.converted
+    for form in (converted, deployed):
+        found = given(pycaffe, form.handoff, converted)
+        for image in range(2):
+            wanted = moves(tf.constant(converted.inputs["x0"][image : image + 1]))
+            for array, one in zip(found.values(), wanted, strict=True):
+                one = image_first(one.numpy())[0]
+                assert array[image].shape == one.shape
+                assert parity.relative_error(one, array[image]) <= TOLERANCE
+        assert parity.first_stray(form.rows(pycaffe), TOLERANCE) == (None, None)

@@ -18,8 +18,8 @@ from tf2caffe.stage import Failure
 class Output:
     """The model's output `name`, TensorFlow's op of it, and the blob, its shape and order.
 
-    An ArgMax is left to the caller: then the blob holds what it reads, and `axis`, one of
-    TensorFlow's, is the one along which the caller finds the largest number.
+    An ArgMax is left to the caller: then the blob holds what it reads, or the softmax of that, and
+    `axis`, one of TensorFlow's, is the one along which the caller finds the largest number.
     """
 
     name: str
@@ -42,13 +42,13 @@ class End(NamedTuple):
 def ends(graph):
     """(the tensor of each of the net's outputs, an `End` for each of the model's).
 
-    ArgMax is left to the caller, who takes its input's blob, which may be another output's.
+    ArgMax is left to the caller, who takes what it reads, which may be another output.
     """
     left = {node.name: node for node in graph.nodes if node.op == "ArgMax"}
     tensors, claimed, found = [], set(), []
     for name, op in graph.outputs.items():
         node = left.get(op)
-        tensor = node.inputs[0] if node else op
+        tensor = _compared(node, graph) if node else op
         places = [at for at, one in enumerate(tensors) if one == tensor]
         places = [at for at in places if node or at not in claimed] or [len(tensors)]
         if places[0] == len(tensors):
@@ -58,6 +58,21 @@ def ends(graph):
         axis = node.attrs["dimension"] % (len(node.shape) + 1) if node else None
         found.append(End(name, op, places[0], axis))
     return tensors, found
+
+
+def _compared(node, graph):
+    """What the caller finds ArgMax's label on: its input; or, if only that is an output, the
+    softmax of it, where the largest number is the same one.
+    """
+    known, (tensor,) = set(graph.outputs.values()), node.inputs
+    shares = [
+        other.name
+        for other in graph.nodes
+        if other.op in ("LogSoftmax", "Softmax") and other.inputs == node.inputs
+        if other.name in known
+        and node.attrs["dimension"] % len(other.shape) == len(other.shape) - 1
+    ]
+    return shares[0] if shares and tensor not in known else tensor
 
 
 def last(graph):
