@@ -4,12 +4,14 @@ Reads   tf_weights/NAME/ (graph.json and the weights); with --prototxt a network
         whose layers take the saved weights by name.
 Leaves  nets/NAME.prototxt, nets/NAME.caffemodel, nets/NAME.blobs.json (which blob holds which of
         TensorFlow's outputs) and imgs/NAME/caffe-net.png (the network drawn); with --deploy
-        beside them the form that chips take: nets/NAME.deploy.*, imgs/NAME/caffe-net-deploy.png.
+        beside them the form that chips take: nets/NAME.deploy.*, imgs/NAME/caffe-net-deploy.png
+        (else an earlier build's are removed).
 
     python build_caffe.py
 """
 
 import filecmp
+from contextlib import ExitStack
 from pathlib import Path
 
 from tf2caffe import (
@@ -20,10 +22,11 @@ from tf2caffe import (
     graph,
     handwritten,
     mapping,
+    outputs,
     stage,
     targets,
 )
-from tf2caffe.handoff import Handoff, replacing
+from tf2caffe.handoff import Handoff, remove, replacing
 
 BUFFER = 1 << 22  # bytes; a thread that writes often waits often for Python
 
@@ -40,10 +43,13 @@ def main():
     name = args.target or ("bvlc" if args.prototxt else "portable")
     target = targets.TARGETS[name]
     if args.prototxt:
+        if args.output_order:
+            told = "it is written by hand, so its outputs lie as they are written"
+            raise stage.Failure(f"--output-order does not apply to --prototxt: {told}")
         net, table = handwritten.load(args.prototxt, network)
         forms = [(handoff, net, args.prototxt.read_text(encoding="utf-8"), table)]
     else:
-        net = mapping.build(network)
+        net = mapping.build(network, args.output_order or "tensorflow")
         table, fitted = blobs.Table.of(net), fitting.fit(net, target)
         forms = [(handoff, fitted, fitted.prototxt(), table)]
     if args.deploy:
@@ -52,8 +58,10 @@ def main():
     print_layers(forms[0][1])
     if args.prototxt:
         print_uncompared(network, table)
-    for form in forms:
-        leave(*form)
+    network.print_unused()
+    outputs.print_map(table)
+    print()
+    leave(forms)
     if args.deploy:
         print_costs(*forms)
 
@@ -75,6 +83,11 @@ def arguments():
     parser.add_argument(
         "--deploy", action="store_true",
         help="also build the form that chips take: folded, in place, with the same outputs",
+    )  # fmt: skip
+    parser.add_argument(
+        "--output-order", choices=("tensorflow", "caffe"),
+        help="an output that is no image lies as TensorFlow has it (default), or as it comes in "
+        "Caffe, where nothing is moved for it",
     )  # fmt: skip
     parser.add_argument(
         "--target", choices=(*targets.TARGETS, "list"), metavar="NAME",
@@ -124,34 +137,67 @@ def print_costs(*forms):
         print(f"{name:<19}  {before:>15}  {after:>15}")
 
 
-def leave(handoff, net, text, table):
-    """The files of one form of the network, and its picture, which is drawn as they are written."""
+def leave(forms):
+    """The files of each form of the network, all at once; and its picture, drawn meanwhile."""
     from concurrent.futures import ThreadPoolExecutor  # late, as matplotlib: --help needs neither
 
     from tf2caffe import diagram
 
     with ThreadPoolExecutor(1) as beside:
-        written = beside.submit(write, handoff, net, text, table)
-        diagram.draw_network(handoff.diagram, net.layers, written.result)
-    for path in (handoff.prototxt, handoff.caffemodel, handoff.diagram):
-        print(f"left: {path} ({path.stat().st_size:,} bytes)")
+        written = beside.submit(replace_all, forms)
+        for handoff, net, *_ in forms:
+            diagram.draw_network(handoff.diagram, net.layers, written.result)
+    for handoff, *_ in forms:
+        for path in (handoff.prototxt, handoff.caffemodel, handoff.diagram):
+            print(f"left: {path} ({path.stat().st_size:,} bytes)")
+
+
+def replace_all(forms):
+    """Leave the files of each form in the place of an earlier build's."""
+    write_all(forms)
+    if len(forms) == 1:
+        remove_deployed(forms[0][0])
+
+
+def write_all(forms):
+    """Leave the files of each form, or after an error, none. The proof of others goes."""
+    with ExitStack() as stack:
+        stale = [form[0].parity for form in forms if not write_beside(stack, *form)]
+        for path in stale:
+            path.unlink(missing_ok=True)
 
 
 def write(handoff, net, text, table):
-    """Leave the three files of the network; beyond protobuf's limit, none."""
+    """Leave the three files of one form."""
+    write_all([(handoff, net, text, table)])
+
+
+def write_beside(stack, handoff, net, text, table):
+    """Write the three files, which take their places when `stack` ends; beyond protobuf's limit,
+    none. Return whether they hold what is there already.
+    """
     size = net.bytes_of_weights()
     if size > caffe_net.LIMIT:
         raise stage.Failure(
             f"{handoff.name} has {size:,} bytes of weights; protobuf, and so Caffe, "
             f"reads files of at most {caffe_net.LIMIT:,}"
         )
-    with replacing(handoff.caffemodel) as model, replacing(handoff.prototxt) as prototxt:
-        with model.open("wb", BUFFER) as file:
-            net.write_caffemodel(file)
-        prototxt.write_text(text, encoding="utf-8")
-        if not (same(model, handoff.caffemodel) and same(prototxt, handoff.prototxt)):
-            handoff.parity.unlink(missing_ok=True)  # it is the proof of another network
-        table.save(handoff.blobs)
+    paths = handoff.caffemodel, handoff.prototxt, handoff.blobs
+    model, prototxt, blobs_file = (stack.enter_context(replacing(path)) for path in paths)
+    with model.open("wb", BUFFER) as file:
+        net.write_caffemodel(file)
+    prototxt.write_text(text, encoding="utf-8")
+    table.write(blobs_file)
+    return all(map(same, (model, prototxt, blobs_file), paths))
+
+
+def remove_deployed(handoff):
+    """Remove an earlier build's deploy form, which is of another network."""
+    former = Handoff(handoff.root, handoff.name, deploy=True)
+    pages = former.imgs.glob(f"{former.diagram.stem}-[0-9]*{former.diagram.suffix}")
+    files = former.parity, former.blobs, former.prototxt, former.caffemodel, former.diagram
+    for path in (*files, *pages):
+        remove(path)
 
 
 def same(first, second):

@@ -13,7 +13,7 @@ Leaves  imgs/NAME/caffe/convs.png, denses.png and res10.png (as TensorFlow's, on
 import sys
 from pathlib import Path
 
-from tf2caffe import activations, blobs, calibration, parity, runtimes, stage
+from tf2caffe import activations, blobs, calibration, outputs, parity, runtimes, stage
 from tf2caffe.handoff import Handoff
 
 TOLERANCE = 1e-5  # a right mnistcls strays by 1e-6 at most; Caffe's epsilon in bn2 by 5e-4
@@ -36,9 +36,9 @@ def main():
     print()
     for path in [] if args.deploy else draw(args, handoff, table, kept, rows):
         print(f"left: {path}")
-    verdict = judge(proof, table, kept, args.tolerance)
+    verdict = judge(proof, table, kept, args.tolerance, handoff.prototxt)
     told = "equal" if verdict is None else verdict
-    parity.save(handoff.parity, proof, runtime, args.tolerance, told)
+    parity.save(handoff.parity, proof, runtime, args.tolerance, told, table.outputs)
     print(f"left: {handoff.parity}\n")
     if verdict:
         sys.exit(f"NOT EQUAL: {verdict}")
@@ -131,7 +131,9 @@ def draw(args, handoff, table, kept, rows):
     """The pictures of Caffe's side, and of both; return their paths."""
     from tf2caffe import pictures  # imports matplotlib
 
-    drawn = activations.chosen({row.name: row for row in rows}, args.layers).values()
+    first = {row.name: row for row in reversed(rows)}  # of blobs that hold the same
+    first = {row.name: row for row in rows if first[row.name] is row}
+    drawn = activations.chosen(first, args.layers).values()
     caffe = {row.blob: row.caffe[kept.shown] for row in drawn}
     tf = {row.blob: row.tf[kept.shown] for row in drawn}
     written = activations.draw_layers(handoff.caffe_imgs, caffe, tf)
@@ -167,14 +169,18 @@ def captions(probabilities, classes):
     return [f"{classes[row.argmax()]}  {row.max():.2%}" for row in probabilities]
 
 
-def judge(proof, table, kept, tolerance):
+def judge(proof, table, kept, tolerance, prototxt):
     """What is not equal, in one line; None if nothing is."""
     for form, rows in ((", in the inspectable form", proof.reference), ("", proof.rows)):
         stray, why = parity.first_stray(rows, tolerance)
         if stray:
             name = f"{stray.name} (Caffe: {stray.blob}{form})"
             return f"{name} is the first layer that strays: {why}"
+    differ = outputs.difference(table, outputs.of_prototxt(prototxt))
+    if differ:
+        return f"the outputs of {prototxt} are not the model's: {differ}"
     wrong = parity.disagreements(proof.rows, table.answers, tolerance)
+    wrong += outputs.wrong_labels(table, proof.rows, kept.layers, tolerance)
     if wrong:
         names = ", ".join(f"{kept.images[image]} ({answer})" for image, answer in wrong)
         return f"the answers differ for {names}"

@@ -159,8 +159,9 @@ MUTANTS = [
         "count = prod(net.shapes[blob][axis] for axis in axes) - 1", "sum_image or sum_channels",
     ),
     Mutant(
-        "concat: the wrong axis", MAP, "caffe_axis = 1 if axis == rank - 1 else axis + 4 - rank + 1",
-        "caffe_axis = 1", "concatenate_height or concatenate_width",
+        "concat: the wrong axis", MAP,
+        "caffe_axis = 1 if axis == rank - 1 else axis + max(4 - rank, 0) + 1", "caffe_axis = 1",
+        "concatenate_height or concatenate_width",
     ),
     Mutant(
         "pad: number not added again", MAP,
@@ -169,7 +170,7 @@ MUTANTS = [
     ),
     Mutant(
         "softmax: always over the channels", MAP,
-        "axis = layout.caffe.index(layout.tf[-1]) + 1", "axis = 1", "softmax or permute",
+        "axis = axes.index(set(layout.tf[-1])) + 1", "axis = 1", "softmax or permute",
         "test_ops test_formats",
     ),
     Mutant(
@@ -260,9 +261,28 @@ MUTANTS = [
     ),
     Mutant(
         "vector joined in the wrong order", LAYOUT,
-        "parts = [start + _places(layout) for start, layout in zip(ends, layouts, strict=False)]",
-        "parts = [start + np.sort(_places(layout)) for start, layout in zip(ends, layouts, strict=False)]",
+        "places = [start + _places(layout) for start, layout in zip(ends, layouts, strict=False)]",
+        "places = [start + np.sort(_places(layout)) for start, layout in zip(ends, layouts, strict=False)]",
         "concatenate_flattened",
+    ),
+    Mutant(
+        "outputs: as they lie in Caffe", LAYOUT,
+        "return layout.nchw() if len(layout.tf) == 3 else layout.as_tensorflow()", "return layout",
+        "flatten or shuffle", "test_outputs",
+    ),
+    Mutant(
+        "outputs: one that a layer reads is none", MAP,
+        "if read[blob] > 1 or blob in inputs:", "if False:", "features", "test_outputs",
+    ),
+    Mutant(
+        "outputs: a stray one passes", "outputs.py",
+        "strange = [blob for blob in found if blob not in names]", "strange = []", "stray",
+        "test_outputs",
+    ),
+    Mutant(
+        "orders: the wrong block to the front", "orders.py",
+        "swapped = parts[0] + parts[2] + parts[1] + parts[3]",
+        "swapped = parts[0] + parts[1] + parts[2] + parts[3]", "permuted", "test_outputs",
     ),
     Mutant(
         "reader: epsilon of another place", READ,

@@ -160,7 +160,7 @@ NETWORKS = {
     "norm_pad_conv": (lambda x: conv(layers.ZeroPadding2D(1)(norm(x))), "Scale Conv"),
     "two_readers": (two_readers, "Conv Scale ReLU Eltwise"),
     "shared_norm": (shared_norm, "Scale Conv Conv Eltwise"),
-    "read_output": (read_output, "Conv ReLU"),
+    "read_output": (read_output, "Conv Power ReLU"),
     "residual": (lambda x: layers.ReLU()(norm(conv(x, 6, padding="same")) + x),
                  "Conv Eltwise ReLU"),
     "flatten_relu": (flatten_relu, "Conv Flatten ReLU Dense Reshape Deconv Eltwise"),
@@ -189,7 +189,7 @@ def test_composition(name, runtime, tmp_path):
     rows = deployed.rows(runtime)
     assert strays(rows) == []
     outputs = deployed.converted.graph.outputs
-    assert {row.name for row in rows} >= set(outputs)
+    assert {row.name for row in rows} >= set(outputs.values())
     assert deployed.outputs <= set(deployed.net.shapes)
     if NETWORKS[name][1]:
         assert deployed.types() == NETWORKS[name][1]

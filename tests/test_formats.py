@@ -34,7 +34,7 @@ def proven(trace, folder, pycaffe, expected):
     That is a function of the inputs, {name: array}, to the list of outputs.
     """
     converted = assert_equal(trace, folder, pycaffe)
-    outputs = [converted.layers[name] for name in converted.graph.outputs]
+    outputs = [converted.layers[name] for name in converted.graph.outputs.values()]
     for ours, theirs in zip(outputs, expected(converted.inputs), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
     return [node.layer for node in converted.graph.nodes]
@@ -48,7 +48,9 @@ def answers(model):
         if isinstance(getattr(model, "_inputs_struct", None), dict):
             given = inputs
         given = given[0] if isinstance(given, list) and len(given) == 1 else given
-        return [np.asarray(output) for output in tf.nest.flatten(model(given, training=False))]
+        found = model(given, training=False)
+        found = list(found.values()) if isinstance(found, dict) else tf.nest.flatten(found)
+        return [np.asarray(output) for output in found]
 
     return expected
 

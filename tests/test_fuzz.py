@@ -55,8 +55,7 @@ def test_script():
 
 def test_refusals_have_a_cause():
     """A refusal counts as true only where the network has what it is about."""
-    reason = "conv (Conv2D): its input's elements are in another order in Caffe, which has no layer"
-    reason += " to transpose them; move the Permute or Reshape before it"
+    reason = "pad (Pad): only images and sequences can be padded; join or reshape instead"
     assert is_true(reason, {"transpose", "conv"})
     assert not is_true(reason, {"conv"})
     assert not is_true("y0 (Conv2D): Caffe would make (1, 2) of it", {"transpose"})

@@ -17,7 +17,7 @@ IMAGE = (1, 5, 7, 3)
 
 
 def source(folder, **shapes):
-    graph = Graph("net", shapes or {"data": IMAGE}, [], [])
+    graph = Graph("net", shapes or {"data": IMAGE}, [], {})
     return SimpleNamespace(graph=graph, handoff=Handoff(folder, "net"))
 
 

@@ -111,8 +111,6 @@ REFUSED = {
                 r"Where \(Where\): a choice that depends on the data"),
     "constant output": (lambda x: (x * 2, tf.constant([1.0, 2.0])), MAPS,
                         r"y1 \(output\): it does not depend on the input; leave it out"),
-    "no ops": (tf.identity, MAPS,
-               r"y0 \(output\): it is the input itself, no op reads that; leave"),
     # by the layout
     "batch moved": (lambda x: tf.transpose(x, [1, 0, 2, 3]), MAPS, r"Transpose \(.*the batch"),
     "batch joined": (lambda x: tf.concat([x, x], 0), MAPS, r"\(ConcatV2\): .*the batch"),
@@ -120,25 +118,11 @@ REFUSED = {
     "batch reshaped": (lambda x: tf.reshape(x, [2, 6, 8, 2]), MAPS, r"\(Reshape\): .*the batch"),
     "batch statistics": (lambda x: x - tf.nn.moments(x, [0, 1, 2])[0], MAPS,
                          r"moments/Squeeze \(Squeeze\): .*the batch"),
-    "axes cut": (lambda x: tf.reshape(x, [1, 16, 12]), MAPS,
-                 r"\(Reshape\): the new axes cut across the old ones"),
-    "transposed": (lambda x: tf.nn.conv2d(tf.transpose(x, [0, 3, 1, 2]), weights(3, 3, 8, 2), 1,
-                                          "VALID"), MAPS,
-                   r"\(Conv2D\): .* another order in Caffe.* move the Permute"),
-    "transposed and added": (lambda x: tf.transpose(x, [0, 2, 3, 1]) + weights(1, 8, 4, 6), MAPS,
-                             r"\(AddV2\): a constant array .* move the Permute"),
-    "flattened and cut": (lambda x: tf.reshape(x, [1, 192])[:, 3:7], MAPS,
-                          r"\(StridedSlice\): it cuts a flattened tensor; cut before"),
     # by the mapping
     "five axes cut": (lambda x: tf.nn.relu(tf.reshape(x, [1, 6, 4, 2, 4]))[:, 2], MAPS,
                       r"\(StridedSlice\): only vectors, sequences and images can be cut; reshape"),
     "constant joined": (lambda x: tf.concat([x, weights(1, 6, 8, 2)], 3), MAPS,
                         r"\(ConcatV2\): .* is a constant; pad, or join it after"),
-    "joined, taken apart": (
-        lambda x: tf.reshape(
-            tf.concat([tf.reshape(x, [1, 192]), tf.reduce_max(x, [1, 2])], 1), [1, 14, 14]
-        ), MAPS, r"\(Reshape\): it takes apart what was joined .* join after it",
-    ),
     "argmax read": (lambda x: (tf.argmax(x, -1), tf.cast(tf.argmax(x, -1), tf.float32) * 2), VECTOR,
                     r"\(ArgMax\): .* end the network before it|\(Cast\)"),
     "argmax": (lambda x: tf.reshape(tf.argmax(x, -1), [1, 48]), MAPS,

@@ -3,8 +3,8 @@
 import json
 from dataclasses import dataclass
 
-from tf2caffe.handoff import replacing
 from tf2caffe.layout import Layout
+from tf2caffe.outputs import Output
 from tf2caffe.stage import Failure
 
 
@@ -30,7 +30,9 @@ class Op:
 class Table:
     """The inputs and the layers in order; `answers` names the layer that gives the labels.
 
-    `ops` are all of TensorFlow's, those too of which Caffe has no blob.
+    Several blobs may hold the same output of TensorFlow's: that of the layer, and that which is the
+    net's output. `ops` are all of TensorFlow's, those too of which Caffe has no blob; `outputs` are
+    the model's, in its order.
     """
 
     inputs: list
@@ -39,6 +41,7 @@ class Table:
     classes: list
     source: str
     ops: list
+    outputs: list
 
     @classmethod
     def of(cls, net):
@@ -47,28 +50,35 @@ class Table:
         entries = [Blob(name, blob, net.layouts[name]) for name, blob in net.blobs.items() if blob]
         inputs = [entry for entry in entries if entry.name in graph.inputs]
         layers = [entry for entry in entries if entry.name not in graph.inputs]
-        answers = [
-            entry.name
-            for entry in layers
-            if entry.name in graph.outputs and len(entry.layout.tf_shape) == 1
-        ]
-        return cls(inputs, layers, answers, graph.classes, graph.source, ops_of(graph))
+        layers += [Blob(*copy) for copy in net.copies]
+        rest = graph.classes, graph.source, ops_of(graph), net.results
+        return cls(inputs, layers, answers(graph, layers), *rest)
 
-    def save(self, path):
+    def write(self, path):
         """One line an entry."""
         lines = []
         for key, value in vars(self).items():
-            if key in ("inputs", "layers", "ops"):
-                rows = [f"    {json.dumps(entry, default=vars)}" for entry in value]
+            if key in ("inputs", "layers", "ops", "outputs"):
+                rows = [f"    {json.dumps(entry, default=_record)}" for entry in value]
                 lines.append(f"  {json.dumps(key)}: [\n" + ",\n".join(rows) + "\n  ]")
             else:
                 lines.append(f"  {json.dumps(key)}: {json.dumps(value)}")
-        with replacing(path) as temporary:
-            temporary.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+        path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
 
 def ops_of(graph):
     return [Op(node.name, node.op, node.inputs) for node in graph.nodes]
+
+
+def answers(graph, layers):
+    """The ops that give labels: the outputs that are vectors."""
+    vectors = {entry.name for entry in layers if len(entry.layout.tf_shape) == 1}
+    ops = dict.fromkeys(op for op in graph.outputs.values() if op not in graph.inputs)
+    return [op for op in ops if op in vectors]
+
+
+def _record(entry):
+    return {key: value for key, value in vars(entry).items() if key != "parts"}
 
 
 def load(path):
@@ -81,6 +91,7 @@ def load(path):
         for key in ("inputs", "layers"):
             record[key] = [_blob(entry) for entry in record[key]]
         record["ops"] = [Op(**entry) for entry in record["ops"]]
+        record["outputs"] = [Output(**entry) for entry in record["outputs"]]
         table = Table(**record)
         _check(table)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -101,6 +112,14 @@ def _check(table):
     texts = [table.source, *table.answers, *table.classes]
     texts += [text for entry in entries for text in (entry.name, entry.blob)]
     texts += [text for op in table.ops for text in (op.name, op.op, *op.reads)]
+    for output in table.outputs:
+        texts += [output.name, output.tensorflow, output.blob, output.order]
+        if not all(type(size) is int for size in output.shape):
+            raise ValueError(f"the shape of {output.name}")
+        ranks = [len(entry.layout.tf) for entry in entries if entry.blob == output.blob]
+        axes = range(1, ranks[0] + 1) if ranks else [output.axis]
+        if output.axis is not None and not (type(output.axis) is int and output.axis in axes):
+            raise ValueError(f"the axis of {output.name}")
     if not all(isinstance(text, str) for text in texts):
         raise ValueError("a name is not a text")
     if not table.inputs or not table.layers:

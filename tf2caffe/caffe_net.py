@@ -89,8 +89,7 @@ class Net:
 
     def outputs(self):
         """The blobs that no layer reads, in order."""
-        read = {bottom for layer in self.layers for bottom in layer.bottoms}
-        return [top for layer in self.layers for top in layer.tops if top not in read]
+        return unread((layer.bottoms, layer.tops) for layer in self.layers)
 
     def prototxt(self):
         return caffe_schema.prototxt(self.name, [layer.message for layer in self.layers])
@@ -112,6 +111,19 @@ class Net:
             for start, blob in blobs:
                 file.write(_field(7, len(start) + 4 * blob.size) + start)
                 _write_floats(file, blob)
+
+
+def unread(layers):
+    """What no layer reads of the tops of layers, given as (bottoms, tops) in order.
+
+    What is written in place is made anew.
+    """
+    left = {}
+    for bottoms, tops in layers:
+        for bottom in bottoms:
+            left.pop(bottom, None)
+        left |= dict.fromkeys(tops)
+    return list(left)
 
 
 def _field(number, size):

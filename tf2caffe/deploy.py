@@ -28,6 +28,7 @@ import numpy as np
 from tf2caffe import caffe_schema, fitting, targets
 from tf2caffe.builder import mistaken
 from tf2caffe.caffe_net import Layer, Net, convolution_settings, sized
+from tf2caffe.outputs import check
 
 IDLE = ("Dropout", "Split")
 SHAPING = ("Concat", "Flatten", "Reshape")  # with one bottom, and if the shape stays, idle too
@@ -81,20 +82,19 @@ def deploy(net, outputs, target=targets.TARGETS["portable"]):
     Layer types that the target does not have are rewritten first, so that the passes fold what
     stands for them; the rest once it is folded, for a kernel's size, say, may have changed.
     """
-    net = separated(net)
-    outputs = {*outputs, *net.outputs()}
+    last, net = net.outputs(), separated(net)
+    outputs = {*outputs, *last}
     net = fitting.fit(net, target, fitting.of_type)
     for step in PASSES:
         net = step(net, outputs)
-    return in_place(fitting.fit(net, target, fitting.native), outputs)
+    net = in_place(fitting.fit(net, target, fitting.native), outputs)
+    check(net, last)
+    return net
 
 
 def outputs_of(graph, table):
-    """The blobs of the graph's outputs; of one that Caffe does not make (ArgMax), its inputs'."""
-    blobs = {entry.name: entry.blob for entry in [*table.inputs, *table.layers]}
-    inputs = {node.name: node.inputs for node in graph.nodes}
-    wanted = [[name] if name in blobs else inputs.get(name, []) for name in graph.outputs]
-    return {blobs[name] for names in wanted for name in names if name in blobs}
+    """The blobs of the graph's outputs, as far as there are such."""
+    return {output.blob for output in table.outputs if output.name in graph.outputs} - {""}
 
 
 def surviving(table, net, deployed):

@@ -15,7 +15,7 @@ import numpy as np
 from tf2caffe import archive, ops
 from tf2caffe.stage import Failure, first_line
 
-VERSION = 1
+VERSION = 2
 LARGEST = 2**31 - 1  # numbers in a Caffe blob
 
 
@@ -55,22 +55,29 @@ class Node:
 
 @dataclass
 class Graph:
-    """Inputs (name -> NHWC shape), ops in topological order, the names of the outputs.
+    """Inputs (name -> NHWC shape), ops in topological order, and the outputs, in the model's order.
 
-    `names` are the Caffe names that differ from the layers' own, `classes` the labels of the
-    answers, if the network has any, `source` tells which state of the model this was.
+    `outputs` maps the model's names for them to the ops (or inputs) that compute them; on the
+    `unused` inputs of the model none of them depends. `names` are the Caffe names that differ from
+    the layers' own, `classes` the labels of the answers, if the network has any, `source` tells
+    which state of the model this was.
     """
 
     name: str
     inputs: dict
     nodes: list
-    outputs: list
+    outputs: dict
     classes: list = field(default_factory=list)
     names: dict = field(default_factory=dict)
     source: str = ""
+    unused: list = field(default_factory=list)
 
     def caffe_name(self, layer):
         return self.names.get(layer, layer)
+
+    def print_unused(self):
+        for name in self.unused:
+            print(f"input {name} is left out: no output depends on it")
 
     def weights(self):
         return [weight for node in self.nodes for weight in node.weights.values()]
@@ -87,6 +94,7 @@ def dump(graph):
         "version": VERSION,
         "name": graph.name,
         "inputs": graph.inputs,
+        "unused": graph.unused,
         "outputs": graph.outputs,
         "classes": graph.classes,
         "names": graph.names,
@@ -147,15 +155,16 @@ def _graph(record):
         for node in record["nodes"]
     ]
     inputs = {name: tuple(shape) for name, shape in record["inputs"].items()}
-    rest = {key: record[key] for key in ("name", "outputs", "classes", "names", "source")}
+    keys = ("name", "outputs", "classes", "names", "source", "unused")
+    rest = {key: record[key] for key in keys}
     return Graph(inputs=inputs, nodes=nodes, **rest)
 
 
 def _check(graph):
     """Raise `ValueError` unless every name is known before it is read and every field is sound."""
-    lists = [graph.outputs, graph.classes, *(node.inputs for node in graph.nodes)]
-    texts = [graph.name, graph.source, *graph.outputs, *graph.classes]
-    texts += [*graph.names, *graph.names.values()]
+    lists = [graph.classes, graph.unused, *(node.inputs for node in graph.nodes)]
+    texts = [graph.name, graph.source, *graph.classes, *graph.unused]
+    texts += [*graph.names, *graph.names.values(), *graph.outputs, *graph.outputs.values()]
     for node in graph.nodes:
         texts += [node.name, node.layer, node.op, *node.inputs, *node.attrs, *node.weights]
     if not all(isinstance(text, str) for text in texts) or any(isinstance(a, str) for a in lists):
@@ -180,13 +189,8 @@ def _check(graph):
         for weight in node.weights.values():
             if not re.fullmatch(r"[^/]{1,250}\.npy", weight.file) or not weight.file.isprintable():
                 raise ValueError(f"not a plain file name of a weight: {weight.file!r}")
-    _check_outputs(graph.outputs, known)
-
-
-def _check_outputs(outputs, known):
-    """Raise `ValueError` unless each output is the name of an op or input, and there is one."""
-    if not outputs or not set(outputs) <= known:
-        raise ValueError("an output is not the name of an op")
+    if not graph.outputs or not set(graph.outputs.values()) <= known:
+        raise ValueError("there is no output, or one is not the name of an op")
 
 
 def load_weights(graph, folder):

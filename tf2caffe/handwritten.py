@@ -4,10 +4,10 @@ from collections import defaultdict
 
 import numpy as np
 
-from tf2caffe import blobs, caffe_schema
+from tf2caffe import blobs, caffe_schema, outputs
 from tf2caffe.caffe_net import ROLES, WEIGHTS, Net
 from tf2caffe.graph import file_stem
-from tf2caffe.layout import carry
+from tf2caffe.layout import carry, described
 from tf2caffe.stage import Failure
 
 
@@ -100,10 +100,29 @@ def _table(path, net, graph):
     if not entries:
         known = ", ".join(dict.fromkeys(graph.caffe_name(node.layer) for node in graph.nodes))
         raise Failure(f"{path}: no layer is called as one of {known}: nothing could be compared")
-    answers = [
-        entry.name
-        for entry in entries
-        if entry.name in graph.outputs and len(entry.layout.tf_shape) == 1
-    ]
-    ops = blobs.ops_of(graph)
-    return blobs.Table(inputs, entries, answers, graph.classes, graph.source, ops)
+    found, copies = _outputs(graph, net, tops, [*inputs, *entries], layouts)
+    entries += copies
+    rest = graph.classes, graph.source, blobs.ops_of(graph), found
+    return blobs.Table(inputs, entries, blobs.answers(graph, entries), *rest)
+
+
+def _outputs(graph, net, tops, entries, layouts):
+    """Where the model's outputs are, and the blobs that hold nothing else.
+
+    One is the top of the layer LAYER/output, where there is such, else of LAYER. Each lies as it
+    does in Caffe; one of which there is no blob is called "".
+    """
+    known = {entry.name: entry.blob for entry in entries}
+    layers = {node.name: node.layer for node in graph.nodes}
+    tensors, ends = outputs.ends(graph)
+    found, copies = [], []
+    for end in ends:
+        tensor = end.op if end.op in known else tensors[end.place]
+        copy = tops.get(f"{graph.caffe_name(layers.get(tensor, tensor))}/output")
+        blob = copy or known.get(tensor, "")
+        if copy:
+            copies.append(blobs.Blob(tensor, copy, layouts[tensor]))
+        shape, axis = list(net.shapes.get(blob, ())), None if tensor == end.op else end.axis
+        order = described(layouts[tensor]) if blob else "none"
+        found.append(outputs.Output(end.name, end.op, blob, shape, order, axis))
+    return found, copies

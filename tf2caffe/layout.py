@@ -6,11 +6,12 @@ their order. A flatten of (7, 7, 32) has one TensorFlow axis, of the atoms H, W,
 axis, of C, H, W: what permutes the rows of the dense kernel after it is derived from that.
 
 Reshapes and transposes move nothing in TensorFlow's view, they only regroup atoms; whether the
-blob can follow without moving data is seen by comparing the orders. A dense layer may give its
-output in any order, so it takes the one that a reshape after it asks for.
+blob can follow without moving data is seen by comparing the orders. Where an op needs another
+order, `mapping` moves the data. A dense layer may give its output in any order, so it takes the one
+that a reshape after it asks for.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 
 import numpy as np
@@ -22,13 +23,15 @@ from tf2caffe.stage import Failure, listed
 class Layout:
     """Atom sizes; the atoms of each TensorFlow axis, and of each Caffe axis, batch left out.
 
-    `index` is for vectors joined of others: TensorFlow's element at each place of Caffe's.
+    `index` is for vectors joined of others: TensorFlow's element at each place of Caffe's. `parts`
+    are then the layouts of those others (step 6 needs none).
     """
 
     sizes: tuple
     tf: tuple
     caffe: tuple
     index: tuple | None = None
+    parts: tuple = field(default=(), compare=False, repr=False)
 
     @property
     def tf_shape(self):
@@ -123,19 +126,30 @@ class Layout:
         plain = usual(self.tf_shape)
         return self.caffe_shape == plain.caffe_shape and self.runs() == plain.runs()
 
-    def is_swapped(self):
-        """Whether the blob is NCHW, but that height and width have changed places."""
-        if len(self.tf) != 3 or self.index is not None:
-            return False
-        height, width, channels = self.tf
-        return Layout(self.sizes, (width, height, channels), self.caffe).settled().is_usual()
+    def nchw(self):
+        """The tensor as plain NCHW (or NC)."""
+        return usual(self.tf_shape) if self.index else Layout(self.sizes, self.tf, _usual(self.tf))
+
+    def as_tensorflow(self):
+        """The tensor with TensorFlow's own axes, in their order."""
+        return plain(self.tf_shape) if self.index else Layout(self.sizes, self.tf, self.tf)
+
+    def lies_as(self, other):
+        """Whether a blob of the one is a blob of the other, axes and elements."""
+        return self.caffe_shape == other.caffe_shape and self.runs() == other.runs()
+
+    def span(self, axis):
+        """Where in `order` the atoms of one of TensorFlow's axes begin and end; None if apart."""
+        atoms = [self.order.index(atom) for atom in self.tf[axis]]
+        first, last = min(atoms, default=0), max(atoms, default=-1)
+        return (first, last + 1) if last - first == len(atoms) - 1 else None
 
     def channel_order(self):
         """TensorFlow's channel at each of Caffe's channels, where nothing else is out of order.
 
         So it is after a channel shuffle. None where Caffe's height and width are mixed up too.
         """
-        if len(self.tf) != 3 or len(self.caffe) < 3:
+        if len(self.tf) != 3 or len(self.caffe) < 3 or self.index:
             return None
         spatial = [atom for axis in self.tf[:2] for atom in axis]
         channels = self.order[: len(self.tf[2])]
@@ -149,6 +163,37 @@ def usual(shape):
     """The layout of a plain tensor (N, *shape): NHWC in NCHW, NLC in NC1L, NC in NC."""
     atoms = tuple((at,) for at in range(len(shape)))
     return Layout(tuple(shape), atoms, _usual(atoms))
+
+
+def plain(shape):
+    """The layout of a tensor whose blob has TensorFlow's own axes, in their order."""
+    atoms = tuple((at,) for at in range(len(shape)))
+    return Layout(tuple(shape), atoms, atoms)
+
+
+def final(layout):
+    """How an output lies: an image as NCHW, anything else as TensorFlow has it."""
+    return layout.nchw() if len(layout.tf) == 3 else layout.as_tensorflow()
+
+
+def described(layout):
+    """The order of a blob's elements and axes in words."""
+    if len(layout.tf) == 3 and layout.lies_as(layout.nchw()):
+        return "NCHW"
+    if layout.lies_as(layout.as_tensorflow()):
+        return "as TensorFlow"
+    if layout.index:
+        return "as it lies: joined of vectors that lie in Caffe's order"
+    place = {atom: at for at, atom in enumerate(layout.tf_order)}
+    order = [place[atom] for atom in layout.order]
+    letters = AXES.get(len(order))
+    if letters:
+        return f"as it lies: {', '.join(letters[at] for at in order)}"
+    sizes = [layout.sizes[atom] for atom in layout.tf_order]
+    return f"as it lies: axes {order} of {tuple(sizes)}"
+
+
+AXES = {2: "LC", 3: "HWC"}  # what we call the axes of a sequence and of an image
 
 
 def _usual(axes):
@@ -193,7 +238,6 @@ def carry(graph):
                 raise ValueError("it mixes the batch with other axes; keep axis 0 as it is")
             layout = rule(node, [layouts[name] for name in node.inputs])
             layouts[node.name] = wanted.get(node.name, layout) if node.op == "MatMul" else layout
-            _check_arrays(node, layouts[node.name])
         except ValueError as error:
             problems.append(f"{node.name} ({node.op}): {error}")
             layouts[node.name] = usual(node.shape[1:])
@@ -210,40 +254,28 @@ def _wanted(graph):
         if node.op == "Reshape" and len(node.shape) > 2:
             shape = node.shape[1:]
             vectors.setdefault(node.inputs[0], usual(shape).reshaped((prod(shape),)))
-        elif asked and RULES.get(node.op) in (_same, _norm, _elementwise) and len(node.inputs) == 1:
+        elif asked and RULES.get(node.op) in KEEPING and len(node.inputs) == 1:
             vectors.setdefault(node.inputs[0], asked)
         elif asked and node.op == "MatMul" and node.shape[1:] == asked.tf_shape:
             wanted[node.name] = asked
-    return {name: layout for name, layout in wanted.items() if name not in graph.outputs}
-
-
-def _check_arrays(node, layout):
-    """Elementwise constants need axes that Caffe keeps apart, or one vector."""
-    arrays = node.op in ELEMENTWISE and {"x", "y"} & node.weights.keys()
-    if arrays and not layout.is_usual() and len(layout.tf) != 1:
-        raise ValueError("a constant array meets a tensor that was transposed; move the Permute")
+    outputs = set(graph.outputs.values())
+    return {name: layout for name, layout in wanted.items() if name not in outputs}
 
 
 def _plain(node, layouts):
-    """An output in the usual layout, made from inputs that can be brought into it."""
-    for layout in layouts:
-        carried = layout.is_usual() or layout.is_swapped()
-        if not carried and layout.channel_order() is None:
-            raise ValueError(
-                "its input's elements are in another order in Caffe, which has no layer to "
-                "transpose them; move the Permute or Reshape before it"
-            )
+    """An output in the usual layout, made from inputs that are brought into it."""
     return usual(node.shape[1:])
 
 
-def _same(node, layouts):
-    return layouts[0]
-
-
 def _elementwise(node, layouts):
-    """The operands' common layout; where one is broadcast, or they differ, the usual one."""
+    """The operands' common layout; where one is broadcast, or they differ, the usual one.
+
+    An array among them is stored as the usual one asks for, unless it is a vector.
+    """
     alike = all(layout.tf_shape == node.shape[1:] for layout in layouts)
-    if alike and all(layout == layouts[0] for layout in layouts):
+    alike = alike and all(layout == layouts[0] for layout in layouts)
+    arrays = {"x", "y"} & node.weights.keys() and len(node.shape) != 2
+    if alike and (not arrays or layouts[0].is_usual()):
         return layouts[0]
     return _plain(node, layouts)
 
@@ -261,7 +293,20 @@ def _norm(node, layouts):
 
 
 def _reshape(node, layouts):
-    return layouts[0].reshaped(node.shape[1:])
+    return regrouped(layouts[0], node.shape[1:])[0]
+
+
+def regrouped(layout, shape):
+    """The layout after a reshape, and whether the blob must be put in TensorFlow's order before.
+
+    It must where the new axes cut across the old ones, whose order is another one in Caffe.
+    """
+    try:
+        return layout.reshaped(shape), False
+    except ValueError:
+        if prod(shape) != prod(layout.tf_shape):
+            raise
+        return plain(shape).settled(), True
 
 
 def _concat(node, layouts):
@@ -269,15 +314,18 @@ def _concat(node, layouts):
     if len(node.shape) != 2 or all(layout.is_usual() for layout in layouts):
         return _plain(node, layouts)
     ends = np.cumsum([0, *(layout.tf_shape[0] for layout in layouts)])
-    parts = [start + _places(layout) for start, layout in zip(ends, layouts, strict=False)]
-    plain = usual(node.shape[1:])
-    return Layout(plain.sizes, plain.tf, plain.caffe, tuple(np.concatenate(parts).tolist()))
+    places = [start + _places(layout) for start, layout in zip(ends, layouts, strict=False)]
+    index, whole = tuple(np.concatenate(places).tolist()), usual(node.shape[1:])
+    parts = [part for layout in layouts for part in layout.parts or (layout,)]
+    return Layout(whole.sizes, whole.tf, whole.caffe, index, tuple(parts))
 
 
 def _transpose(node, layouts):
     perm, layout = node.attrs["perm"], layouts[0]
     if perm[0] != 0:
         raise ValueError("it moves the batch axis; keep axis 0 where it is")
+    if perm == sorted(perm):
+        return layout
     return Layout(
         layout.sizes, tuple(layout.tf[axis - 1] for axis in perm[1:]), layout.caffe
     ).settled()
@@ -285,7 +333,7 @@ def _transpose(node, layouts):
 
 def _reduction(node, layouts):
     """Reduced axes stay as axes of one element; without keep_dims they are then dropped."""
-    return _plain(node, layouts) and usual(_kept(node, layouts[0])).reshaped(node.shape[1:])
+    return usual(_kept(node, layouts[0])).reshaped(node.shape[1:])
 
 
 def _kept(node, layout):
@@ -301,14 +349,24 @@ def reduced_axes(node, rank):
 
 def _slice(node, layouts):
     """The slice with all its axes, those given by one index then dropped."""
-    if len(layouts[0].tf) == 1 and not layouts[0].is_usual():
-        raise ValueError("it cuts a flattened tensor; cut before the Flatten")
-    _plain(node, layouts)
     return usual(node.attrs["sizes"][1:]).reshaped(node.shape[1:])
 
 
-def _argmax(node, layouts):
-    return usual(node.shape[1:])
+def _softmax(node, layouts):
+    """As it lies, if TensorFlow's last axis is one of Caffe's, or is by a reshape."""
+    layout = layouts[0]
+    if len(layout.tf) == 1 or any(set(layout.tf[-1]) == set(axis) for axis in layout.caffe):
+        return layout
+    if layout.span(-1) is None:
+        return _plain(node, layouts)
+    order, (start, stop) = layout.order, layout.span(-1)
+    axes = tuple(order[:start]), tuple(order[start:stop]), tuple(order[stop:])
+    return Layout(layout.sizes, layout.tf, axes)
+
+
+def _log_softmax(node, layouts):
+    """A whole vector in any order."""
+    return layouts[0] if len(layouts[0].tf) == 1 else _plain(node, layouts)
 
 
 def arrange(node, role, array, layouts):
@@ -389,22 +447,24 @@ ELEMENTWISE = (
 # Op -> how its output lies, given how its inputs do; any other op gives and takes the usual.
 RULES = {
     **dict.fromkeys(ELEMENTWISE, _elementwise),
-    "ArgMax": _argmax,
     "ConcatV2": _concat,
     "ExpandDims": _reshape,
     "FusedBatchNormV3": _norm,
-    "LogSoftmax": _same,
+    "LogSoftmax": _log_softmax,
     "MatMul": _dense,
     "Max": _reduction,
     "Mean": _reduction,
     "Min": _reduction,
     "Reshape": _reshape,
-    "Softmax": _same,
+    "Softmax": _softmax,
     "Squeeze": _reshape,
     "StridedSlice": _slice,
     "Sum": _reduction,
     "Transpose": _transpose,
 }
+
+# Rules by which a vector may lie in any order.
+KEEPING = (_elementwise, _log_softmax, _norm, _softmax)
 
 # (op, weight) -> how the array is laid out for Caffe; any other is an elementwise constant.
 ARRANGEMENTS = {

@@ -2,6 +2,7 @@
 
 import difflib
 import importlib.util
+import re
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
@@ -94,10 +95,20 @@ def load_saved_model(path, args):
         raise Failure(f"{path} cannot be traced at {sizes}: {first_line(error)}") from None
     function.loaded = loaded  # the variables live as long as what was loaded
     inputs = dict(zip(specs, function.inputs, strict=False))
-    traced = function_trace(function, inputs, dict(sorted(function.structured_outputs.items())))
-    traced = with_old_variables(traced, path)
+    outputs = function.structured_outputs
+    ordered = {name: outputs[name] for name in sorted(outputs, key=counted)}
+    traced = with_old_variables(function_trace(function, inputs, ordered), path)
     traced.original = original.of_function(call, specs)
     return traced
+
+
+def counted(name):
+    """By what a signature's outputs are sorted: output_2 before output_10.
+
+    Their order is in no SavedModel. (Keras calls those of a list output_0, output_1, ...)
+    """
+    parts = re.split(r"(\d+)", name)
+    return [int(part) if at % 2 else part for at, part in enumerate(parts)]
 
 
 def refuse_harm(path):
@@ -200,9 +211,11 @@ def graph_trace(graph_def, stored, args, path):
     flat = tf.compat.v1.GraphDef(versions=graph_def.versions)
     flat.node.extend(inference.needed(nodes, ends.values()))
     kept = {node.name for node in flat.node}
+    unused = [name for name in fed if name not in kept]
     read = {name: tensor for name, tensor in fed.items() if name in kept}
+    ends = {name: f"{end}:0" for name, end in ends.items()}
     try:
-        traced = Trace(flat, read, {name: f"{end}:0" for name, end in ends.items()}, variables)
+        traced = Trace(flat, read, ends, variables, unused=unused)
     except ValueError as error:
         raise Failure(f"{path} cannot take {sizes}: {first_line(error)}") from None
     traced.reason = replaced.reason(ends.values(), map(inference.source, specs))

@@ -5,34 +5,50 @@ output; the last layer of an expansion carries the node's layer name. The constr
 BVLC Caffe and its consumers (OpenCV, OpenVINO, RKNN, MNN, ncnn) compute alike.
 """
 
+from collections import Counter
 from math import prod
 
 import numpy as np
 
+from tf2caffe import outputs
 from tf2caffe.builder import Builder, Refused, dilated, embedded, mistaken
-from tf2caffe.layout import carry, reduced_axes, usual
+from tf2caffe.layout import carry, described, final, reduced_axes, regrouped, usual
 from tf2caffe.stage import Failure, listed
 
 LARGE = 256  # numbers in one window
 
 
 class Mapping(Builder):
-    """A network that knows which blob holds which TensorFlow output, and how it lies there."""
+    """A network that knows which blob holds which TensorFlow output, and how it lies there.
 
-    def __init__(self, graph):
+    `arranged` are the blobs of tensors in another order. `results` are the model's outputs as
+    `outputs.Output`s, `copies` the blobs that only serve as such: (tensor, blob, layout).
+    """
+
+    def __init__(self, graph, output_order="tensorflow"):
         super().__init__(graph.name, graph.names)
         self.graph = graph
         self.layouts = carry(graph)
-        self.blobs = {}
+        self.final = final if output_order == "tensorflow" else lambda layout: layout
+        self.last = outputs.last(graph)
+        self.blobs, self.arranged, self.results, self.copies = {}, {}, [], []
 
     def rename(self, name):
         """Give the last layer, and its blob, the name that the node has; return it."""
         layer = self.layers[-1]
-        shape = self.shapes.pop(layer.name)
+        shape, former = self.shapes.pop(layer.name), layer.name
         layer.name = self.free(name)
         layer.message.name, layer.message.top[0], layer.tops = layer.name, layer.name, [layer.name]
         self.shapes[layer.name] = shape
+        for key, blob in self.arranged.items():
+            self.arranged[key] = layer.name if blob == former else blob
         return layer.name
+
+    def drop(self):
+        """Take the last layer away, which no other reads; return what it read."""
+        layer = self.layers.pop()
+        del self.shapes[layer.name]
+        return layer.bottoms[0]
 
     def blob(self, node, at=0):
         """The blob of the node's input, as it lies."""
@@ -42,19 +58,48 @@ class Mapping(Builder):
         return self.blobs[name]
 
     def bottom(self, node, at=0):
-        """The blob of the node's input, as plain NCHW; what was shuffled is put in order."""
-        blob, layout = self.blob(node, at), self.layouts[node.inputs[at]]
-        if layout.is_usual():
+        """The blob of the node's input as plain NCHW; what was shuffled is put in order, once."""
+        name = node.inputs[at]
+        self.blob(node, at)
+        return self.put_in_order(node.layer, name, self.layouts[name].nchw())
+
+    def put_in_order(self, prefix, name, wanted):
+        """The blob of the tensor `name` as it lies in the layout `wanted`, made once."""
+        blob, layout = self.blobs[name], self.layouts[name]
+        if layout.lies_as(wanted):
             return blob
-        if layout.is_swapped():
-            height, width, channels = layout.tf_shape
-            blob = self.reshape(f"{node.layer}/shape", blob, (channels, width, height))
-            return self.along_width(f"{node.layer}/swap", blob, np.eye(height))
-        blob = self.reshape(f"{node.layer}/shape", blob, usual(layout.tf_shape).caffe_shape)
-        order = layout.channel_order()
-        kernel = np.zeros((len(order), len(order), 1, 1), np.float32)
-        kernel[order, np.arange(len(order))] = 1
-        return self.convolve(f"{node.layer}/order", blob, kernel)
+        key = name, wanted.caffe_shape, tuple(wanted.runs())
+        if key not in self.arranged:
+            blob = self.moved(f"{prefix}/order", blob, layout, wanted)
+            self.arranged[key] = self.viewed(f"{prefix}/shape", blob, wanted.caffe_shape)
+        return self.arranged[key]
+
+    def moved(self, name, blob, layout, wanted):
+        """The blob's elements in another order, under any axes."""
+        if layout.runs() == wanted.runs():
+            return blob
+        if layout.index:
+            return self._joined_in_order(name, blob, layout.parts)
+        channels = layout.channel_order()
+        if channels is not None and wanted.order == layout.nchw().order:
+            blob = self.viewed(f"{name}/shape", blob, wanted.caffe_shape)
+            kernel = np.eye(len(channels), dtype=np.float32)[np.argsort(channels)]
+            return self.convolve(name, blob, kernel[:, :, None, None])
+        sizes = [layout.sizes[atom] for atom in layout.order]
+        order = [layout.order.index(atom) for atom in wanted.order]
+        return self.permuted(name, blob, sizes, order)
+
+    def _joined_in_order(self, name, blob, parts):
+        """A vector joined of others: cut, each of them put in order, joined again."""
+        length, start, blobs = self.shapes[blob][1], 0, []
+        row = self.reshape(f"{name}/row", blob, (1, 1, length))
+        for at, part in enumerate(parts):
+            (size,), piece = part.tf_shape, f"{name}/part{at}"
+            cut = self.place(piece, row, (0, -start), (0, start + size - length))
+            cut = self.moved(f"{piece}/order", cut, part, part.as_tensorflow())
+            blobs.append(self.reshape(f"{piece}/vector", cut, (size,)))
+            start += size
+        return self.add("Concat", name, blobs)
 
     def shape(self, node, at=0):
         """The shape of the node's input after the batch, in TensorFlow's order."""
@@ -80,12 +125,13 @@ class Mapping(Builder):
         return self.reshape(name, self.multiply(f"{name}/flat", one, column), array.shape)
 
 
-def build(graph):
+def build(graph, output_order="tensorflow"):
     """The Caffe network of a graph whose weights are loaded.
 
+    `output_order` is "tensorflow" (see `layout.final`), or "caffe": nothing is moved for outputs.
     Raises `Failure` that lists every op that cannot be mapped.
     """
-    net, problems = Mapping(graph), []
+    net, problems = Mapping(graph, output_order), []
     for name in graph.inputs:
         shape = [1, *net.layouts[name].caffe_shape]
         net.blobs[name] = net.add("Input", name, input_param={"shape": [{"dim": shape}]})
@@ -100,18 +146,10 @@ def build(graph):
         raise Failure(
             listed(f"{len(problems)} op(s) of {graph.name} cannot be taken to Caffe", problems)
         )
-    if all(net.blobs[node.name] is None for node in graph.nodes):
+    if graph.nodes and all(net.blobs[node.name] is None for node in graph.nodes):
         raise Failure(f"{graph.name} is ArgMax alone, which is left to the caller; there is no net")
-    _read_inputs(net)
+    _end(net)
     return net
-
-
-def _read_inputs(net):
-    """OpenCV runs no network with an input that no layer reads."""
-    read = {bottom for layer in net.layers for bottom in layer.bottoms}
-    for blob in [net.blobs[name] for name in net.graph.inputs]:
-        if blob not in read:
-            net.affine(f"{blob}/copy", blob)
 
 
 def _mapped(node, net):
@@ -124,12 +162,76 @@ def _mapped(node, net):
     expected = (1, *net.layouts[node.name].caffe_shape)
     if net.shapes[blob] != expected:
         raise Refused(f"Caffe would make {net.shapes[blob]} of it, TensorFlow makes {expected}")
+    if node.name in net.last:
+        blob = _finished(node, net, blob, made)
     return net.rename(node.layer) if len(net.layers) > made else blob
+
+
+def _finished(node, net, blob, made):
+    """The blob of an output that no op reads, in its final order.
+
+    The op's own layers are those after the first `made`.
+    """
+    layout = net.layouts[node.name]
+    wanted = net.layouts[node.name] = net.final(layout)
+    if layout.lies_as(wanted):
+        return blob
+    if node.op == "ConcatV2" and layout.index:
+        net.drop()
+        return _joined(node, net, net.bottom)
+    while len(net.layers) > made and net.layers[-1].type in ("Flatten", "Reshape"):
+        blob = net.drop()  # the swaps take the view that they need
+    if len(net.layers) > made:
+        blob = net.rename(f"{node.layer}/caffe")
+    blob = net.moved(f"{node.layer}/order", blob, layout, wanted)
+    return net.viewed(node.layer, blob, wanted.caffe_shape)
+
+
+def _end(net):
+    """A layer for each of the outputs that no other layer reads; they are the last, in order."""
+    tensors, ends = outputs.ends(net.graph)
+    found = [_in_final_order(net, tensor, tensors.count(tensor) == 1) for tensor in tensors]
+    read = Counter([*found, *(bottom for layer in net.layers for bottom in layer.bottoms)])
+    inputs = [net.blobs[name] for name in net.graph.inputs]
+    for at, (tensor, blob) in enumerate(zip(tensors, found, strict=True)):
+        if read[blob] > 1 or blob in inputs:
+            found[at] = net.affine(_name_of_last(net, tensor), blob)
+            if tensor in net.last - net.graph.inputs.keys():  # a reshape that took no layer
+                net.blobs[tensor] = found[at]
+        if found[at] != net.blobs[tensor]:
+            net.copies.append((tensor, found[at], net.final(net.layouts[tensor])))
+    makers = {layer.tops[0]: layer for layer in net.layers}
+    last = [makers[blob] for blob in found]
+    net.layers = [layer for layer in net.layers if layer not in last] + last
+    net.results = [_result(net, end, tensors[end.place], found[end.place]) for end in ends]
+    outputs.check(net, found)
+
+
+def _in_final_order(net, tensor, once):
+    """The blob of an output in its final order, which another layer may read.
+
+    One does, if the tensor is not an output `once`.
+    """
+    made, name = len(net.layers), _name_of_last(net, tensor)
+    blob = net.put_in_order(name, tensor, net.final(net.layouts[tensor]))
+    return net.rename(name) if once and len(net.layers) > made else blob
+
+
+def _name_of_last(net, tensor):
+    """The name of a layer that is there for the output alone."""
+    layer = {node.name: node.layer for node in net.graph.nodes}.get(tensor, tensor)
+    layer = net.graph.caffe_name(layer)
+    return layer if layer not in net.shapes else f"{layer}/output"
+
+
+def _result(net, end, tensor, blob):
+    order = described(net.final(net.layouts[tensor]))
+    return outputs.Output(end.name, end.op, blob, list(net.shapes[blob]), order, end.axis)
 
 
 def argmax(node, net):
     """Left out: no two consumers agree on ArgMax. The label is the index of the largest answer."""
-    if node.name not in net.graph.outputs:
+    if node.name not in net.graph.outputs.values():
         raise Refused("ArgMax inside a network has no portable equal; end the network before it")
 
 
@@ -342,7 +444,8 @@ def average_pool(node, net):
     if not any(map(any, pads)):
         bottom = _cut(node, net, _excess(size, out, kernel, stride, pads))
         return net.pool(node.layer, "AVE", bottom, kernel, stride, (0, 0))
-    bottom, channels = net.bottom(node), net.shapes[net.bottom(node)][1]
+    bottom = net.bottom(node)
+    channels = net.shapes[bottom][1]
     ones = net.affine(f"{node.layer}/ones", bottom, 0.0, 1.0)
     ones_kernel = np.ones((channels, 1, *kernel), np.float32)
     ones_kernel, pads = _within(ones_kernel, pads, size, out, stride)
@@ -431,8 +534,11 @@ REDUCTIONS = {"Max": _max, "Mean": _mean, "Min": _min, "Sum": _sum}
 
 
 def reshape(node, net):
-    """The blob keeps its order of elements; whoever reads it knows that (see `layout`)."""
-    return net.settle(node, net.blob(node))
+    """The blob keeps its order of elements, if it can; whoever reads it knows that."""
+    blob, layout = net.blob(node), net.layouts[node.inputs[0]]
+    if regrouped(layout, node.shape[1:])[1]:
+        blob = net.moved(f"{node.layer}/order", blob, layout, layout.as_tensorflow())
+    return net.settle(node, blob)
 
 
 def transpose(node, net):
@@ -441,6 +547,11 @@ def transpose(node, net):
 
 
 def concat(node, net):
+    """Vectors are joined as they lie."""
+    return _joined(node, net, net.blob if len(node.shape) == 2 else net.bottom)
+
+
+def _joined(node, net, take):
     rank = len(node.shape)
     if node.weights:
         raise Refused("one of what it joins is a constant; pad, or join it after the network")
@@ -448,7 +559,6 @@ def concat(node, net):
     if axis == 0:
         raise Refused("it joins along the batch axis; join along another")
     caffe_axis = 1 if axis == rank - 1 else axis + max(4 - rank, 0) + 1
-    take = net.blob if rank == 2 else net.bottom  # vectors are joined as they lie
     blobs = [take(node, at) for at in range(len(node.inputs))]
     return net.add("Concat", node.layer, blobs, concat_param={"axis": caffe_axis})
 
@@ -498,14 +608,15 @@ def strided_slice(node, net):
 
 def softmax(node, net):
     """Along TensorFlow's last axis, wherever that lies in Caffe."""
-    layout = net.layouts[node.name]
+    layout, before = net.layouts[node.name], net.layouts[node.inputs[0]]
     if not layout.tf:
         raise Refused("its axis is that of the batch; leave axis 0 out")
-    if layout.tf[-1] not in layout.caffe:
-        raise Refused("its axis is not one of the Caffe blob's; reshape before it")
-    axis = layout.caffe.index(layout.tf[-1]) + 1
+    blob = net.blob(node) if layout.runs() == before.runs() else net.bottom(node)
+    blob = net.viewed(f"{node.layer}/axes", blob, layout.caffe_shape)
+    axes = [set(axis) for axis in layout.caffe]
+    axis = axes.index(set(layout.tf[-1])) + 1 if len(layout.tf) > 1 else 1
     param = {"axis": axis} if axis != 1 else {}
-    return net.add("Softmax", node.layer, net.blob(node), softmax_param=param)
+    return net.add("Softmax", node.layer, blob, softmax_param=param)
 
 
 def log_softmax(node, net):
@@ -513,9 +624,8 @@ def log_softmax(node, net):
 
     The log of the softmax itself is lost where that underflows.
     """
-    if not net.layouts[node.name].is_usual():
-        raise Refused("its axis is not the last one of an image or a vector; reshape before it")
-    x, name = net.bottom(node), node.layer
+    vector, name = len(net.shape(node)) == 1, node.layer
+    x = net.blob(node) if vector else net.bottom(node)
     share = net.add("Softmax", f"{name}/softmax", x)
     total = net.affine(f"{name}/sum", _channels_max(f"{name}/share", net, share), power=-1.0)
     log = net.log_from_one(f"{name}/log", total, net.shapes[x][1])

@@ -76,7 +76,9 @@ def open(args):
         return trace.keras_trace(trained, args.shape) if known else load.load(path, args)
 
     naming = getattr(network, "CAFFE_NAMES", None), getattr(network, "CLASSES", ())
-    return read(handoff, traced, path, *naming)
+    source = read(handoff, traced, path, *naming)
+    source.graph.print_unused()
+    return source
 
 
 def read(handoff, traced, path, names=None, classes=()):

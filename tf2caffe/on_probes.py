@@ -20,39 +20,42 @@ def alone(runtime, files, table, probes, expected=None):
     `files` are the parsed prototxt, the caffemodel and the prototxt. Returns all blobs by name,
     {blob: (its error on the probes, in which channel)} and the `Reach`.
     """
-    known, start = _known(table, probes), 0
-    fed = _probes_of(table, probes, alike=len(known) < len(apart.makers(table)))
+    right, start = _right(table, probes), 0
+    fed = _probes_of(table, probes, alike=len(right) < len(apart.makers(table)))
     if expected:
         start = len(next(iter(expected.values())))
         fed = {entry: np.concatenate([expected[entry], probe]) for entry, probe in fed.items()}
     found, reach = apart.run(runtime, *files, table, fed)
     errors = {}
-    for entry in known:
-        right = probes.outputs[entry.name]
-        made = entry.layout.to_tf(found[entry.blob][start : start + len(right)])
-        errors[entry.blob] = by_channel(right, made, probes.floors[entry.name])
+    for entry, (array, floor) in right.items():
+        made = entry.layout.to_tf(found[entry.blob][start : start + len(array)])
+        errors[entry.blob] = by_channel(array, made, floor)
     return found, errors, reach
 
 
-def _known(table, probes):
-    """The entries whose layer is fed as TensorFlow's op was: all that the op reads is cut.
+def _right(table, probes):
+    """What TensorFlow makes of the probes, {entry: (array, by what its errors are measured)}.
 
-    In a network written by hand some of it may have no blob of its own.
+    It is known of an op if all that the op reads is cut; in a network written by hand some of it
+    may have no blob of its own. Another blob of the same tensor, an output's, holds what its layer
+    is fed: that tensor's probe.
     """
     entries, ops = apart.makers(table), {op.name: op for op in table.ops}
-    cut = {entry.name for entry in entries.values()}
+    cut, right = {entry.name for entry in entries.values()}, {}
 
     def sources(op):
         for name in op.reads:
             shaped = name not in cut and name in ops and ops[name].op in SHAPING
             yield from sources(ops[name]) if shaped else [name]
 
-    return [
-        entry
-        for entry in entries.values()
-        if entry.name in probes.outputs.keys() & ops.keys()
-        if cut.issuperset(sources(ops[entry.name]))
-    ]
+    made = {entry.name for entry in table.inputs}
+    for entry in [entry for entry in entries.values() if entry not in table.inputs]:
+        if entry.name in made:
+            right[entry] = probes.fed(entry.name, (1, *entry.layout.tf_shape)), 0
+        elif entry.name in probes.outputs and cut.issuperset(sources(ops[entry.name])):
+            right[entry] = probes.outputs[entry.name], probes.floors[entry.name]
+        made.add(entry.name)
+    return right
 
 
 def _probes_of(table, probes, alike):
@@ -107,7 +110,7 @@ def beside(runtime, files, theirs, table, probes):
         if makers[entry.blob] == entry:
             arrays = right[blobs[0]], made[blobs[1]]
             sides = _defined(*(entry.layout.to_tf(array) for array in arrays))
-            floor = probes.floors[entry.name].max(0, keepdims=True)
+            floor = probes.floors.get(entry.name, np.zeros((1, 1))).max(0, keepdims=True)
             errors[blob] = max(errors.get(blob, (0.0, 0)), by_channel(*sides, floor))
     return errors, reach
 

@@ -189,12 +189,13 @@ def by_allowance(rows, tolerance):
     ]
 
 
-def save(path, proof, runtime, tolerance, verdict):
+def save(path, proof, runtime, tolerance, verdict, outputs=()):
     """Write `NAME.parity.json`."""
     record = {
         "verdict": verdict,
         "tolerance": tolerance,
         "runtime": runtime,
+        "outputs": [vars(output) for output in outputs],
         "numbers": {
             "in_caffemodel": proof.reach.total,
             "reached": proof.reach.reached,

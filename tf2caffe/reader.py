@@ -106,6 +106,7 @@ def read(trace, name, names=None, classes=()):
     Caffe shall call them. Raises `Failure` that lists every op that cannot be read.
     """
     inputs, ops, outputs = _extract(trace)
+    every = [*trace.unused, *(op.name for op in inputs)]
     inputs = _live(inputs, outputs.values())  # OpenCV runs no network with one that is not read
     _refuse_unfit(trace, inputs, _live(ops, outputs.values()), outputs)
     for recognise in RECOGNISERS:
@@ -118,9 +119,9 @@ def read(trace, name, names=None, classes=()):
     nodes = [_node(op) for op in ops]
     _refuse([f"{node.name} ({node.op}): {why}" for node in nodes for why in unfit_attrs(node)])
     shapes = {op.name: op.shape for op in inputs}
-    graph = Graph(
-        name, shapes, nodes, [op.name for op in outputs.values()], list(classes), names or {}
-    )
+    found = {name: op.name for name, op in outputs.items()}
+    graph = Graph(name, shapes, nodes, found, list(classes), names or {})
+    graph.unused = [name for name in every if name not in shapes]
     _name_files(graph)
     trace.known = {op.tensor.op.name: op.name for op in ops}
     return graph, {op.name: op.tensor.name for op in [*inputs, *ops]}
@@ -621,12 +622,6 @@ def _refuse_unfit(trace, inputs, ops, outputs):
         f"{name} (output): it does not depend on the input; leave it out of the outputs"
         for name, output in outputs.items()
         if isinstance(output, Constant)
-    ]
-    read = {id(source) for op in ops for source in op.inputs}
-    problems += [
-        f"{name} (output): it is the input itself, no op reads that; leave it out of the outputs"
-        for name, output in outputs.items()
-        if output in inputs and id(output) not in read
     ]
     if problems or any(_is_unsound(op) for op in ops):
         _name(ops, trace, outputs)

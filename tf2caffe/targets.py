@@ -96,7 +96,8 @@ def check(net, name):
 
 ADVICE = {
     True: "end the network before them, or name what you build for: --target list",
-    False: "build the network of other layers, or see what --target portable and --deploy make",
+    False: "build the network of other layers, let the outputs lie as they do (--output-order "
+    "caffe), or see what --target portable and --deploy make",
 }
 
 

@@ -28,8 +28,9 @@ class Trace:
     `inputs` and `outputs` map the model's own names to tensors' names (`x:0`), `variables` a
     placeholder's name to (the variable's name, the variable or its value). `layers` are the names
     of the Keras layers, where there are any, `graph` is that of the `GraphDef`, if there is one.
-    `together` are tensors that are worth computing at once, as soon as one of them is asked for;
-    `known` maps an op's name in the graph to the one that the user knows, once that is found.
+    `unused` are inputs that the model's user named, but that no output depends on. `together` are
+    tensors that are worth computing at once, as soon as one of them is asked for; `known` maps an
+    op's name in the graph to the one that the user knows, once that is found.
 
     `original` runs the model as it was loaded, {input: array} -> {output's name: array}, for one
     image; where it is None, `reason` says why it cannot be compared with the trace.
@@ -43,6 +44,7 @@ class Trace:
     graph: tf.Graph | None = field(default=None, repr=False)
     original: Callable | None = field(default=None, repr=False)
     reason: str = "it was not loaded from a file"
+    unused: list = field(default_factory=list)
     together: set = field(default_factory=set, init=False, repr=False)
     computed: dict = field(default_factory=dict, init=False, repr=False)
     known: dict = field(default_factory=dict, init=False, repr=False)
@@ -329,13 +331,22 @@ def fixed(shapes, given):
 
 
 def _named(structure, names):
-    """The outputs by name: a dictionary's keys, else the model's own names for them."""
+    """The outputs by name, in their order: a dictionary's keys, else the model's own names."""
     if isinstance(structure, dict):
-        return {name: structure[name] for name in sorted(structure)}
+        return {key: value for name, part in structure.items() for key, value in _path(name, part)}
     tensors = tf.nest.flatten(structure)
     if not names or len(names) != len(tensors) or len(set(names)) != len(names):
         names = [f"output_{at}" for at in range(len(tensors))]
     return dict(zip(names, tensors, strict=True))
+
+
+def _path(name, part):
+    """The tensors in a part of the outputs, each under its name."""
+    if isinstance(part, dict):
+        return [one for key, value in part.items() for one in _path(f"{name}/{key}", value)]
+    if isinstance(part, (list, tuple)):
+        return [one for at, value in enumerate(part) for one in _path(f"{name}/{at}", value)]
+    return [(name, part)]
 
 
 def function_trace(function, inputs, outputs, layers=frozenset(), variables=()):

@@ -72,9 +72,7 @@ def saved(network, folder):
     module.kept = [weights.kept for weights in network.weights]
     function = tf.function(call, autograph=False).get_concrete_function(*specs(network))
     tf.saved_model.save(module, str(folder / "saved"), signatures=function)
-    read = loaded(folder / "saved")
-    read.outputs = dict(sorted(read.outputs.items()))
-    return read
+    return loaded(folder / "saved")
 
 
 def frozen(network, folder):
