@@ -21,7 +21,8 @@ def alone(runtime, files, table, probes, expected=None):
     {blob: (its error on the probes, in which channel)} and the `Reach`.
     """
     right, start = _right(table, probes), 0
-    fed = _probes_of(table, probes, alike=len(right) < len(apart.makers(table)))
+    complete = len(right) + len(table.inputs) == len(apart.makers(table))
+    fed = _probes_of(table, probes, alike=not complete)
     if expected:
         start = len(next(iter(expected.values())))
         fed = {entry: np.concatenate([expected[entry], probe]) for entry, probe in fed.items()}
