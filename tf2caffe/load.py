@@ -189,7 +189,7 @@ def graph_trace(graph_def, stored, args, path):
         for name in args.outputs or [only_result(graph, path)]
     }
     ends = marked(graph_def, outputs)
-    nodes, replaced = inference.used(graph_def, stored, variables, graph)
+    nodes, replaced = inference.used(graph_def, stored, variables, graph, args.inputs or ())
     inputs = args.inputs or sources(inference.needed(nodes, ends.values()), variables, path)
     tensors = {name: tensor_of(graph, name, path) for name in inputs}
     sizes = fixed({name: tensor.shape for name, tensor in tensors.items()}, args.shape)
