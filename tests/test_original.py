@@ -250,3 +250,27 @@ def test_script(tmp_path):
     kept = activations.load(tmp_path / "activations" / "my.npz").original
     assert kept.startswith("compared: each output ")
     assert f"\nthe model as it was loaded, {kept}\n" in ended.out
+
+
+class Counter(layers.Layer):
+    """A layer that counts its calls in a variable."""
+
+    def __init__(self, used):
+        super().__init__()
+        self.used, self.calls = used, self.add_weight(shape=(), name="calls", trainable=False)
+
+    def call(self, x):
+        self.calls.assign(self.calls + 1.0)
+        return x * self.calls if self.used else x * 2.0
+
+
+def test_a_variable_that_changes_while_the_model_runs():
+    data = keras.Input((12,))
+    for used in (True, False):
+        traced = trace.keras_trace(keras.Model(data, Counter(used)(data)))
+        inputs = {name: random_input((1, 12)) for name in traced.inputs}
+        if used:
+            with pytest.raises(Failure, match=r"\(output\): the model gives another answer each t"):
+                said(traced, inputs)
+        else:
+            assert said(traced, inputs) == "compared: each output the same"

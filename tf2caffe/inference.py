@@ -320,14 +320,8 @@ def use_moving_averages(nodes, stored, variables, shape_of):
     An update reads the average itself: average -= (average - statistic) * (1 - decay), say.
     Returns the names of the nodes that took the batch's.
     """
-    readers, settled = readers_of(nodes), set()
-
-    def average_of(name, output=0):
-        found = _moving_average(name, output, nodes, readers, stored)
-        size, shape = shape_of(name, output), stored[found].shape if found else None
-        fits = size is None or shape is None or size.num_elements() in (None, shape.num_elements())
-        return found if fits else None
-
+    settled = set()
+    average_of = partial(_fitting_average, nodes, readers_of(nodes), stored, shape_of)
     for node in list(nodes.values()):
         averages = [None]
         if node.op.startswith("FusedBatchNorm") and "Grad" not in node.op:
@@ -341,6 +335,14 @@ def use_moving_averages(nodes, stored, variables, shape_of):
                 _settle_mean(node, nodes, stored[averages[0]], variables, averages[0])
         settled |= set() if None in averages else {node.name}
     return settled
+
+
+def _fitting_average(nodes, readers, stored, shape_of, name, output=0):
+    """The name of the moving average of a statistic, if there is one of the same size, or None."""
+    found, shape = _moving_average(name, output, nodes, readers, stored), shape_of(name, output)
+    if found is None or shape is None:
+        return found
+    return found if shape.num_elements() in (None, stored[found].shape.num_elements()) else None
 
 
 def _settle_norm(node, averages, nodes, stored, variables):
