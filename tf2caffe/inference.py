@@ -16,10 +16,11 @@ from tf2caffe.stage import Failure
 from tf2caffe.trace import decided, followed, inlined, placeholder
 
 
-def used(graph_def, stored, variables, graph):
+def used(graph_def, stored, variables, graph, inputs=()):
     """The nodes as the network is used; variables that are `stored` become placeholders.
 
-    `graph` is the `tf.Graph` of the `GraphDef`. Returns (the nodes, what was replaced).
+    `graph` is the `tf.Graph` of the `GraphDef`, `inputs` are the names of tensors that will be fed.
+    Returns (the nodes, what was replaced).
     """
     nodes = {node.name: node for node in graph_def.node}
     take_branches(nodes)
@@ -32,7 +33,7 @@ def used(graph_def, stored, variables, graph):
                 del node.attr[attr]
     reads = {node.name: [source(name) for name in node.input] for node in nodes.values()}
     shape_of = partial(known_shape, graph)
-    drawn = drop_dropout(nodes, shape_of)
+    drawn = drop_dropout(nodes, shape_of, set(map(source, inputs)))
     averaged = use_moving_averages(nodes, stored, variables, shape_of)
     read_variables(nodes, stored, variables)
     return nodes, Replaced(reads, drawn, averaged)
@@ -176,7 +177,7 @@ def _is_dead(name, dead):
     return output_of(name) in dead or (source(name), None) in dead
 
 
-def drop_dropout(nodes, shape_of):
+def drop_dropout(nodes, shape_of, fed=()):
     """Dropout becomes what it drops from: while a network is used, nothing is dropped.
 
     In TensorFlow's spellings, where u is uniform in [0, 1) and rate = 1 - keep:
@@ -188,7 +189,7 @@ def drop_dropout(nodes, shape_of):
     """
     renamed, drawn = {}, set()
     for node in nodes.values():
-        mask, scaled = _masked(node, nodes)
+        mask, scaled = _masked(node, nodes) if node.name not in fed else (None, None)
         keep = None if mask is None else _keep(mask, nodes)
         if keep is None:
             continue
@@ -319,14 +320,8 @@ def use_moving_averages(nodes, stored, variables, shape_of):
     An update reads the average itself: average -= (average - statistic) * (1 - decay), say.
     Returns the names of the nodes that took the batch's.
     """
-    readers, settled = readers_of(nodes), set()
-
-    def average_of(name, output=0):
-        found = _moving_average(name, output, nodes, readers, stored)
-        size, shape = shape_of(name, output), stored[found].shape if found else None
-        fits = size is None or shape is None or size.num_elements() in (None, shape.num_elements())
-        return found if fits else None
-
+    settled = set()
+    average_of = partial(_fitting_average, nodes, readers_of(nodes), stored, shape_of)
     for node in list(nodes.values()):
         averages = [None]
         if node.op.startswith("FusedBatchNorm") and "Grad" not in node.op:
@@ -340,6 +335,14 @@ def use_moving_averages(nodes, stored, variables, shape_of):
                 _settle_mean(node, nodes, stored[averages[0]], variables, averages[0])
         settled |= set() if None in averages else {node.name}
     return settled
+
+
+def _fitting_average(nodes, readers, stored, shape_of, name, output=0):
+    """The name of the moving average of a statistic, if there is one of the same size, or None."""
+    found, shape = _moving_average(name, output, nodes, readers, stored), shape_of(name, output)
+    if found is None or shape is None:
+        return found
+    return found if shape.num_elements() in (None, stored[found].shape.num_elements()) else None
 
 
 def _settle_norm(node, averages, nodes, stored, variables):

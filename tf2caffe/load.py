@@ -155,12 +155,6 @@ def is_switch(name, spec):
     return spec.dtype == tf.bool and spec.shape.rank == 0 and TRAINING.search(name)
 
 
-def is_off(op):
-    """Whether an op is fed with what tells training from use, see `trace.decided`."""
-    fed = op.type in ("Placeholder", "PlaceholderWithDefault")
-    return fed and is_switch(op.name, op.outputs[0])
-
-
 def load_frozen(path, args):
     if path.name == "saved_model.pb":
         raise Failure(f"{path} is part of a SavedModel; give its folder: {path.parent}")
@@ -200,7 +194,7 @@ def graph_trace(graph_def, stored, args, path):
         for name in args.outputs or [only_result(graph, path)]
     }
     ends = marked(graph_def, outputs)
-    nodes, replaced = inference.used(graph_def, stored, variables, graph)
+    nodes, replaced = inference.used(graph_def, stored, variables, graph, args.inputs or ())
     inputs = args.inputs or sources(inference.needed(nodes, ends.values()), variables, path)
     tensors = {name: tensor_of(graph, name, path) for name in inputs}
     sizes = fixed({name: tensor.shape for name, tensor in tensors.items()}, args.shape)
@@ -208,23 +202,34 @@ def graph_trace(graph_def, stored, args, path):
         tensor.name: tf.TensorSpec(sizes[name], tensor.dtype) for name, tensor in tensors.items()
     }
     fed = inference.cut(nodes, specs)
-    flat = tf.compat.v1.GraphDef(versions=graph_def.versions)
-    flat.node.extend(inference.needed(nodes, ends.values()))
-    kept = {node.name for node in flat.node}
-    unused = [name for name in fed if name not in kept]
-    read = {name: tensor for name, tensor in fed.items() if name in kept}
+    read = {node.name: node for node in inference.needed(nodes, ends.values())}
+    flat = tf.compat.v1.GraphDef(node=read.values(), versions=graph_def.versions)
+    unused = [name for name in fed if name not in read]
+    kept = {name: tensor for name, tensor in fed.items() if name in read}
     ends = {name: f"{end}:0" for name, end in ends.items()}
     try:
-        traced = Trace(flat, read, ends, variables, unused=unused)
+        traced = Trace(flat, kept, ends, variables, unused=unused)
     except ValueError as error:
         raise Failure(f"{path} cannot take {sizes}: {first_line(error)}") from None
     traced.reason = replaced.reason(ends.values(), map(inference.source, specs))
     if not traced.reason:
-        off = [op.name for op in graph.get_operations() if is_off(op)]
-        session = original.Session(graph, dict(zip(fed, specs, strict=True)), outputs, values,
-                                   stored, off)  # fmt: skip
-        traced.original = original.Original(session, dict(zip(fed, specs.values(), strict=True)))
+        session = original.Session(graph, named(fed, specs), outputs, values, stored, off(graph))
+        traced.original = original.Original(session, named(fed, specs.values()))
     return traced
+
+
+def named(names, values):
+    return dict(zip(names, values, strict=True))
+
+
+def off(graph):
+    """The names of what feeds a graph with whether it is trained, see `trace.decided`."""
+    return [
+        op.name
+        for op in graph.get_operations()
+        if op.type in ("Placeholder", "PlaceholderWithDefault")
+        and is_switch(op.name, op.outputs[0])
+    ]
 
 
 def checked(graph_def, path):

@@ -240,27 +240,27 @@ def keras_trace(model, shape=None):
     specs = [tf.TensorSpec(sizes[name], x.dtype, name) for name, x in tensors.items()]
     weights, variables = model.weights, {}
 
-    def call(*inputs):
+    def answer(*given):
+        return model(tf.nest.pack_sequence_as(structure, given), training=False)
+
+    def call(*given):
         stand_ins = _stand_ins(weights)
         for weight, tensor in zip(weights, stand_ins, strict=True):
             variables[tensor.op.name] = weight.value.name, weight.value
         with keras.StatelessScope(zip(weights, stand_ins, strict=True)):
-            return model(tf.nest.pack_sequence_as(structure, inputs), training=False)
+            return answer(*given)
 
     try:
         function = tf.compat.v1.wrap_function(call, specs)
     except Exception as error:  # whatever the model's own code raises
         raise Failure(f"model {model.name} cannot be traced: {_cause(error)}") from None
-    inputs = dict(zip((spec.name for spec in specs), function.inputs, strict=False))
-    layers = {layer.name for layer in model._flatten_layers(include_self=False)}
+    inputs = dict(zip(tensors, function.inputs, strict=False))
+    layers = frozenset(layer.name for layer in model._flatten_layers(include_self=False))
     names = getattr(model, "output_names", None)
     outputs = _named(function.structured_outputs, names)
-    traced = function_trace(function, inputs, outputs, frozenset(layers), variables)
-
-    def run(*tensors):
-        return _named(model(tf.nest.pack_sequence_as(structure, tensors), training=False), names)
-
-    traced.original = original.of_function(run, dict(zip(tensors, specs, strict=True)))
+    traced = function_trace(function, inputs, outputs, layers, variables)
+    specs = dict(zip(tensors, specs, strict=True))
+    traced.original = original.of_function(lambda *given: _named(answer(*given), names), specs)
     return traced
 
 
