@@ -40,7 +40,7 @@ def main():
     target = targets.TARGETS[name]
     if args.prototxt:
         net, table = handwritten.load(args.prototxt, network)
-        forms = [(handoff, net, args.prototxt.read_text(encoding="utf-8"), table)]
+        forms = [(handoff, net, handwritten.text(args.prototxt, net), table)]
     else:
         net = mapping.build(network)
         table, fitted = blobs.Table.of(net), fitting.fit(net, target)
