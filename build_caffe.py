@@ -47,7 +47,7 @@ def main():
             told = "it is written by hand, so its outputs lie as they are written"
             raise stage.Failure(f"--output-order does not apply to --prototxt: {told}")
         net, table = handwritten.load(args.prototxt, network)
-        forms = [(handoff, net, args.prototxt.read_text(encoding="utf-8"), table)]
+        forms = [(handoff, net, handwritten.text(args.prototxt, net), table)]
     else:
         net = mapping.build(network, args.output_order or "tensorflow")
         table, fitted = blobs.Table.of(net), fitting.fit(net, target)

@@ -26,7 +26,8 @@ MESSAGES = {
     },
     "LayerParameter": {
         "name": "1 string", "type": "2 string", "bottom": "3 string*", "top": "4 string*",
-        "blobs": "7 BlobProto*", "include": "8 NetStateRule*", "phase": "10 Phase",
+        "blobs": "7 BlobProto*", "include": "8 NetStateRule*", "exclude": "9 NetStateRule*",
+        "phase": "10 Phase",
         "argmax_param": "103 ArgMaxParameter", "concat_param": "104 ConcatParameter",
         "convolution_param": "106 ConvolutionParameter", "dropout_param": "108 DropoutParameter",
         "eltwise_param": "110 EltwiseParameter", "exp_param": "111 ExpParameter",
@@ -40,7 +41,10 @@ MESSAGES = {
         "bias_param": "141 BiasParameter", "scale_param": "142 ScaleParameter",
         "input_param": "143 InputParameter", "crop_param": "144 CropParameter",
     },
-    "NetStateRule": {"phase": "1 Phase"},
+    "NetStateRule": {
+        "phase": "1 Phase", "min_level": "2 int32", "max_level": "3 int32", "stage": "4 string*",
+        "not_stage": "5 string*",
+    },
     "BlobShape": {"dim": "1 int64**"},
     "BlobProto": {"data": "5 bytes", "shape": "7 BlobShape"},
     "ArgMaxParameter": {"out_max_val": "1 bool", "top_k": "2 uint32 1", "axis": "3 int32"},
@@ -188,6 +192,18 @@ def parse(text, path):
         where = re.sub(r"\s+", " ", str(error))
         raise Failure(f"{path} is not a Caffe prototxt: {where}") from None
     return net
+
+
+def is_used(layer):
+    """Whether Caffe makes the layer where the network is used: phase TEST, level 0, no stage."""
+    if layer.include:
+        return any(_is_met(rule) for rule in layer.include)
+    return not any(_is_met(rule) for rule in layer.exclude)
+
+
+def _is_met(rule):
+    phase = ENUMS["Phase"][1][rule.phase] if rule.HasField("phase") else "TEST"
+    return phase == "TEST" and rule.min_level <= 0 <= rule.max_level and not rule.stage
 
 
 def old_inputs(net):

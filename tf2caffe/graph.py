@@ -16,6 +16,7 @@ from tf2caffe import archive, ops
 from tf2caffe.stage import Failure, first_line
 
 VERSION = 2
+STEM = 200  # bytes of a file's name
 LARGEST = 2**31 - 1  # numbers in a Caffe blob
 
 
@@ -84,8 +85,8 @@ class Graph:
 
 
 def file_stem(layer):
-    """A layer's name as the beginning of its weights' file names."""
-    return re.sub(r"[^\w.-]", ".", layer)
+    """A layer's name as the beginning of its weights' file names, which file systems limit."""
+    return re.sub(r"[^\w.-]", ".", layer).encode()[:STEM].decode(errors="ignore")
 
 
 def dump(graph):

@@ -20,7 +20,7 @@ def load(path, graph):
     if not parsed.layer:
         raise Failure(f"{path} has no `layer` blocks (the old `layers` are not read)")
     net, saved, problems = Net(parsed.name or graph.name), _by_layer(graph), []
-    for message in [*caffe_schema.old_inputs(parsed), *parsed.layer]:
+    for message in [*caffe_schema.old_inputs(parsed), *_used(parsed, path)]:
         arrays = saved.pop(file_stem(message.name), {})
         try:
             net.append(message, _blobs(message, arrays, net, problems))
@@ -34,6 +34,26 @@ def load(path, graph):
     if problems:
         raise Failure(f"{path}: {'; '.join(problems)}")
     return net, _table(path, net, graph)
+
+
+def text(path, net):
+    """What is left as the network's prototxt: its own, or one without what is for training only.
+
+    Caffe itself passes over layers whose rules say so, OpenCV does not.
+    """
+    own = _text(path)
+    parsed = caffe_schema.parse(own, path)
+    return own if all(map(caffe_schema.is_used, parsed.layer)) else net.prototxt()
+
+
+def _used(parsed, path):
+    """The layers that Caffe makes where the network is used."""
+    layers = [layer for layer in parsed.layer if caffe_schema.is_used(layer)]
+    for layer in layers:
+        if layer.HasField("phase") and caffe_schema.ENUMS["Phase"][1][layer.phase] == "TRAIN":
+            told = f"layer {layer.name}: `phase: TRAIN` lets it compute as in training"
+            raise Failure(f"{path}: {told}; take it out, or write include {{ phase: TRAIN }}")
+    return layers
 
 
 def _text(path):

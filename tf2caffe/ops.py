@@ -12,6 +12,7 @@ from math import isfinite, log, prod
 import numpy as np
 
 WHOLE = 2**31 - 1  # the largest whole number that a setting may be
+REACH = 2**16  # the longest window: zeros between a kernel's rows may have to be written
 FLOAT = float(np.finfo(np.float32).max)
 
 
@@ -210,7 +211,10 @@ def _windows(node, size, kernel, stride, dilation=(1, 1)):
         raise ValueError("its explicit_paddings are missing")
     pads = [sum(ends[2:4]), sum(ends[4:6])] if padding == "EXPLICIT" else [0, 0]
     for n, k, s, d, pad in zip(size, kernel, stride, dilation, pads, strict=True):
-        reach = 1 if padding == "SAME" else (k - 1) * d + 1
+        reach = (k - 1) * d + 1
+        if reach > REACH:
+            raise ValueError(f"its windows are {reach} long")
+        reach = 1 if padding == "SAME" else reach
         counts.append((n + pad - reach) // s + 1)
     return counts
 

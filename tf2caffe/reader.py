@@ -114,7 +114,8 @@ def read(trace, name, names=None, classes=()):
         recognise(ops)
     ops = _live(ops, outputs.values())
     _name(ops, trace, outputs)
-    _refuse(_unknown(ops, OPS) + _other_types(ops) + _infinite(ops) + _misplaced(ops))
+    problems = _unknown(ops, OPS) + _other_types(ops) + _infinite(ops) + _misplaced(ops)
+    _refuse(problems + _unprintable(inputs + ops))
     _together(trace, [constant for op in ops for constant in op.constants.values()])
     nodes = [_node(op) for op in ops]
     _refuse([f"{node.name} ({node.op}): {why}" for node in nodes for why in unfit_attrs(node)])
@@ -683,6 +684,12 @@ def _why(op):
     return RANDOM if is_random(op.tensor.op.type) else WHY.get(op.type, NO_EQUAL)
 
 
+def _unprintable(ops):
+    """Names that no line can hold."""
+    strange = [op.name for op in ops if not op.name.isprintable()]
+    return [f"{name!r}: the name has characters that cannot be printed" for name in strange]
+
+
 def _misplaced(ops):
     """What is wrong with ops that compute what tf2caffe takes as a weight, or the reverse."""
     problems = []
@@ -969,7 +976,7 @@ SETTLED = {
 
 NO_EQUAL = "tf2caffe does not convert it; build the model without it, or end the network before it"
 TAKEN = "tf2caffe does not convert yet; end the network before it"
-DYNAMIC = "its output's shape depends on the data; Caffe's are fixed: end the network before it"
+DYNAMIC = "its output's shape is known only when it runs, Caffe's are fixed; end the network before"
 INFINITE = (
     "it computes with {}, and Caffe's blobs must be finite to be compared; take a large finite "
     "number, such as -1e9 in a mask before a softmax"

@@ -123,9 +123,11 @@ class Trace:
         said = re.split(r"\[\[|Registered devices", error.message)[0].split("\n")
         reason = [line.strip() for line in said if line.strip()][-1:] or [type(error).__name__]
         name, advice = found.group(1) if found else "the network", ELSE
-        with contextlib.suppress(KeyError):  # grappler has ops of its own
-            op = self.graph.get_operation_by_name(name)
-            name, advice = f"{self._shown(op)} ({op.type})", _advice(op)
+        for own in (name, re.sub(r"_\d+$", "", name)):  # TensorFlow numbers some, and adds its own
+            with contextlib.suppress(KeyError):
+                op = self.graph.get_operation_by_name(own)
+                name, advice = f"{self._shown(op)} ({op.type})", _advice(op)
+                break
         return f"{name}: TensorFlow cannot compute it here ({reason[0].rstrip('.')}); {advice}"
 
     def _shown(self, op):
