@@ -186,6 +186,11 @@ def _check(graph):
             raise ValueError(f"op {node.name} reads {strange or 'nothing'} or is named twice")
         if not isinstance(node.attrs, dict):
             raise ValueError(f"the settings of op {node.name} are not named")
+        if node.op == "ArgMax" and (type(node.attrs.get("dimension")), len(node.inputs)) != (
+            int,
+            1,
+        ):
+            raise ValueError(f"the axis of {node.name} is not a whole number")
         known.add(node.name)
         for weight in node.weights.values():
             if not re.fullmatch(r"[^/]{1,250}\.npy", weight.file) or not weight.file.isprintable():
