@@ -171,11 +171,9 @@ def captions(probabilities, classes):
 
 def judge(proof, table, kept, tolerance, prototxt):
     """What is not equal, in one line; None if nothing is."""
-    for form, rows in ((", in the inspectable form", proof.reference), ("", proof.rows)):
-        stray, why = parity.first_stray(rows, tolerance)
-        if stray:
-            name = f"{stray.name} (Caffe: {stray.blob}{form})"
-            return f"{name} is the first layer that strays: {why}"
+    stray, why = proof.first_stray(tolerance)
+    if stray:
+        return f"{stray.name} (Caffe: {stray.blob}) is the first layer that strays: {why}"
     differ = outputs.difference(table, outputs.of_prototxt(prototxt))
     if differ:
         return f"the outputs of {prototxt} are not the model's: {differ}"

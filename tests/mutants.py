@@ -185,7 +185,9 @@ MUTANTS = [
         "leaky ReLU: negative slope dropped", MAP, 'param = {"negative_slope": node.attrs["alpha"]}',
         "param = {}", "leaky_relu",
     ),
-    Mutant("relu6: bound 5.99", MAP, "beta=-6.0)", "beta=-5.99)", "relu6"),
+    Mutant(
+        "relu6: bound 5.99", "fitting.py", "minus, 0.0, -6.0)", "minus, 0.0, -5.99)", "relu6",
+    ),
     Mutant(
         "elu: alpha forgotten", MAP, "part = 0.5 / (scale * alpha)", "part = 0.5 / scale", "selu",
     ),
@@ -286,12 +288,13 @@ MUTANTS = [
     ),
     Mutant(
         "reader: epsilon of another place", READ,
-        "return ((variance, _plain(float(epsilon))), gamma)", "return ((variance, 1e-3), gamma)",
+        "return (variance, _plain(float(value))), gamma", "return (variance, 1e-3), gamma",
         "batch_norm",
     ),
     Mutant(
-        "reader: dilated pad off by one", READ, "first = before[axis - 1]",
-        "first = before[axis - 1] + 1", "dilated",
+        "reader: dilated pad off by one", READ,
+        "pads.append([first, op.shape[axis] + reach", "pads.append([first + 1, op.shape[axis] + reach",
+        "dilated",
     ),
     Mutant(
         "reader: a second bias in the place of the first", READ,
@@ -300,7 +303,7 @@ MUTANTS = [
     ),
     Mutant(
         "reader: 1 / x taken for x / 1", READ,
-        'if raw.type in ("Mul", "AddV2", "Add") and isinstance(first, Constant):',
+        'if raw.type not in ("RealDiv", "Sub") and isinstance(first, Constant):',
         "if isinstance(first, Constant):", "one_over or nothing_minus",
     ),
     Mutant(
@@ -309,8 +312,8 @@ MUTANTS = [
         'first = attrs["begin"][at]', "channels_reversed",
     ),
     Mutant(
-        "deploy: gamma not in the bias", DEPLOY, "beta = gamma * first.blobs[1] + beta",
-        "beta = first.blobs[1] + beta", "composition", "test_deploy",
+        "deploy: gamma not in the bias", DEPLOY, "beta = gamma * bias + beta", "beta = bias + beta",
+         "composition", "test_deploy",
     ),
     Mutant(
         "deploy: shift folded past padding", DEPLOY,
@@ -339,9 +342,9 @@ MUTANTS = [
         "composition or every_op", "test_deploy",
     ),
     Mutant(
-        "proof: NaN passes", "parity.py",
-        'if not (np.isfinite(tf).all() and np.isfinite(caffe).all()):\n        return float("inf")',
-        "if not (np.isfinite(tf).all() and np.isfinite(caffe).all()):\n        return 0.0",
+        "proof: NaN passes", "errors.py",
+        'if not (np.isfinite(tf).all() and np.isfinite(caffe).all()):\n        return float("inf")\n',
+        "if not (np.isfinite(tf).all() and np.isfinite(caffe).all()):\n        return 0.0\n",
         "planted", "test_pipeline",
     ),
     Mutant(
@@ -349,11 +352,11 @@ MUTANTS = [
         "if False:", "strays", "test_parity",
     ),
     Mutant(
-        "proof: sums are measured by all of their terms", "parity.py", "CANCELLED = 1 / 16",
+        "proof: sums are measured by all of their terms", "errors.py", "CANCELLED = 1 / 16",
         "CANCELLED = 1", "measured", "test_parity",
     ),
     Mutant(
-        "proof: layers alone are measured by what they inherit", "parity.py",
+        "proof: layers alone are measured by what they inherit", "errors.py",
         "return sizes | alone, whole", "return whole, whole", "measured", "test_parity",
     ),
     Mutant(
@@ -363,6 +366,76 @@ MUTANTS = [
     Mutant(
         "depthwise: padded on a row of pixels (OpenCV)", "builder.py",
         "or (pad > 0 and n == d == 1)", "", "depthwise", "test_regressions",
+    ),
+    Mutant(
+        "proof: layers on the probes are not looked at", "parity.py",
+        "if row.probed is not None and not row.probed <= tolerance:", "if False:",
+        "bound or users_input", "test_probes",
+    ),
+    Mutant(
+        "proof: channels are measured by the largest", "errors.py",
+        "scale = np.maximum(largest_by_channel(tf), floor)",
+        "scale = np.maximum(largest_by_channel(tf).max(), floor)", "users_input", "test_probes",
+    ),
+    Mutant(
+        "proof: a wrong form to hold the deploy form against", "parity.py",
+        "first_stray([*self.before, *self.rows, *self.within]", "first_stray([*self.rows, *self.within]",
+        "inspectable_form", "test_probes",
+    ),
+    Mutant(
+        "proof: the deploy form on the user's input alone", "on_probes.py",
+        "errors[names[other]] = max(errors.get(names[other], (0.0, 0)), error)", "pass",
+        "deploy_form", "test_probes",
+    ),
+    Mutant(
+        "probes: nothing between two bends", "probes.py",
+        "return _as_regions([below, *middle, above])", "return _as_regions([below, above])",
+        "side", "test_probes",
+    ),
+    Mutant(
+        "probes: nothing above the last bend", "probes.py",
+        "return _as_regions([below, *middle, above])", "return _as_regions([below, *middle])",
+        "side or bound", "test_probes",
+    ),
+    Mutant(
+        "probes: a ReLU6 is taken for a ReLU", "probes.py",
+        '"Relu6": Demand((0.0, 6.0), 6.0, cuts=True)', '"Relu6": Demand((0.0,), 2.0, cuts=True)',
+        "side or bound", "test_probes",
+    ),
+    Mutant(
+        "probes: a norm is fed around 0", "probes.py",
+        'return Demand((number("mean"),), WIDTH * deviation)', "return Demand()", "norm",
+        "test_probes",
+    ),
+    Mutant(
+        "reach: what is 0 counts as reached", "reach.py",
+        "alive = np.pad((bottom != 0).any(0)", "alive = np.pad((bottom == bottom).any(0)",
+        "not_reached", "test_probes",
+    ),
+    Mutant(
+        "step 3: the model as it was loaded is not looked at", "original.py",
+        "if not error <= TOLERANCE:", "if False:", "planted", "test_original",
+    ),
+    Mutant(
+        "reader: random numbers are frozen", "trace.py",
+        "return bool(DRAWS.search(kind)) or (seeded and not SEEDED.search(kind))", "return False",
+        "drawn or keras", "test_random",
+    ),
+    Mutant(
+        "reader: any choice before an argmax is Keras's guard", READ,
+        "return x if found else None", "return x", "argmax", "test_rewrites",
+    ),
+    Mutant(
+        "training graph: any factor before a mask is dropout's", "inference.py",
+        "if np.all(np.abs(made - 1) < 1e-5):", "if True:", "not_a_dropout", "test_dropout",
+    ),
+    Mutant(
+        "deploy: digits are lost in a fold", DEPLOY, "\nDIGITS = 16", "\nDIGITS = 1e9", "what_is_left",
+        "test_folds",
+    ),
+    Mutant(
+        "outputs: what is read too has no end of its own", "outputs.py", "} - read", "}",
+        "test_model", "test_outputs",
     ),
 ]  # fmt: skip
 

@@ -232,6 +232,23 @@ def test_any_wrong_number_of_a_prototxt_is_found(name, form, pycaffe, tmp_path):
     assert missed == []
 
 
+def test_the_deploy_form_is_held_to_the_probes(pycaffe, tmp_path):
+    whole = Deployed(converted(lambda x: layers.ReLU(6)(x - 9.0), tmp_path), tmp_path)
+    assert planted.verdict(lambda: whole.rows(pycaffe)) is None
+    text = whole.handoff.prototxt.read_text()
+    whole.handoff.prototxt.write_text(text.replace("shift: -6.0", "shift: -5.0"))
+    assert "on the probes" in planted.verdict(lambda: whole.rows(pycaffe))
+
+
+def test_a_wrong_inspectable_form_is_told_where_it_is_the_measure(pycaffe, tmp_path):
+    whole = Deployed(converted(lambda x: layers.ReLU(6)(x - 9.0), tmp_path), tmp_path)
+    assert parity.first_stray(whole.proof(pycaffe).before, 1e-5) == (None, None)
+    prototxt = whole.converted.handoff.prototxt
+    prototxt.write_text(prototxt.read_text().replace("shift: -6.0", "shift: -5.0"))
+    row, why = parity.first_stray(whole.proof(pycaffe).before, 1e-5)
+    assert "Relu6 in the inspectable" in row.name and "on the probes" in why
+
+
 @pytest.mark.parametrize("name", FIVE)
 def test_the_probes_reach_every_number(name, runtime, tmp_path):
     whole = converted(FIVE[name], tmp_path, shape_of(name))

@@ -1,6 +1,6 @@
 """A network taken apart: each layer is run alone, on what it is fed.
 
-Every compared blob is cut in two, one that its layer makes and one that is fed to its readers.
+Every blob that is given is cut in two, one that its layer makes and one that is fed to its readers.
 """
 
 from collections import Counter
@@ -9,49 +9,41 @@ from pathlib import Path
 from tf2caffe import caffe_schema
 from tf2caffe.handoff import temporary_beside
 from tf2caffe.reach import Reach, first_bottoms
+from tf2caffe.runtimes import declared_inputs
 
 
-def makers(table):
-    """The entry of each blob that tells what its layer computes, {blob: entry}.
-
-    Others tell under which other axes TensorFlow has the same numbers.
-    """
-    found = {}
-    for entry in [*table.inputs, *table.layers]:
-        found.setdefault(entry.blob, entry)
-    return found
-
-
-def run(runtime, net, caffemodel, path, table, arrays):
+def run(runtime, net, caffemodel, path, arrays, wanted=()):
     """Run each layer of a parsed prototxt alone: (the blobs made, by name, and the `Reach`).
 
-    `arrays` are the blobs to be fed, {entry: array}; the cut network is written beside `path`.
+    `arrays` are the blobs to be fed, {name: array}, `wanted` others that are asked for besides. The
+    cut network is written beside `path`.
     """
-    copies, layers = cut(net, table)
-    entries = makers(table)
-    fed = {entry.blob: arrays[entry] for entry in table.inputs}
-    fed |= {copy: arrays[entries[blob]] for blob, copy in copies.items()}
-    wanted = {entry.blob for entry in table.layers} | first_bottoms(layers) - fed.keys()
+    copies, layers = cut(net, arrays)
+    fed = {copy: arrays[blob] for blob, copy in copies.items()}
+    made = {top for layer in layers for top in layer.top} - fed.keys()
+    fed |= {name: arrays[name] for name, _ in declared_inputs(net)}
+    wanted = {*wanted, *arrays, *first_bottoms(layers)} & made - fed.keys()
     with temporary_beside(Path(path).with_suffix(".apart.prototxt")) as apart:
         apart.write_text(caffe_schema.prototxt(net.name, layers), encoding="utf-8")
         found = runtime.run(apart, caffemodel, fed, sorted(wanted))
     return found, Reach.of(layers, fed | found)
 
 
-def cut(net, table):
-    """The layers of a network whose compared blobs are cut, and each fed blob's name."""
-    inputs = {entry.blob for entry in table.inputs}  # fed in any case, also as a layer's output
-    shapes = {entry.blob: [1, *entry.layout.caffe_shape] for entry in table.layers}
-    shapes = {blob: shape for blob, shape in shapes.items() if blob not in inputs}
+def cut(net, arrays):
+    """({blob: the name of what is fed in its place}, the layers of the network that is cut)."""
+    inputs = {name for name, _ in declared_inputs(net)}  # fed in any case
     last = {top: at for at, layer in enumerate(net.layer) for top in layer.top}
     layers, copies = [copied(layer) for layer in net.layer], {}
     for at, layer in enumerate(layers):
         for which, bottom in enumerate(layer.bottom):
-            if bottom in shapes and last[bottom] < at:
+            if bottom in arrays and bottom not in inputs and last[bottom] < at:
                 copies[bottom] = layer.bottom[which] = f"{bottom}@tf"
     fed = [
         caffe_schema.LayerParameter(
-            name=copy, type="Input", top=[copy], input_param={"shape": [{"dim": shapes[blob]}]}
+            name=copy,
+            type="Input",
+            top=[copy],
+            input_param={"shape": [{"dim": [1, *arrays[blob].shape[1:]]}]},
         )
         for blob, copy in copies.items()
     ]

@@ -18,6 +18,7 @@ from tf2caffe.reach import Reach
 from tf2caffe.stage import Failure
 
 SHALLOW = 16  # layers
+NOTHING = None, None, 0.0, 0.0, 0  # of a `Row` that is about the probes alone
 
 
 @dataclass
@@ -46,12 +47,18 @@ class Row:
 class Proof:
     """The rows of all layers; `reach`: how many numbers of the caffemodel the probes met.
 
-    `reference` are the rows, on the probes alone, of the form that the network was held against.
+    Two more lists of rows are about the probes alone: the layers of the form that the network was
+    held against, `before`, and blobs `within` an op of TensorFlow's.
     """
 
     rows: list
     reach: Reach = field(repr=False)
-    reference: list = field(default_factory=list, repr=False)
+    before: list = field(default_factory=list, repr=False)
+    within: list = field(default_factory=list, repr=False)
+
+    def first_stray(self, tolerance):
+        """The first row that is not equal, and why; (None, None) if all are."""
+        return first_stray([*self.before, *self.rows, *self.within], tolerance)
 
     @property
     def unprobed(self):
@@ -68,35 +75,51 @@ def prove(runtime, prototxt, caffemodel, table, kept, reference=None):
     the probes: `reference` is that form (its two paths and its table).
     """
     expected = on_probes.as_blobs(table, kept.inputs | kept.layers)
+    by_blob = {entry.blob: expected[entry] for entry in on_probes.makers(table).values()}
     wanted = list(dict.fromkeys(entry.blob for entry in table.layers))
     inputs = {entry.blob: expected[entry] for entry in table.inputs}
     whole = runtime.run(prototxt, caffemodel, inputs, wanted)
-    net, before = caffe_schema.load(prototxt), []
+    net, before = caffe_schema.load(prototxt), {}
     files = net, caffemodel, prototxt
     if reference:
         theirs = caffe_schema.load(reference[0]), reference[1], reference[0]
-        alone, _ = apart.run(runtime, *files, table, expected)
-        before = _before(runtime, theirs, reference[2], kept.probes)
-        errors, reach = on_probes.beside(runtime, files, theirs, reference[2], kept.probes)
+        alone, _ = apart.run(runtime, *files, by_blob)
+        beside = on_probes.beside(runtime, files, theirs, reference[2], kept.probes)
+        errors, reach, before = beside
     else:
-        alone, errors, reach = on_probes.alone(runtime, files, table, kept.probes, expected)
+        alone, errors, reach = on_probes.alone(runtime, files, table, kept.probes, by_blob)
     own = {blob: array[: len(kept.images)] for blob, array in alone.items()}
     depths = _depths(net, {entry.blob for entry in table.layers})
     measures = scales(table.ops, kept.inputs | kept.layers)
     rows = [_row(entry, expected[entry], whole, own, depths, measures) for entry in table.layers]
+    makers = on_probes.makers(table)
     for row, entry in zip(rows, table.layers, strict=True):
-        if apart.makers(table)[entry.blob] == entry and entry.blob in errors:
+        if makers[entry.blob] == entry and entry.blob in errors:
             row.probed, row.channel = errors[entry.blob]
-    return Proof(rows, reach, before)
+    return Proof(rows, reach, _before(reference, before), _within(errors, rows))
 
 
-def _before(runtime, files, table, probes):
-    """A row for each layer of the inspectable form, which is run on the probes alone."""
-    _, errors, _ = on_probes.alone(runtime, files, table, probes)
+def _inner(errors, rows):
+    """Rows for the blobs within an op of TensorFlow's, which no other row is about."""
+    return []
+
+
+def _before(reference, errors):
+    """A row for each layer of the inspectable form, which was run on the probes alone."""
     return [
-        Row(entry.name, entry.blob, None, None, 0.0, 0.0, 0, *errors[entry.blob])
-        for entry in table.layers
+        Row(f"{entry.name} in the inspectable form", entry.blob, *NOTHING, *errors[entry.blob])
+        for entry in (reference[2].layers if reference else ())
         if entry.blob in errors
+    ]
+
+
+def _within(errors, rows):
+    """A row for each blob within an op of TensorFlow's, which no other row is about."""
+    known = {row.blob for row in rows}
+    return [
+        Row(f"a part of {blob}", blob, *NOTHING, *error)
+        for blob, error in errors.items()
+        if blob not in known
     ]
 
 
