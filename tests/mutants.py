@@ -274,7 +274,7 @@ MUTANTS = [
     ),
     Mutant(
         "outputs: one that a layer reads is none", MAP,
-        "if read[blob] > 1 or blob in inputs:", "if False:", "features", "test_outputs",
+        "if read[blob] > 1 or blob in inputs:", "if False:", "pyramid", "test_outputs",
     ),
     Mutant(
         "outputs: a stray one passes", "outputs.py",
