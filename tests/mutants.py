@@ -266,12 +266,12 @@ MUTANTS = [
     ),
     Mutant(
         "reader: epsilon of another place", READ,
-        "return ((variance, _plain(float(epsilon))), gamma)", "return ((variance, 1e-3), gamma)",
+        "return (variance, _plain(float(value))), gamma", "return (variance, 1e-3), gamma",
         "batch_norm",
     ),
     Mutant(
-        "reader: dilated pad off by one", READ, "first = before[axis - 1]",
-        "first = before[axis - 1] + 1", "dilated",
+        "reader: dilated pad off by one", READ, "pads.append([first, ", "pads.append([first + 1, ",
+        "dilated",
     ),
     Mutant(
         "reader: a second bias in the place of the first", READ,
@@ -289,8 +289,8 @@ MUTANTS = [
         'first = attrs["begin"][at]', "channels_reversed",
     ),
     Mutant(
-        "deploy: gamma not in the bias", DEPLOY, "beta = gamma * first.blobs[1] + beta",
-        "beta = first.blobs[1] + beta", "composition", "test_deploy",
+        "deploy: gamma not in the bias", DEPLOY, "beta = gamma * bias + beta",
+        "beta = bias + beta", "composition", "test_deploy",
     ),
     Mutant(
         "deploy: shift folded past padding", DEPLOY,
@@ -317,6 +317,40 @@ MUTANTS = [
         "deploy: pads of both sides swapped", DEPLOY,
         "return [(p - at, p - (k - 1 - at)) for", "return [(p - (k - 1 - at), p - at) for",
         "composition or every_op", "test_deploy",
+    ),
+    Mutant(
+        "deploy: a large mean is folded", DEPLOY, "DIGITS = 16  #", "DIGITS = 1e9  #", "exact",
+        "test_folds",
+    ),
+    Mutant(
+        "deploy: a large mean goes through a kernel", DEPLOY, "KERNEL_DIGITS = 64", "KERNEL_DIGITS = 1e9",
+        "exact", "test_folds",
+    ),
+    Mutant(
+        "deploy: a copy taken for a sum", DEPLOY, "if not apart or terms.max() > 1:", "if True:",
+        "copy or repeat", "test_folds",
+    ),
+    Mutant(
+        "reader: random numbers frozen at one draw", READ,
+        "return _is_stateful(raw.type) or is_random(raw.type)", "return _is_stateful(raw.type)",
+        "drawn or keras", "test_random",
+    ),
+    Mutant(
+        "reader: another choice taken for Keras's guard", READ,
+        '_reads(zero, "Equal", [x], operand1=0)', "True", "guard", "test_rewrites",
+    ),
+    Mutant(
+        "training graph: any scale before a mask is dropped", "inference.py",
+        "if np.all(np.abs(made - 1) < 1e-5):", "if True:", "dropout", "test_dropout",
+    ),
+    Mutant(
+        "training graph: a step of an optimiser taken for an average", "inference.py",
+        'if reader.op.startswith("Assign") and _reads_itself(reader, nodes):',
+        'if reader.op.startswith("Assign"):', "averages", "test_moving_averages",
+    ),
+    Mutant(
+        "proof: the model itself is not looked at", "original.py",
+        "error = _difference(traced, expected)\n", "error = 0.0\n", "planted", "test_original",
     ),
     Mutant(
         "proof: NaN passes", "parity.py",
