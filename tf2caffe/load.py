@@ -202,13 +202,8 @@ def graph_trace(graph_def, stored, args, path):
         tensor.name: tf.TensorSpec(sizes[name], tensor.dtype) for name, tensor in tensors.items()
     }
     fed = inference.cut(nodes, specs)
-    read = {node.name: node for node in inference.needed(nodes, ends.values())}
-    flat = tf.compat.v1.GraphDef(node=read.values(), versions=graph_def.versions)
-    unused = [name for name in fed if name not in read]
-    kept = {name: tensor for name, tensor in fed.items() if name in read}
-    ends = {name: f"{end}:0" for name, end in ends.items()}
     try:
-        traced = Trace(flat, kept, ends, variables, unused=unused)
+        traced = flat_trace(nodes, fed, ends, variables, graph_def.versions)
     except ValueError as error:
         raise Failure(f"{path} cannot take {sizes}: {first_line(error)}") from None
     traced.reason = replaced.reason(ends.values(), map(inference.source, specs))
@@ -216,6 +211,16 @@ def graph_trace(graph_def, stored, args, path):
         session = original.Session(graph, named(fed, specs), outputs, values, stored, off(graph))
         traced.original = original.Original(session, named(fed, specs.values()))
     return traced
+
+
+def flat_trace(nodes, fed, ends, variables, versions):
+    """The trace of what the outputs depend on; inputs that are not read are left out."""
+    read = {node.name: node for node in inference.needed(nodes, ends.values())}
+    flat = tf.compat.v1.GraphDef(node=read.values(), versions=versions)
+    inputs = {name: tensor for name, tensor in fed.items() if name in read}
+    unused = [name for name in fed if name not in read]
+    outputs = {name: f"{end}:0" for name, end in ends.items()}
+    return Trace(flat, inputs, outputs, variables, unused=unused)
 
 
 def named(names, values):

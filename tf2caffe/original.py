@@ -163,17 +163,23 @@ def compared(source, inputs, layers):
         expected = _expected(trace.original, taken)
     except DoesNotRun as reason:
         return f"not compared: it does not run by itself ({reason})"
-    worst = 0.0
-    for name, tensor in trace.outputs.items():
-        error = _error(trace, tensor, taken, traced[name], expected[name])
-        worst = max(worst, error)
+    errors = {
+        name: _error(trace, tensor, taken, traced[name], expected[name])
+        for name, tensor in trace.outputs.items()
+    }
+    _refuse_wrong(errors)
+    worst = max(errors.values())
+    return f"compared: each output {f'within {worst:.1e} of its scale' if worst else 'the same'}"
+
+
+def _refuse_wrong(errors):
+    for name, error in errors.items():
         if not error <= TOLERANCE:
             raise Failure(
                 f"{name} (output): what was traced is off by {error:.1e} of its scale from what "
                 f"the model itself gives, {TOLERANCE:g} is allowed; tf2caffe rewrote the model "
                 "wrongly: please report it"
             )
-    return f"compared: each output {f'within {worst:.1e} of its scale' if worst else 'the same'}"
 
 
 def _expected(original, inputs):

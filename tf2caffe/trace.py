@@ -237,9 +237,7 @@ def keras_trace(model, shape=None):
     import keras  # whoever has a Keras model has imported it; for others it would take seconds
 
     structure = _structure(model, shape)
-    tensors = {_input_name(tensor): tensor for tensor in tf.nest.flatten(structure)}
-    sizes = fixed({name: tf.TensorShape(x.shape) for name, x in tensors.items()}, shape)
-    specs = [tf.TensorSpec(sizes[name], x.dtype, name) for name, x in tensors.items()]
+    specs = _input_specs(structure, shape)
     weights, variables = model.weights, {}
 
     def answer(*given):
@@ -253,17 +251,23 @@ def keras_trace(model, shape=None):
             return answer(*given)
 
     try:
-        function = tf.compat.v1.wrap_function(call, specs)
+        function = tf.compat.v1.wrap_function(call, list(specs.values()))
     except Exception as error:  # whatever the model's own code raises
         raise Failure(f"model {model.name} cannot be traced: {_cause(error)}") from None
-    inputs = dict(zip(tensors, function.inputs, strict=False))
+    inputs = dict(zip(specs, function.inputs, strict=False))
     layers = frozenset(layer.name for layer in model._flatten_layers(include_self=False))
     names = getattr(model, "output_names", None)
     outputs = _named(function.structured_outputs, names)
     traced = function_trace(function, inputs, outputs, layers, variables)
-    specs = dict(zip(tensors, specs, strict=True))
     traced.original = original.of_function(lambda *given: _named(answer(*given), names), specs)
     return traced
+
+
+def _input_specs(structure, shape):
+    """The inputs of a Keras model by name, with fixed shapes."""
+    tensors = {_input_name(tensor): tensor for tensor in tf.nest.flatten(structure)}
+    sizes = fixed({name: tf.TensorShape(x.shape) for name, x in tensors.items()}, shape)
+    return {name: tf.TensorSpec(sizes[name], x.dtype, name) for name, x in tensors.items()}
 
 
 def _stand_ins(weights):
