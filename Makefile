@@ -1,5 +1,6 @@
 # make               everything: .venv, then the six steps for mnistcls, as far as they are out of date
 # make test          the linter and all tests; those that need pycaffe are skipped where there is none
+# make test-onednn   the op tests twice more, with OpenCV: without TensorFlow's oneDNN, and with it
 # make pycaffe       real BVLC Caffe into .pycaffe/ (once; needs root and debootstrap)
 # make applications  every network of keras.applications, each layer compared (half an hour)
 # make fuzz N=10000  random networks from SEED=1, each layer compared; a bug is shrunk
@@ -28,7 +29,7 @@ training := $(wildcard models/*.py data/*.npz) \
 # a stamp beside it, since train.py leaves a whole checkpoint after every epoch
 checkpoint := checkpoints/mnistcls.keras checkpoints/.mnistcls.trained
 
-.PHONY: all test pycaffe applications consumers bench fuzz rubbish killed mutants clean help
+.PHONY: all test test-onednn pycaffe applications consumers bench fuzz rubbish killed mutants clean help
 .NOTPARALLEL:
 .PRECIOUS: checkpoints/mnistcls.keras
 
@@ -77,6 +78,14 @@ test: .venv/installed-for-tests
 	$(python) -m ruff check .
 	$(python) -m ruff format --check .
 	$(python) -m pytest tests -q -rs
+
+# which kernels TensorFlow takes depends on the processor, and on this setting
+test-onednn: .venv/installed-for-tests
+	for setting in 0 1; do \
+	    TF_ENABLE_ONEDNN_OPTS=$$setting $(python) -m pytest -q \
+	        -k "not pycaffe and (test_ops or test_crashes or test_composition)" \
+	        tests/test_ops.py tests/test_crashes.py tests/test_deploy.py || exit; \
+	done
 
 pycaffe: .pycaffe/python
 .pycaffe/python:

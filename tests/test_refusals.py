@@ -75,7 +75,7 @@ def lookup(x):
 REFUSED = {
     # by the reader
     "unknown op": (lambda x: tf.cumsum(x, 1), MAPS,
-                   r"y0/Cumsum \(Cumsum\): Caffe has no equal .* end the network before it"),
+                   r"y0/Cumsum \(Cumsum\): tf2caffe does not convert it; .* end the network before it"),
     "condition": (lambda x: tf.cond(tf.reduce_sum(x) > 0, lambda: x * 2, lambda: x), MAPS,
                   r"If \(StatelessIf\): control flow .* decide it"),
     "loop": (loop, MAPS, r"While \(StatelessWhile\): control flow .* decide it"),
@@ -86,7 +86,7 @@ REFUSED = {
     "choice": (lambda x: tf.where(x > 0.0, x, x * 2.0), MAPS,
                r"Select \(SelectV2\): a choice that depends on the data; say it with relu"),
     "three dimensions": (lambda x: tf.nn.conv3d(x, weights(2, 2, 2, 4, 3), [1] * 5, "SAME"),
-                         (1, 4, 4, 4, 4), r"\(Conv3D\): Caffe's layers are two-dimensional"),
+                         (1, 4, 4, 4, 4), r"\(Conv3D\): tf2caffe converts windows of two dim"),
     "rounded": (tf.quantization.fake_quant_with_min_max_args, MAPS,
                 r"\(FakeQuantWithMinMaxArgs\): .* save the model without quantisation"),
     "quantised": (lambda x: tf.quantization.dequantize(integers(x), -1.0, 1.0), MAPS,
@@ -100,7 +100,7 @@ REFUSED = {
     "gather": (lambda x: tf.gather(weights(5, 3), tf.cast(x, tf.int32)), VECTOR,
                r"\(GatherV2\): a lookup.* slice"),
     "mirror": (lambda x: tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], "REFLECT"), MAPS,
-               r"\(MirrorPad\): Caffe pads with zeros only; build the model with zero"),
+               r"\(MirrorPad\): tf2caffe does not convert mirror padding yet; build the model with"),
     "statistics": (lambda x: v1.nn.fused_batch_norm(x, weights(4), weights(4))[0], MAPS,
                    r"\(FusedBatchNormV3\): it takes the statistics of the batch.* for inference"),
     "half": (lambda x: tf.nn.relu(tf.cast(x, tf.float16)) * 2, MAPS,
@@ -131,10 +131,6 @@ REFUSED = {
                        r"\(MaxPool\): .* channels_last"),
     "pooled channels": (lambda x: tf.nn.max_pool(x, [1, 1, 1, 2], [1, 1, 1, 2], "VALID"), MAPS,
                         r"\(MaxPool\): ksize \[1, 1, 1, 2\] .* channels"),
-    "transposed and dilated": (
-        lambda x: tf.nn.conv2d_transpose(x, weights(3, 3, 2, 4), [1, 10, 12, 2], 1, "VALID",
-                                         dilations=2), MAPS,
-        r"\(Conv2DBackpropInput\): dilations \(2, 2\) of a transposed convolution"),
     "batch averaged": (lambda x: tf.reduce_mean(x, [0, 1, 2], keepdims=True), MAPS,
                        r"\(Mean\): .* batch"),
     "padded vector": (lambda x: tf.pad(x, [[0, 0], [1, 1]]), VECTOR, r"\(Pad\): only images"),

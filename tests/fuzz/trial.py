@@ -222,12 +222,13 @@ MOVING = {
 
 # What a refusal says -> the steps, one of which the network must have for it to be true.
 REFUSALS = {
+    "it reduces a tensor of": MOVING,
     "only images and sequences can be padded": MOVING,
     "only vectors, sequences and images can be cut": MOVING,
     "is ArgMax alone, which is left to the caller": {"argmax"},
-    r"\(Log1p\): Caffe has no equal": {"positive:log1p"},
-    r"\(ReverseV2\): Caffe has no equal": {"keras_op:flip"},
-    r"\(IsFinite\): Caffe has no equal": {"keras_op:logsumexp"},
+    r"\(Log1p\): tf2caffe does not convert it": {"positive:log1p"},
+    r"\(ReverseV2\): tf2caffe does not convert it": {"keras_op:flip"},
+    r"\(IsFinite\): tf2caffe does not convert it": {"keras_op:logsumexp"},
     r"\((Greater|SelectV2)\): a choice that depends": {
         "keras:ELU",
         "keras:ReLU",
