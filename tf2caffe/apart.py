@@ -26,7 +26,7 @@ def run(runtime, net, caffemodel, path, arrays, wanted=()):
     with temporary_beside(Path(path).with_suffix(".apart.prototxt")) as apart:
         apart.write_text(caffe_schema.prototxt(net.name, layers), encoding="utf-8")
         found = runtime.run(apart, caffemodel, fed, sorted(wanted))
-    return found, Reach.of(layers, fed | found)
+    return fed | found, Reach.of(layers, fed | found)
 
 
 def cut(net, arrays):

@@ -124,6 +124,10 @@ def _check(table):
         raise ValueError("a name is not a text")
     if not table.inputs or not table.layers:
         raise ValueError("no inputs or no layers")
+    known = {entry.name for entry in table.inputs} | {op.name for op in table.ops}
+    strange = [entry.name for entry in table.layers if entry.name not in known]
+    if strange:
+        raise ValueError(f"{strange[0]} is no op of the network's")
     for entry in entries:
         layout = entry.layout
         atoms, index = list(range(len(layout.sizes))), layout.index

@@ -132,6 +132,8 @@ class Layout:
 
     def as_tensorflow(self):
         """The tensor with TensorFlow's own axes, in their order."""
+        if not self.tf:  # one number a batch is (N, 1) in Caffe
+            return usual(())
         return plain(self.tf_shape) if self.index else Layout(self.sizes, self.tf, self.tf)
 
     def lies_as(self, other):
@@ -355,7 +357,7 @@ def _slice(node, layouts):
 def _softmax(node, layouts):
     """As it lies, if TensorFlow's last axis is one of Caffe's, or is by a reshape."""
     layout = layouts[0]
-    if len(layout.tf) == 1 or any(set(layout.tf[-1]) == set(axis) for axis in layout.caffe):
+    if len(layout.tf) < 2 or any(set(layout.tf[-1]) == set(axis) for axis in layout.caffe):
         return layout
     if layout.span(-1) is None:
         return _plain(node, layouts)
@@ -366,7 +368,7 @@ def _softmax(node, layouts):
 
 def _log_softmax(node, layouts):
     """A whole vector in any order."""
-    return layouts[0] if len(layouts[0].tf) == 1 else _plain(node, layouts)
+    return layouts[0] if len(layouts[0].tf) < 2 else _plain(node, layouts)
 
 
 def arrange(node, role, array, layouts):

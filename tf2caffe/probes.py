@@ -101,7 +101,7 @@ class _Runner:
             alive = again if at else names
             one = {name: array[at % len(array)][None] for name, array in inputs.items()}
             for name, output in zip(alive, self.function(alive)(one), strict=True):
-                found[name].append(output)
+                found[name].append(np.atleast_1d(output))
         return {name: np.concatenate(found[name][: self.counts[name]]) for name in names}
 
     def function(self, names):
