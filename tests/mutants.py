@@ -159,8 +159,9 @@ MUTANTS = [
         "count = prod(net.shapes[blob][axis] for axis in axes) - 1", "sum_image or sum_channels",
     ),
     Mutant(
-        "concat: the wrong axis", MAP, "caffe_axis = 1 if axis == rank - 1 else axis + 4 - rank + 1",
-        "caffe_axis = 1", "concatenate_height or concatenate_width",
+        "concat: the wrong axis", MAP,
+        "caffe_axis = 1 if axis == rank - 1 else axis + max(4 - rank, 0) + 1", "caffe_axis = 1",
+        "concatenate_height or concatenate_width",
     ),
     Mutant(
         "pad: number not added again", MAP,

@@ -551,12 +551,7 @@ def _refuse_unfit(trace, inputs, ops, outputs):
         for name, output in outputs.items()
         if isinstance(output, Constant)
     ]
-    problems += [
-        _told(op, f"its {' and '.join(op.computed)} depends on the data, which Caffe's settings do "
-              "not; end the network before it")
-        for op in ops
-        if op.computed
-    ]  # fmt: skip
+    problems += _computed_settings(ops)
     read = {id(source) for op in ops for source in op.inputs}
     problems += [
         f"{name} (output): it is the input itself, no op reads that; leave it out of the outputs"
@@ -568,6 +563,11 @@ def _refuse_unfit(trace, inputs, ops, outputs):
         known = OPS | OPS_ON_THE_WAY | dict.fromkeys(GUARDS)
         unshaped = [_told(op, DYNAMIC) for op in _unshaped(ops, known)]
         _refuse(problems + _unknown(ops, known) + unshaped)
+
+
+def _computed_settings(ops):
+    why = "depends on the data, which Caffe's settings do not; end the network before it"
+    return [_told(op, f"its {' and '.join(op.computed)} {why}") for op in ops if op.computed]
 
 
 def _unshaped(ops, known):
