@@ -75,7 +75,7 @@ def lookup(x):
 REFUSED = {
     # by the reader
     "unknown op": (lambda x: tf.cumsum(x, 1), MAPS,
-                   r"y0/Cumsum \(Cumsum\): tf2caffe does not convert it; .* end the network before it"),
+                   r"y0/Cumsum \(Cumsum\): tf2caffe does not convert it; .* end the network before"),
     "condition": (lambda x: tf.cond(tf.reduce_sum(x) > 0, lambda: x * 2, lambda: x), MAPS,
                   r"If \(StatelessIf\): control flow .* decide it"),
     "loop": (loop, MAPS, r"While \(StatelessWhile\): control flow .* decide it"),
@@ -100,7 +100,7 @@ REFUSED = {
     "gather": (lambda x: tf.gather(weights(5, 3), tf.cast(x, tf.int32)), VECTOR,
                r"\(GatherV2\): a lookup.* slice"),
     "mirror": (lambda x: tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], "REFLECT"), MAPS,
-               r"\(MirrorPad\): tf2caffe does not convert mirror padding yet; build the model with"),
+               r"\(MirrorPad\): tf2caffe does not convert mirror padding yet; build the model"),
     "statistics": (lambda x: v1.nn.fused_batch_norm(x, weights(4), weights(4))[0], MAPS,
                    r"\(FusedBatchNormV3\): it takes the statistics of the batch.* for inference"),
     "half": (lambda x: tf.nn.relu(tf.cast(x, tf.float16)) * 2, MAPS,
