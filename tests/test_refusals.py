@@ -75,7 +75,7 @@ def lookup(x):
 REFUSED = {
     # by the reader
     "unknown op": (lambda x: tf.cumsum(x, 1), MAPS,
-                   r"y0/Cumsum \(Cumsum\): tf2caffe does not convert it; .* end the network before"),
+                   r"y0/Cumsum \(Cumsum\): tf2caffe does not convert it; .* end the network"),
     "condition": (lambda x: tf.cond(tf.reduce_sum(x) > 0, lambda: x * 2, lambda: x), MAPS,
                   r"If \(StatelessIf\): control flow .* decide it"),
     "loop": (loop, MAPS, r"While \(StatelessWhile\): control flow .* decide it"),
