@@ -231,10 +231,10 @@ def _is_plain(node, *names):
 
 
 def _convolution(node, shapes):
-    _rank(shapes[0], 4)
-    kernel = _kernel(node)
     if not _is_plain(node, "strides", "dilations"):
         return None
+    _rank(shapes[0], 4)
+    kernel = _kernel(node)
     (_, *size, channels), (out, part, *window) = shapes[0], kernel
     if channels % part or out % (channels // part):
         raise ValueError(f"its kernel is {kernel}, it reads {channels} channels")
@@ -252,11 +252,11 @@ def _kernel(node, rank=4):
 
 def _transposed_convolution(node, shapes):
     """The gradient of a convolution: what it gives, that convolution would have read."""
+    if not _is_plain(node, "strides", "dilations"):
+        return None
     _rank(shapes[0], 4)
     _rank(node.shape, 4)
     kernel = _kernel(node)
-    if not _is_plain(node, "strides", "dilations"):
-        return None
     if kernel[:2] != (shapes[0][3], node.shape[3]):
         raise ValueError(f"its kernel is {kernel} from {shapes[0]} to {node.shape}")
     _vector(node, "bias", node.shape[3])
@@ -278,9 +278,9 @@ def _dense(node, shapes):
 
 
 def _pooling(node, shapes):
-    _rank(shapes[0], 4)
     if not _is_plain(node, "ksize", "strides"):
         return None
+    _rank(shapes[0], 4)
     batch, *size, channels = shapes[0]
     settings = [node.attrs[name][1:3] for name in ("ksize", "strides")]
     return (batch, *_windows(node, size, *settings), channels)
@@ -349,18 +349,18 @@ def _resize(node, shapes):
 
 
 def _depth_to_space(node, shapes):
-    _rank(shapes[0], 4)
-    (batch, height, width, channels), block = shapes[0], node.attrs["block_size"]
     if not _is_channels_last(node):
         return None
+    _rank(shapes[0], 4)
+    (batch, height, width, channels), block = shapes[0], node.attrs["block_size"]
     return (batch, height * block, width * block, channels / block**2)
 
 
 def _space_to_depth(node, shapes):
-    _rank(shapes[0], 4)
-    (batch, height, width, channels), block = shapes[0], node.attrs["block_size"]
     if not _is_channels_last(node):
         return None
+    _rank(shapes[0], 4)
+    (batch, height, width, channels), block = shapes[0], node.attrs["block_size"]
     return (batch, height / block, width / block, channels * block**2)
 
 

@@ -86,14 +86,17 @@ class Trace:
 
         def call(inputs):
             fed = variables | {self.inputs[name]: array for name, array in inputs.items()}
-            arguments = [_tensor(fed[tensor.name]) for tensor in read]
-            try:
-                with quiet.unfused():
-                    return [value.numpy() for value in function(*arguments)]
-            except tf.errors.OpError as error:
-                raise Failure(self._uncomputed(error)) from None
+            return self._computed(function, [_tensor(fed[tensor.name]) for tensor in read])
 
         return call
+
+    def _computed(self, function, arguments):
+        """What a function gives, as arrays. Raises `Failure` where TensorFlow cannot compute it."""
+        try:
+            with quiet.unfused():
+                return [value.numpy() for value in function(*arguments)]
+        except tf.errors.OpError as error:
+            raise Failure(self._uncomputed(error)) from None
 
     def is_float(self, tensor):
         """Whether a tensor (its name) holds float32, as Caffe's blobs do."""
