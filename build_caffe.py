@@ -43,7 +43,7 @@ def main():
         net, table = handwritten.load(args.prototxt, network)
         forms = [(handoff, net, args.prototxt.read_text(encoding="utf-8"), table)]
     else:
-        net = mapping.build(network)
+        net = mapping.build(network, target)
         table, fitted = blobs.Table.of(net), fitting.fit(net, target)
         forms = [(handoff, fitted, fitted.prototxt(), table)]
     if args.deploy:

@@ -93,10 +93,22 @@ class Builder(Net):
         above = self.add("ReLU", f"{name}/above", blob)
         return above, self.add("ReLU", f"{name}/below", self.affine(f"{name}/minus", blob, -1.0))
 
+    def powers(self, name, blob, steps):
+        """A chain of Powers, each given as (factor, shift, exponent)."""
+        *rest, last = steps
+        for at, step in enumerate(rest):
+            blob = self.affine(f"{name}{at}", blob, *step)
+        return self.affine(name, blob, *last)
+
     def decay(self, name, blob):
-        """e^-b of b >= 0 as 1 / sigmoid(b) - 1, because not every consumer has Exp."""
-        sigmoid = self.add("Sigmoid", f"{name}/sigmoid", blob)
-        return self.affine(name, self.affine(f"{name}/inverse", sigmoid, power=-1.0), beta=-1.0)
+        """e^-b of b >= 0 as (s / (1 - s))^4 with s = sigmoid(-b / 4): not every consumer has Exp.
+
+        It is right to 1e-6 of itself; 1 / sigmoid(b) - 1 would be to 1e-7 of 1. A quarter, because
+        Caffe's sigmoid is 0 from -37 on.
+        """
+        s = self.add("Sigmoid", f"{name}/sigmoid", self.affine(f"{name}/part", blob, -0.25))
+        rest = self.affine(f"{name}/rest", s, -1.0, 1.0, -1.0)
+        return self.affine(name, self.eltwise(f"{name}/odds", "PROD", s, rest), power=4.0)
 
     def log_from_one(self, name, blob, most):
         """log(x) of 1 <= x <= `most`, because not every consumer has Log.
