@@ -180,22 +180,15 @@ def log_of_one_and_decay(layer, net, target):
     net.eltwise(layer.name, "SUM", above, log)
 
 
-def ratio_for_exp(layer, net, target):
-    """e^x = (sigmoid(x / 4) / sigmoid(-x / 4))^4, which is right to 1e-6 of itself.
-
-    A higher power would lose more in half precision, as chips compute.
-    """
+def softmax_for_exp(layer, net, target):
+    """e^x by a Softmax."""
     param = layer.message.exp_param
     if param.base != -1:
         return
-    sides = []
-    for side, sign in (("above", 0.25), ("below", -0.25)):
-        part = (sign * param.scale, sign * param.shift)
-        x = net.affine(f"{layer.name}/{side}", layer.bottoms[0], *part)
-        sides.append(net.add("Sigmoid", f"{layer.name}/{side}/sigmoid", x))
-    inverse = net.affine(f"{layer.name}/inverse", sides[1], power=-1.0)
-    ratio = net.eltwise(f"{layer.name}/ratio", "PROD", sides[0], inverse)
-    net.affine(layer.name, ratio, power=4.0)
+    x = layer.bottoms[0]
+    if (param.scale, param.shift) != (1, 0):
+        x = net.affine(f"{layer.name}/x", x, param.scale, param.shift)
+    net.exp(layer.name, x)
 
 
 def least_of_six(layer, net, target):
@@ -230,7 +223,7 @@ REWRITES = {
     ("Convolution", "kernel"): (wider_kernel, full_kernel),
     ("Convolution", "pad"): (full_kernel,),
     ("Eltwise", "coefficients"): (sum_of_multiples,),
-    ("Exp", "type"): (ratio_for_exp,),
+    ("Exp", "type"): (softmax_for_exp,),
     ("InnerProduct", "weights"): (bias_of_zeros,),
     ("Power", "type"): (scale_for_power, product_for_square),
     ("ReLU6", "type"): (least_of_six, six_less_what_is_left),
