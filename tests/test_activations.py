@@ -4,6 +4,8 @@ The truth is TensorFlow in float64, because its float32 is no better than ours i
 where, and how far off it is.
 """
 
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -115,3 +117,32 @@ def test_every_magnitude(name, form, runtime, tmp_path):
         if not one <= bound
     ]
     assert wrong == []
+
+
+# Where x is, and how far off erf and erfc may be, relative to themselves.
+RANGES = {
+    math.erf: [
+        (1e-30, 1e-3, 1e-6), (0.001, 1, 1e-6), (1, 5, 1e-6), (-5, -1, 1e-6), (5, 1e10, 1e-6),
+    ],
+    math.erfc: [
+        (-1e10, -9, 1e-6), (-9, 0, 2e-6), (1e-30, 1e-3, 2e-6), (0.001, 1, 2e-6), (1, 5, 2e-6),
+        (5, 9, 5e-6),  # x^2 in float32 is rounded by up to 4e-6, and so is e^-(x^2)
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("function", RANGES)
+def test_erf_and_erfc(function, runtime, tmp_path):
+    """An image a range, each with fourteen hundred numbers."""
+    random, pixels = np.random.default_rng(7), []
+    for low, high, _ in RANGES[function]:
+        spread = random.uniform(size=(20, 23, 3))
+        even = low < 0 or high < 100 * low
+        pixels.append(low + (high - low) * spread if even else low * (high / low) ** spread)
+    pixels = np.float32(pixels)
+    data = keras.Input(pixels.shape[1:], name="data")
+    layer = layers.Lambda(getattr(tf.math, function.__name__))
+    row = Converted(keras.Model(data, layer(data)), tmp_path, inputs={"data": pixels}).rows(runtime)
+    true = np.vectorize(function, otypes=[float])(pixels)
+    found = np.abs(row[-1].caffe / true - 1).max((1, 2, 3))
+    assert (found <= [bound for _, _, bound in RANGES[function]]).all(), found
