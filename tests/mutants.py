@@ -279,7 +279,7 @@ MUTANTS = [
     ),
     Mutant(
         "reader: 1 / x taken for x / 1", READ,
-        'if raw.type in ("Mul", "AddV2", "Add") and isinstance(first, Constant):',
+        'if raw.type not in ("RealDiv", "Sub") and isinstance(first, Constant):',
         "if isinstance(first, Constant):", "one_over or nothing_minus",
     ),
     Mutant(
