@@ -49,7 +49,7 @@ def main():
         net, table = handwritten.load(args.prototxt, network)
         forms = [(handoff, net, handwritten.text(args.prototxt, net), table)]
     else:
-        net = mapping.build(network, args.output_order or "tensorflow")
+        net = mapping.build(network, target, args.output_order or "tensorflow")
         table, fitted = blobs.Table.of(net), fitting.fit(net, target)
         forms = [(handoff, fitted, fitted.prototxt(), table)]
     if args.deploy:

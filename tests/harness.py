@@ -65,7 +65,7 @@ def rebuilt(handoff, target="portable"):
     """Step 5 on what lies in the hand-off folder: the network as mapped, and as it fits."""
     network = graph.load(handoff.graph)
     graph.load_weights(network, handoff.weights)
-    net = mapping.build(network)
+    net = mapping.build(network, targets.TARGETS[target])
     fitted = fitting.fit(net, targets.TARGETS[target])
     build_caffe.write(handoff, fitted, fitted.prototxt(), blobs.Table.of(net))
     return net, fitted

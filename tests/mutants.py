@@ -82,7 +82,7 @@ def fate(mutant):
 
 
 MAP, BUILD, LAYOUT = "mapping.py", "builder.py", "layout.py"
-READ, DEPLOY = "reader.py", "deploy.py"
+READ, DEPLOY, FIT = "reader.py", "deploy.py", "fitting.py"
 MUTANTS = [
     Mutant(
         "BatchNorm: epsilon dropped", MAP,
@@ -185,19 +185,16 @@ MUTANTS = [
         "leaky ReLU: negative slope dropped", MAP, 'param = {"negative_slope": node.attrs["alpha"]}',
         "param = {}", "leaky_relu",
     ),
-    Mutant(
-        "relu6: bound 5.99", "fitting.py", "minus, 0.0, -6.0)", "minus, 0.0, -5.99)", "relu6",
-    ),
+    Mutant("relu6: bound 5.99", FIT, "minus, 0.0, -6.0)", "minus, 0.0, -5.99)", "relu6"),
     Mutant(
         "elu: alpha forgotten", MAP, "part = 0.5 / (scale * alpha)", "part = 0.5 / scale", "selu",
     ),
     Mutant(
-        "erf: a coefficient's last digits", MAP, "1.0276905484e-01", "1.0270000000e-01",
-        "erf or gelu",
+        "erf: a coefficient's last digits", MAP, "4.87917671", "4.87938", "erf",
     ),
     Mutant(
-        "erfc: the sign", MAP, 'erf(node, net, f"{node.layer}/odd"), -1.0, 1.0)',
-        'erf(node, net, f"{node.layer}/odd"), 1.0, 1.0)', "erf or gelu",
+        "erfc: the sign", MAP, 'affine(f"{name}/minus", x, -STEEP)',
+        'affine(f"{name}/minus", x, STEEP)', "gelu_erf",
     ),
     Mutant(
         "subtraction: operands swapped", MAP,

@@ -204,7 +204,7 @@ def test_nothing_is_moved_in_caffe_s_order(name, tmp_path):
     converted = Converted(model_of(name), tmp_path)
     network = graph.load(converted.handoff.graph)
     graph.load_weights(network, converted.handoff.weights)
-    net = mapping.build(network, "caffe")
+    net = mapping.build(network, output_order="caffe")
     copies = [layer for layer in net.layers if layer.name.endswith(("/output", "/output_"))]
     assert {layer.type for layer in copies} <= {"Power"}
     assert net.outputs() == list(dict.fromkeys(output.blob for output in net.results))

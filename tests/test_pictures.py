@@ -9,6 +9,7 @@ import pytest
 from matplotlib.image import imread
 
 from tf2caffe import diagram, pictures
+from tf2caffe.builder import Builder
 
 LONG = "sep/depthwise_very_long_layer_name_block_12_project_BN"
 
@@ -306,3 +307,14 @@ def test_a_very_long_network_takes_pages(tmp_path, monkeypatch):
     monkeypatch.setattr(diagram, "PAGE_WIDTH", 600)
     pages = diagram.draw_network(tmp_path / "net.png", chain(120))
     assert len(pages) > 1 and all(page.exists() for page in pages)
+
+
+def test_coefficients_of_an_eltwise_are_shown():
+    """A difference is no sum."""
+    net = Builder("net")
+    net.add("Input", "data", input_param={"shape": [{"dim": (1, 2, 3, 3)}]})
+    told = {}
+    for operation, factors in (("SUM", ()), ("SUM", (1, 1)), ("SUM", (1, -1)), ("SUM", (0.5, 2))):
+        net.eltwise("it", operation, "data", "data", factors)
+        told[factors] = net.layers[-1].details
+    assert told == {(): ["SUM"], (1, 1): ["SUM"], (1, -1): ["SUM 1, -1"], (0.5, 2): ["SUM 0.5, 2"]}

@@ -55,8 +55,6 @@ REFUSED = {
     "average pool": lambda x: tf.nn.avg_pool2d(x, 3, 2, "SAME", data_format="NCHW"),
     "depth to space": lambda x: tf.nn.depth_to_space(x, 2, data_format="NCHW"),
     "space to depth": lambda x: tf.nn.space_to_depth(x[:, :, :8, :10], 2, data_format="NCHW"),
-    "channels in fours": lambda x: tf.nn.space_to_depth(
-        tf.reshape(x[:, :, :8, :10], [1, 1, 8, 10, 4]), 2, data_format="NCHW_VECT_C"),
 }  # fmt: skip
 
 
@@ -65,6 +63,14 @@ def test_channels_first_refused(name, tmp_path):
     """Traced only: TensorFlow itself has no such kernels for a CPU."""
     with pytest.raises(Failure, match="data_format is not NHWC; .* channels_last"):
         converted(REFUSED[name], MAPS, tmp_path, run=False)
+
+
+@pytest.mark.parametrize("op", [tf.nn.depth_to_space, tf.nn.space_to_depth])
+def test_channels_in_fours_refused(op, tmp_path):
+    with pytest.raises(Failure, match="data_format is not NHWC; .* channels_last"):
+        converted(
+            lambda x: op(x, 2, data_format="NCHW_VECT_C"), (1, 4, 8, 8, 4), tmp_path, run=False
+        )
 
 
 # What is taken -> the function of an image of 9 x 11 pixels and 6 channels.

@@ -269,6 +269,8 @@ REWRITTEN = {
     "softplus kept": ("bvlc", lambda x: ops.softplus(x), "BNLL"),
     "exp kept": ("rknn", lambda x: ops.exp(x), None),
     "relu6": ("portable", relu6, "Convolution Power Eltwise Power ReLU"),
+    "gelu without division": ("sigmastar", lambda x: ops.gelu(x, approximate=False), None),
+    "gelu without Power": ("tpu-mlir", lambda x: ops.gelu(x, approximate=False), None),
     "relu6 without MAX": ("armnn", relu6, "Convolution ReLU Scale ReLU Scale"),
 }  # fmt: skip
 

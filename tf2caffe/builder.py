@@ -1,6 +1,6 @@
 """Layers by what they compute, each written so that every consumer of Caffe reads it alike."""
 
-from math import ceil, log2
+from math import ceil, log2, prod
 
 import numpy as np
 
@@ -94,10 +94,41 @@ class Builder(Net):
         above = self.add("ReLU", f"{name}/above", blob)
         return above, self.add("ReLU", f"{name}/below", self.affine(f"{name}/minus", blob, -1.0))
 
+    def powers(self, name, blob, steps):
+        """A chain of Powers, each given as (factor, shift, exponent)."""
+        *rest, last = steps
+        for at, step in enumerate(rest):
+            blob = self.affine(f"{name}{at}", blob, *step)
+        return self.affine(name, blob, *last)
+
     def decay(self, name, blob):
-        """e^-b of b >= 0 as 1 / sigmoid(b) - 1, because not every consumer has Exp."""
-        sigmoid = self.add("Sigmoid", f"{name}/sigmoid", blob)
-        return self.affine(name, self.affine(f"{name}/inverse", sigmoid, power=-1.0), beta=-1.0)
+        """e^-b of b >= 0, right to 3e-7 of itself; not every consumer has Exp.
+
+        The softmax of (b, 0) is (1 - s, s), and e^-b = s / (1 - s). (The Sigmoid of Caffe and
+        OpenCV is right to 1e-7 of 1 only.)
+        """
+        _, less = self._softmax_with_0(name, blob)
+        rest = self.affine(f"{name}/rest", less, -1.0, 1.0, -1.0)
+        odds = self.eltwise(f"{name}/odds", "PROD", less, rest)
+        return self.reshape(name, odds, self.shapes[blob][1:])
+
+    def exp(self, name, blob):
+        """e^x, right to 3e-7 of itself, as the ratio of the softmax of (x, 0)."""
+        both, less = self._softmax_with_0(name, blob)
+        more = self.convolve(f"{name}/more", both, np.float32([1, 0]).reshape(1, 2, 1, 1))
+        inverse = self.affine(f"{name}/inverse", less, power=-1.0)
+        ratio = self.eltwise(f"{name}/ratio", "PROD", more, inverse)
+        return self.reshape(name, ratio, self.shapes[blob][1:])
+
+    def _softmax_with_0(self, name, blob):
+        """The softmax of each number and 0, as two channels, and the 0's part alone."""
+        channels, *size = self.shapes[blob][1:]
+        rows = self.reshape(f"{name}/rows", blob, (1, channels, prod(size)))
+        zero = self.affine(f"{name}/zero", rows, 0.0)
+        pair = self.add("Concat", f"{name}/pair", [rows, zero], concat_param={"axis": 1})
+        both = self.add("Softmax", f"{name}/softmax", pair)
+        pick = np.float32([0, 1]).reshape(1, 2, 1, 1)
+        return both, self.convolve(f"{name}/less", both, pick)
 
     def log_from_one(self, name, blob, most):
         """log(x) of 1 <= x <= `most`, because not every consumer has Log.

@@ -90,7 +90,7 @@ def is_deep(image):
 
 def fitted_colours(file, image, mode):
     """The image in `mode`, 8 bits a channel; what that changes is printed."""
-    image = without_alpha(file, image)
+    stored, image = image.mode, without_alpha(file, image)
     if image.mode not in ("1", "L", "P", "RGB"):
         print(f"{file}: {image.mode}, converted to RGB")
     if image.mode in ("1", "L"):
@@ -101,7 +101,7 @@ def fitted_colours(file, image, mode):
     if mode == "RGB":
         return image
     grey = image.convert("L")
-    if any(part.tobytes() != grey.tobytes() for part in image.split()):
+    if stored not in ("LA", "P") or image.tobytes() != grey.convert("RGB").tobytes():
         print(f"{file}: in colour, converted to grey")
     return grey
 

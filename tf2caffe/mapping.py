@@ -10,12 +10,13 @@ from math import prod
 
 import numpy as np
 
-from tf2caffe import outputs
+from tf2caffe import outputs, targets
 from tf2caffe.builder import Builder, Refused, dilated, embedded, mistaken
 from tf2caffe.layout import carry, described, final, reduced_axes, regrouped, usual
 from tf2caffe.stage import Failure, listed
 
 LARGE = 256  # numbers in one window
+STEEP = 1e4  # taken twice; half precision, as chips compute, has no 1e8
 
 
 class Mapping(Builder):
@@ -25,9 +26,9 @@ class Mapping(Builder):
     `outputs.Output`s, `copies` the blobs that only serve as such: (tensor, blob, layout).
     """
 
-    def __init__(self, graph, output_order="tensorflow"):
+    def __init__(self, graph, target, output_order="tensorflow"):
         super().__init__(graph.name, graph.names)
-        self.graph = graph
+        self.graph, self.target = graph, target
         self.layouts = carry(graph)
         self.final = final if output_order == "tensorflow" else lambda layout: layout
         self.last = outputs.last(graph)
@@ -125,13 +126,13 @@ class Mapping(Builder):
         return self.reshape(name, self.multiply(f"{name}/flat", one, column), array.shape)
 
 
-def build(graph, output_order="tensorflow"):
-    """The Caffe network of a graph whose weights are loaded.
+def build(graph, target=targets.TARGETS["portable"], output_order="tensorflow"):
+    """The Caffe network of a graph whose weights are loaded, to be fitted to a `targets.Target`.
 
     `output_order` is "tensorflow" (see `layout.final`), or "caffe": nothing is moved for outputs.
     Raises `Failure` that lists every op that cannot be mapped.
     """
-    net, problems = Mapping(graph, output_order), []
+    net, problems = Mapping(graph, target, output_order), []
     for name in graph.inputs:
         shape = [1, *net.layouts[name].caffe_shape]
         net.blobs[name] = net.add("Input", name, input_param={"shape": [{"dim": shape}]})
@@ -629,10 +630,10 @@ def log_softmax(node, net):
     share = net.add("Softmax", f"{name}/softmax", x)
     total = net.affine(f"{name}/sum", _channels_max(f"{name}/share", net, share), power=-1.0)
     log = net.log_from_one(f"{name}/log", total, net.shapes[x][1])
-    most = _channels_max(f"{name}/most", net, x)
-    total = net.eltwise(f"{name}/total", "SUM", most, log)
-    total = net.spread(f"{name}/spread", total, net.shapes[x][1:])
-    return net.eltwise(name, "SUM", x, total, (1, -1))
+    most = net.spread(f"{name}/all", _channels_max(f"{name}/most", net, x), net.shapes[x][1:])
+    below = net.eltwise(f"{name}/below", "SUM", x, most, (1, -1))  # first: x may be large
+    total = net.spread(f"{name}/spread", log, net.shapes[x][1:])
+    return net.eltwise(name, "SUM", below, total, (1, -1))
 
 
 def local_response_norm(node, net):
@@ -953,40 +954,79 @@ def expm1(node, net):
     return net.eltwise(name, "PROD", fall, rise)
 
 
-def erf(node, net, name=None):
-    """tanh(c P(c^2)) of c, x cut to where erf is not yet 1, to 1e-7 of itself: nothing is lost
-    next to 0.
-
-    P is a least-squares fit of atanh(erf(x)) / x that evens out the relative error of erf.
-    """
-    x = _within_4(f"{node.layer}/cut", net, net.blob(node))
+def erf(node, net):
+    """c P(c^2) of c, x cut to where erf is not yet 1; right to 1e-6 of itself."""
+    if not net.target.allows("Power", "exponent", -1):
+        return _erf_by_series(node, net, node.layer)
+    x = _within_4(node.layer, net, net.blob(node))
     square = net.affine(f"{node.layer}/square", x, power=2.0)
-    *rest, second, first = ERF
-    series = net.affine(f"{node.layer}/p{len(rest)}", square, first, second)
-    for at, number in reversed(list(enumerate(rest))):
-        product = net.eltwise(f"{node.layer}/square{at + 1}", "PROD", series, square)
-        series = net.affine(f"{node.layer}/p{at}", product, beta=number)
-    series = net.eltwise(f"{node.layer}/series", "PROD", series, x)
-    return net.add("TanH", name or node.layer, series)
+    share = net.powers(f"{node.layer}/share", square, ERF)
+    return net.eltwise(node.layer, "PROD", x, share)
 
 
 def _within_4(name, net, blob):
-    """x - relu(x - 4) + relu(-x - 4), which loses nothing where x is small."""
-    above = net.add("ReLU", f"{name}/above", net.affine(f"{name}/minus", blob, beta=-4.0))
-    below = net.add("ReLU", f"{name}/below", net.affine(f"{name}/plus", blob, -1.0, -4.0))
-    less = net.eltwise(f"{name}/less", "SUM", blob, above, (1, -1))
-    return net.eltwise(f"{name}/more", "SUM", less, below)
+    """Exact, whatever the size of x."""
+    least = _least_number(f"{name}/cut", net, blob, 4.0, False)
+    return _most_number(f"{name}/within", net, least, -4.0, False)
 
 
 def erfc(node, net):
-    """1 - erf(x)."""
-    return net.affine(node.layer, erf(node, net, f"{node.layer}/odd"), -1.0, 1.0)
+    """E(|x|) where x >= 0, 2 - E(|x|) where x < 0, with E(|x|) = e^(-x^2) P(x^2).
+
+    It is right to 2e-6 of itself where x < 5, to 5e-6 up to 9: there x^2 is rounded by as much. A
+    steep slope tells the side of 0; next to 0 it is in between, where both sides are 1.
+    """
+    if not net.target.allows("Power", "exponent", -1):
+        return net.affine(node.layer, _erf_by_series(node, net, f"{node.layer}/odd"), -1.0, 1.0)
+    name, x = node.layer, net.blob(node)
+    square = net.affine(f"{name}/square", x, power=2.0)
+    share = net.powers(f"{name}/share", square, ERFC)
+    tail = net.eltwise(f"{name}/tail", "PROD", net.decay(f"{name}/decay", square), share)
+    below = net.add("ReLU", f"{name}/below", net.affine(f"{name}/minus", x, -STEEP))
+    above = net.add("ReLU", f"{name}/above", net.affine(f"{name}/plus", below, -STEEP, 1.0))
+    side = net.affine(f"{name}/side", above, -2.0, 2.0)
+    rise = net.affine(f"{name}/rise", tail, -1.0, 1.0)
+    rest = net.eltwise(f"{name}/rest", "PROD", side, rise)
+    return net.eltwise(name, "SUM", tail, rest)
 
 
-# erf(x) = tanh(x * (ERF[0] + ERF[1] x^2 + ERF[2] x^4 ...)) where |x| <= 4.
-ERF = (
+def _erf_by_series(node, net, name):
+    """tanh(c P(c^2)) of c, x cut to where erf is not yet 1, for targets that cannot divide.
+
+    It is right to 1e-7 of itself, 1 less it of 1 only.
+    """
+    x = _within_4(name, net, net.blob(node))
+    square = net.affine(f"{name}/square", x, power=2.0)
+    *rest, second, first = SERIES
+    series = net.affine(f"{name}/p{len(rest)}", square, first, second)
+    for at, number in reversed(list(enumerate(rest))):
+        product = net.eltwise(f"{name}/square{at + 1}", "PROD", series, square)
+        series = net.affine(f"{name}/p{at}", product, beta=number)
+    return net.add("TanH", name, net.eltwise(f"{name}/series", "PROD", series, x))
+
+
+# atanh(erf(x)) / x = SERIES[0] + SERIES[1] x^2 + SERIES[2] x^4 ... where |x| <= 4.
+SERIES = (
     1.1283792743, 1.0276905484e-01, -1.9182654244e-04, -6.1979029338e-04, 8.7640269070e-05,
     -5.6691113946e-06, 1.4189929874e-07,
+)  # fmt: skip
+# Chains of powers (see `Builder.powers`), least-squares fits that even out the relative error.
+# erf(x) / x of x^2, where |x| <= 4, to 5e-8:
+ERF = (
+    (0.333939571, 1.87269529, 4.87917671),
+    (0.103601337, 4.24739583, 0.368244121),
+    (1.008941, -1.71094969, -1.99376787),
+    (1.79091117, 0.179525313, 1.1396555),
+    (0.0229795583, -0.00324677514, 0.171420052),
+    (1.09616708, 0.0670459813, 1.22471444),
+)  # fmt: skip
+# e^(x^2) erfc(x) of x^2, where 0 <= x <= 9.3, to 6e-7:
+ERFC = (
+    (1, 0, 0.5),
+    (1.06841896, 3.03494239, 4.36274369),
+    (1.71959014, 31.5892604, 0.935301707),
+    (1.98105288, 147.868925, 0.229121006),
+    (1.27447604, -4.27895441, -1.06095296),
 )  # fmt: skip
 
 # TensorFlow op -> its Caffe layers.

@@ -50,6 +50,13 @@ class Target(NamedTuple):
         """Whether it has this layer type."""
         return all(kind in rule.allowed for rule in self.rules if rule.quantity == "type")
 
+    def allows(self, kind, quantity, value):
+        """Whether it has this layer type, and with this value."""
+        rules = [rule for rule in self.rules if rule.quantity == quantity]
+        return self.takes(kind) and all(
+            value in rule.allowed for rule in rules if kind in rule.layers.split()
+        )
+
 
 class Surroundings:
     """What rules ask of a network beside the layer itself: who reads and who makes its blobs."""

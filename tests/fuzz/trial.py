@@ -209,8 +209,7 @@ EQUAL = Outcome("equal")
 # Caffe's and OpenCV's sigmoid, BNLL and tanh, TensorFlow's own Elu. What is told apart here is not
 # the converter.
 SMALLEST = {
-    "Elu": 0.03, "Erf": 0.03, "Erfc": 0.03, "Expm1": 0.03, "Selu": 0.03, "Sigmoid": 0.03,
-    "Softplus": 0.03, "Tanh": 0.03,
+    "Elu": 0.03, "Expm1": 0.03, "Selu": 0.03, "Sigmoid": 0.03, "Softplus": 0.03, "Tanh": 0.03,
 }  # fmt: skip
 
 # Steps that change the order of axes, or the number of them.
