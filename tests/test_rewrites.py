@@ -81,6 +81,9 @@ RIGHT = {
     "dilated and cropped": (
         lambda x: in_blocks(x, convolution(3), 2, ((0, 2), (0, 3))), IMAGE, "Conv2D",
     ),
+    "one number, dilated and cropped": (
+        lambda x: in_blocks(x, convolution(1), 2, ((0, 2), (0, 3))), IMAGE, "Conv2D",
+    ),
     "dense over pixels": (lambda x: dense(x, 4, 6, [1, 8, 8, 6]), IMAGE, "MatMul"),
     "dense over pixels, transposed": (
         lambda x: dense(x, 6, 4, [1, 8, 8, 6], transpose_b=True), IMAGE, "MatMul",
@@ -123,11 +126,11 @@ REFUSED = {
     "matrix from the left": (lambda x: tf.matmul(weights(1, 1), x) + weights(12), VECTOR,
                              r": it computes its b"),
     "batch of matrices": (lambda x: tf.matmul(x, weights(1, 6, 3)), SEQUENCE,
-                          r"\(BatchMatMulV2\): a constant matrix that multiplies another axis"),
+                          r"\(BatchMatMulV2\): a product with a constant that is no matrix"),
     "matrix before a sequence": (lambda x: tf.matmul(weights(4, 5), x), SEQUENCE,
-                                 r"\(BatchMatMulV2\): a constant matrix that multiplies"),
+                                 r"\(BatchMatMulV2\): a product with a constant that is no matrix"),
     "other einsum": (lambda x: tf.einsum("bij,ik->bjk", x, weights(5, 3)), SEQUENCE,
-                     r"\(Einsum\): a constant matrix that multiplies another axis"),
+                     r"\(Einsum\): a product with a constant that is no matrix"),
     "in blocks, by strides": (lambda x: in_blocks(x, convolution(1, 2)), IMAGE,
                               r"\(BatchToSpaceND\)"),
     "in blocks, dilated again": (lambda x: in_blocks(x, convolution(2, 1, 2)), (1, 12, 12, 4),

@@ -261,13 +261,17 @@ def _channels_last(node):
 
 
 def convolution(node, net):
-    """Any stride, dilation, padding and grouping; uneven padding is embedded in the kernel."""
+    """Any stride, dilation, padding and grouping; uneven padding is embedded in the kernel.
+
+    A dilated kernel cannot be padded unevenly so, nor can one that crops (padding below 0).
+    """
     kernel, stride, dilation = node.array("kernel"), *_spatial(node, "strides", "dilations")
     pads = _pads(node, net.shape(node), kernel.shape[2:], stride, dilation)
     kernel, dilation = _evenly_dilated(kernel, dilation, net.shape(node)[:2], pads)
     kernel, pads = _within(kernel, pads, net.shape(node), node.shape[1:3], stride, dilation)
     bottom = net.bottom(node)
-    if any(d > 1 and before != after for d, (before, after) in zip(dilation, pads, strict=True)):
+    settings = zip(dilation, pads, strict=True)
+    if any((d > 1 and pair[0] != pair[1]) or min(pair) < 0 for d, pair in settings):
         bottom = net.place(f"{node.layer}/pad", bottom, *zip(*pads, strict=True))
         pads = [(0, 0), (0, 0)]
     pad = [max(pair) for pair in pads]

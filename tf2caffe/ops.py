@@ -134,6 +134,7 @@ POSITIVE = Kind("a number above 0", lambda value: _is_number(value) and value > 
 AXIS, AXES = whole(-WHOLE, "an axis"), Kind("an axis or a list of axes", _is_axis_or_axes)
 INTEGERS = wholes(-WHOLE, "a list of whole numbers")
 FOUR, PADS = wholes(1, "four numbers from 1 on", 4), wholes(0, "eight numbers from 0 on", 0, 8)
+CROPS = wholes(-REACH, "eight whole numbers", 0, 8)  # less than 0: a dilated kernel's may crop
 PAIRS = Kind("a list of pairs from 0 on", _is_pairs)
 FORMAT = one_of("NHWC", "NCHW", "NCHW_VECT_C")
 
@@ -378,7 +379,7 @@ REDUCTION = Op(_reduction, {"axis": AXES, "keep_dims": FLAG})
 RESHAPE = Op(_reshape)
 CONVOLUTION = {
     "strides": FOUR, "padding": one_of("SAME", "VALID", "EXPLICIT"), "dilations": FOUR,
-    "explicit_paddings?": PADS, "data_format?": FORMAT,
+    "explicit_paddings?": CROPS, "data_format?": FORMAT,
 }  # fmt: skip
 POOLING = Op(_pooling, {
     "ksize": FOUR, "strides": FOUR, "padding": one_of("SAME", "VALID", "EXPLICIT"),

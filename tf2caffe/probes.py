@@ -27,6 +27,7 @@ NEAR = 0.1  # of a region is left free on the side of a bend: rounding decides n
 
 SHAPING = ("ExpandDims", "Reshape", "Squeeze", "Transpose")
 
+TERMS = 1024  # in a sum
 REST = 64  # an op without weights may err by the tolerance of this part of its largest number
 
 # Ops that add up many products: the sum may be far smaller than its terms.
@@ -81,7 +82,9 @@ def computed(graph, trace, tensors):
             squares[name] = squares[name] + squared(outputs[name], output)
     times = dict.fromkeys((node.name for node in few), STEPS)
     means = {name: square / times.get(name, 1) for name, square in squares.items()}
-    floors = {node.name: _floor(node, outputs[node.name], means[node.name]) for node in nodes}
+    floors = {
+        node.name: _floor(node, shapes, outputs[node.name], means[node.name]) for node in nodes
+    }
     return Probes(regions, outputs, floors)
 
 
@@ -120,7 +123,7 @@ def _counts(graph, inputs):
     return made
 
 
-def _floor(node, output, square):
+def _floor(node, shapes, output, square):
     """The least by which an op's errors are measured, (P, C or 1).
 
     Of a sum that is the size of its terms (`square` is its mean square): so much of them is lost to
@@ -128,10 +131,24 @@ def _floor(node, output, square):
     a kernel's) leave channels of very different sizes, each with an error in proportion. All
     channels of an op without weights are alike, so that a part of the largest number will do.
     """
-    floor = np.sqrt(square) if node.op in SUMMING else np.zeros((len(output), 1))
+    floor = np.zeros((len(output), 1))
+    if node.op in SUMMING:
+        floor = np.sqrt(square) * max(1.0, np.sqrt(_terms(node, shapes) / TERMS))
     if not node.weights:
         floor = np.maximum(floor, largest(output).max(1, keepdims=True) / REST)
     return floor.astype(np.float32)
+
+
+def _terms(node, shapes):
+    """How many terms an op adds up for each number.
+
+    A plain sum of K terms in float32 is off by about a third of 2^-24 sqrt(K) of its size: each
+    partial sum, of sqrt(k) terms' size, is rounded. The worst of a million numbers is off by five
+    times that, so beyond TERMS of them the size of the terms is not enough.
+    """
+    if "kernel" in node.weights:
+        return prod(node.weights["kernel"].source.shape) / node.shape[-1]
+    return prod(shapes[node.inputs[0]]) / prod(node.shape)
 
 
 def make(name, regions, shape):

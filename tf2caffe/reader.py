@@ -507,8 +507,6 @@ def _dilation(ops):
         for axis, step, (first, _) in zip((1, 2), block, before, strict=True):
             reach = step * (inner.constants["filter"].shape[axis - 1] - 1)
             pads.append([first, op.shape[axis] + reach - outer.inputs[0].shape[axis] - first])
-        if min(end for pair in pads for end in pair) < 0:  # it crops more than it pads
-            continue
         flat = [end for pair in [*pads, [0, 0]] for end in pair]
         op.become(inner)
         op.inputs = outer.inputs
