@@ -35,7 +35,7 @@ def main():
     state = source.graph.source
     kept = activations.Activations(inputs, layers, names, shown, state, said, probed)
     print(f"\n{names[shown]}, layer by layer:\n")
-    shown_layers = kept.of_shown()
+    shown_layers = {n: array for n, array in kept.of_shown().items() if array.dtype.kind == "f"}
     activations.print_statistics(shown_layers)
     print(f"\nthe model as it was loaded, {said}\n")
     drawn = activations.chosen(shown_layers, args.layers)

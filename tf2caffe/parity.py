@@ -79,6 +79,7 @@ def prove(runtime, prototxt, caffemodel, table, kept, reference=None):
     wanted = list(dict.fromkeys(entry.blob for entry in table.layers))
     inputs = {entry.blob: expected[entry] for entry in table.inputs}
     whole = runtime.run(prototxt, caffemodel, inputs, wanted)
+    _check_shapes(expected, whole)
     net, before = caffe_schema.load(prototxt), {}
     files = net, caffemodel, prototxt
     if reference:
@@ -123,10 +124,18 @@ def _within(errors, rows):
     ]
 
 
+def _check_shapes(expected, whole):
+    """Raise `Failure` unless each blob has the shape that TensorFlow's tensor has in Caffe."""
+    for entry, tf in expected.items():
+        caffe = whole.get(entry.blob, tf)  # the inputs are not among them
+        if caffe.shape != tf.shape:
+            raise Failure(
+                f"{entry.name}: Caffe's blob {entry.blob} is {caffe.shape}, not {tf.shape}"
+            )
+
+
 def _row(entry, tf, whole, alone, depths, measures):
     caffe, own = whole[entry.blob], alone[entry.blob]
-    if caffe.shape != tf.shape:
-        raise Failure(f"{entry.name}: Caffe's blob {entry.blob} is {caffe.shape}, not {tf.shape}")
     plain = relative_error(tf, caffe), relative_error(tf, own)
     of_own, of_error = (scale[entry.name] for scale in measures)
     error, own = relative_error(tf, caffe, of_error), relative_error(tf, own, of_own)
