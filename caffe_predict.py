@@ -38,7 +38,7 @@ def main():
         print(f"left: {path}")
     verdict = judge(proof, table, kept, args.tolerance, handoff.prototxt)
     told = "equal" if verdict is None else verdict
-    parity.save(handoff.parity, proof, runtime, args.tolerance, told, table.outputs)
+    parity.save(handoff.parity, proof, runtime, args.tolerance, told, table.outputs, kept.original)
     print(f"left: {handoff.parity}\n")
     if verdict:
         sys.exit(f"NOT EQUAL: {verdict}")
@@ -80,6 +80,8 @@ def loaded(handoff):
 def conclude(proof, table, kept, tolerance):
     """The last lines of a proof."""
     rows = proof.rows
+    if kept.original:
+        print(f"the model as it was loaded, {kept.original}")
     print(f"{proof.reach}")
     if proof.unprobed:
         print(f"on your input alone, for want of blobs to feed: {', '.join(proof.unprobed)}")

@@ -75,4 +75,4 @@ def by_channel(tf, caffe, floor):
     error = np.where(difference > 0, np.inf, 0.0)
     np.divide(difference, scale, out=error, where=scale > 0)
     worst = np.unravel_index(error.argmax(), error.shape)
-    return float(error[worst]), int(worst[1])
+    return abs(float(error[worst])), int(worst[1])

@@ -221,12 +221,13 @@ def by_allowance(rows, tolerance):
     ]
 
 
-def save(path, proof, runtime, tolerance, verdict, outputs=()):
+def save(path, proof, runtime, tolerance, verdict, outputs=(), original=""):
     """Write `NAME.parity.json`."""
     record = {
         "verdict": verdict,
         "tolerance": tolerance,
         "runtime": runtime,
+        "model_as_loaded": original,
         "outputs": [vars(output) for output in outputs],
         "numbers": {
             "in_caffemodel": proof.reach.total,
