@@ -271,7 +271,7 @@ REWRITTEN = {
     "relu6": ("portable", relu6, "Convolution Power Eltwise Power ReLU"),
     "gelu without division": ("sigmastar", lambda x: ops.gelu(x, approximate=False), None),
     "gelu without Power": ("tpu-mlir", lambda x: ops.gelu(x, approximate=False), None),
-    "relu6 without MAX": ("armnn", relu6, "Convolution ReLU Scale ReLU Scale"),
+    "relu6 without MAX": ("armnn", relu6, "Convolution ReLU Scale ReLU Scale Eltwise"),
 }  # fmt: skip
 
 

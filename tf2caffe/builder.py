@@ -121,12 +121,15 @@ class Builder(Net):
         return self.reshape(name, ratio, self.shapes[blob][1:])
 
     def _softmax_with_0(self, name, blob):
-        """The softmax of each number and 0, as two channels, and the 0's part alone."""
+        """The softmax of each number and 0, as two channels, and the 0's part alone.
+
+        A kernel makes the two channels: OpenVINO is wrong where two such lie beside each other and
+        a Concat made them.
+        """
         channels, *size = self.shapes[blob][1:]
         rows = self.reshape(f"{name}/rows", blob, (1, channels, prod(size)))
-        zero = self.affine(f"{name}/zero", rows, 0.0)
-        pair = self.add("Concat", f"{name}/pair", [rows, zero], concat_param={"axis": 1})
-        both = self.add("Softmax", f"{name}/softmax", pair)
+        kernel = np.float32([1, 0]).reshape(2, 1, 1, 1)
+        both = self.add("Softmax", f"{name}/softmax", self.convolve(f"{name}/pair", rows, kernel))
         pick = np.float32([0, 1]).reshape(1, 2, 1, 1)
         return both, self.convolve(f"{name}/less", both, pick)
 
