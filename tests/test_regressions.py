@@ -143,6 +143,15 @@ def test_small_numbers(name, scale, runtime, tmp_path):
     proven(trace, tmp_path, runtime, shifted(scale * SMALL))
 
 
+@pytest.mark.parametrize("target", ["armnn", "vitis"])
+def test_small_numbers_where_there_is_no_maximum(target, runtime, tmp_path):
+    """A ReLU6 of what is mostly less than 0.001."""
+    traced = function_trace(tf.nn.relu6, (1, 4, 5, 3))
+    pixels = {"x0": np.random.default_rng(3).normal(size=(2, 4, 5, 3)).astype(np.float32) / 1e3}
+    converted = Converted(traced, tmp_path, inputs=pixels, target=target)
+    assert parity.first_stray(converted.rows(runtime), TOLERANCE) == (None, None)
+
+
 def test_small_differences_of_large_numbers(runtime, tmp_path):
     """Normalised, (x - 6)^2 differed by 5e-4 of the variance where x was small."""
     trace = function_trace(lambda x: centred((x - 6.0) ** 2), (1, 12))
