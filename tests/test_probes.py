@@ -245,7 +245,7 @@ def test_a_wrong_inspectable_form_is_told_where_it_is_the_measure(pycaffe, tmp_p
     assert parity.first_stray(whole.proof(pycaffe).before, 1e-5) == (None, None)
     prototxt = whole.converted.handoff.prototxt
     prototxt.write_text(prototxt.read_text().replace("shift: -6.0", "shift: -5.0"))
-    row, why = parity.first_stray(whole.proof(pycaffe).before, 1e-5)
+    row, why = whole.proof(pycaffe).first_stray(1e-5)
     assert "Relu6 in the inspectable" in row.name and "on the probes" in why
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from tf2caffe import archive
 from tf2caffe.handoff import replacing
-from tf2caffe.probes import Probes
+from tf2caffe.probes import VERSION, Probes
 from tf2caffe.stage import Failure, names
 
 PROBES = ("regions", "outputs", "floors")
@@ -53,6 +53,7 @@ def save(path, activations):
         "@shown": np.array(activations.shown),
         "@source": np.array(activations.source),
         "@original": np.array(activations.original),
+        "@probes": np.array(VERSION),
     }
     for kind in PROBES:
         found = getattr(activations.probes, kind).items()
@@ -90,6 +91,8 @@ def load(path):
 
 def _probes(found):
     """The `Probes` among the arrays of the file, which are taken out."""
+    if int(found.pop("@probes")) != VERSION:
+        raise ValueError("its probes are those of another version")
     parts = []
     for kind in PROBES:
         start = f"@{kind}:"

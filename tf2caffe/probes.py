@@ -18,6 +18,7 @@ from zlib import crc32
 import numpy as np
 
 BLOCK = 4  # rows and columns that lie in one region, so that a whole window may be negative
+VERSION = 1  # of the probes that are made of the same regions
 STEP = 2.0**-10  # by which inputs are moved, to see how large the terms of a sum are,
 STEPS, FEW = 8, 16  # and how often, where an output has fewer places than this
 WIDTH = 2.0
