@@ -145,7 +145,7 @@ def _names(ours, net):
 
 
 def _defined(*sides):
-    """Both sides, channels last, without what neither can compute: see `_floor`.
+    """Both sides, channels last, without what neither can compute.
 
     A probe before two ops may not suit the second.
     """

@@ -75,7 +75,8 @@ def prove(runtime, prototxt, caffemodel, table, kept, reference=None):
     the probes: `reference` is that form (its two paths and its table).
     """
     expected = on_probes.as_blobs(table, kept.inputs | kept.layers)
-    by_blob = {entry.blob: expected[entry] for entry in on_probes.makers(table).values()}
+    makers = on_probes.makers(table)
+    by_blob = {blob: expected[entry] for blob, entry in makers.items()}
     wanted = list(dict.fromkeys(entry.blob for entry in table.layers))
     inputs = {entry.blob: expected[entry] for entry in table.inputs}
     whole = runtime.run(prototxt, caffemodel, inputs, wanted)
@@ -85,24 +86,18 @@ def prove(runtime, prototxt, caffemodel, table, kept, reference=None):
     if reference:
         theirs = caffe_schema.load(reference[0]), reference[1], reference[0]
         alone, _ = apart.run(runtime, *files, by_blob)
-        beside = on_probes.beside(runtime, files, theirs, reference[2], kept.probes)
-        errors, reach, before = beside
+        found = on_probes.beside(runtime, files, theirs, reference[2], kept.probes)
+        errors, reach, before = found
     else:
         alone, errors, reach = on_probes.alone(runtime, files, table, kept.probes, by_blob)
     own = {blob: array[: len(kept.images)] for blob, array in alone.items()}
     depths = _depths(net, {entry.blob for entry in table.layers})
     measures = scales(table.ops, kept.inputs | kept.layers)
     rows = [_row(entry, expected[entry], whole, own, depths, measures) for entry in table.layers]
-    makers = on_probes.makers(table)
     for row, entry in zip(rows, table.layers, strict=True):
         if makers[entry.blob] == entry and entry.blob in errors:
             row.probed, row.channel = errors[entry.blob]
     return Proof(rows, reach, _before(reference, before), _within(errors, rows))
-
-
-def _inner(errors, rows):
-    """Rows for the blobs within an op of TensorFlow's, which no other row is about."""
-    return []
 
 
 def _before(reference, errors):

@@ -892,8 +892,7 @@ NEUTRAL = {
 # Put together again what TensorFlow or Keras takes apart, in this order.
 RECOGNISERS = (
     _settings, _plain_argmax, _computed_bias, _dilation, _padded_pool, _pixelwise_dense, _repeat,
-    _elu,
-    _batch_norm, _bias,
+    _elu, _batch_norm, _bias,
 )  # fmt: skip
 
 # What graph.json calls the operands that are weights.
