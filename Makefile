@@ -20,11 +20,11 @@ SEED ?= 1
 python := .venv/bin/python
 pip := $(python) -m pip install -qq --disable-pip-version-check
 
-modules := $(wildcard tf2caffe/*.py models/*.py) .venv/installed
+modules := $(shell find tf2caffe models -name "*.py") .venv/installed
 # training takes minutes, so it is run again only for what it imports
 training := $(wildcard models/*.py data/*.npz) \
-    $(addprefix tf2caffe/,archive.py curves.py distortion.py handoff.py pictures.py quiet.py \
-    replicas.py stage.py)
+    $(addprefix tf2caffe/,cli.py failure.py files.py paths.py frontend/tf_import.py \
+    pictures/figures.py) $(wildcard tf2caffe/training/*.py)
 
 # a stamp beside it, since train.py leaves a whole checkpoint after every epoch
 checkpoint := checkpoints/mnistcls.keras checkpoints/.mnistcls.trained

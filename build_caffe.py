@@ -4,7 +4,7 @@ Reads   tf_weights/NAME/ (graph.json and the weights); with --prototxt a network
         whose layers take the saved weights by name.
 Leaves  nets/NAME.prototxt, nets/NAME.caffemodel, nets/NAME.blobs.json (which blob holds which of
         TensorFlow's outputs) and imgs/NAME/caffe-net.png (the network drawn); with --deploy
-        beside them the form that chips take: nets/NAME.deploy.*, imgs/NAME/caffe-net-deploy.png
+        beside them the form that chips take: nets/NAME.deploy.*, imgs/NAME/caffe-net-folding.png
         (else an earlier build's are removed).
 
     python build_caffe.py
@@ -14,19 +14,13 @@ import filecmp
 from contextlib import ExitStack
 from pathlib import Path
 
-from tf2caffe import (
-    blobs,
-    caffe_net,
-    deploy,
-    fitting,
-    graph,
-    handwritten,
-    mapping,
-    outputs,
-    stage,
-    targets,
-)
-from tf2caffe.handoff import Handoff, remove, replacing
+from tf2caffe import cli
+from tf2caffe.caffe import folding, handwritten, lowering, mapping, outputs, targets
+from tf2caffe.caffe.net import LIMIT
+from tf2caffe.failure import Failure
+from tf2caffe.graph import graph
+from tf2caffe.paths import Handoff, remove, replacing
+from tf2caffe.proof import blobs
 
 BUFFER = 1 << 22  # bytes; a thread that writes often waits often for Python
 
@@ -34,7 +28,7 @@ BUFFER = 1 << 22  # bytes; a thread that writes often waits often for Python
 def main():
     args = arguments()
     if args.target == "list":
-        stage.refuse_idle(args, "--target list builds nothing", "prototxt", "deploy")
+        cli.refuse_idle(args, "--target list builds nothing", "prototxt", "deploy")
         targets.print_all()
         return
     handoff = Handoff(args.dir, args.name)
@@ -45,12 +39,12 @@ def main():
     if args.prototxt:
         if args.output_order:
             told = "it is written by hand, so its outputs lie as they are written"
-            raise stage.Failure(f"--output-order does not apply to --prototxt: {told}")
+            raise Failure(f"--output-order does not apply to --prototxt: {told}")
         net, table = handwritten.load(args.prototxt, network)
         forms = [(handoff, net, handwritten.text(args.prototxt, net), table)]
     else:
         net = mapping.build(network, target, args.output_order or "tensorflow")
-        table, fitted = blobs.Table.of(net), fitting.fit(net, target)
+        table, fitted = blobs.Table.of(net), lowering.fit(net, target)
         forms = [(handoff, fitted, fitted.prototxt(), table)]
     if args.deploy:
         forms.append(deployed(args, network, target, net, table))
@@ -69,12 +63,12 @@ def main():
 def deployed(args, network, target, net, table):
     """The deploy form, as `leave` takes it."""
     form = Handoff(args.dir, args.name, deploy=True)
-    smaller = deploy.deploy(net, deploy.outputs_of(network, table), target)
-    return form, smaller, smaller.prototxt(), deploy.surviving(table, net, smaller)
+    smaller = folding.deploy(net, folding.outputs_of(network, table), target)
+    return form, smaller, smaller.prototxt(), folding.surviving(table, net, smaller)
 
 
 def arguments():
-    parser = stage.parser(__doc__)
+    parser = cli.parser(__doc__)
     parser.add_argument("name", nargs="?", default="mnistcls", help="default: %(default)s")
     parser.add_argument(
         "--prototxt", type=Path, metavar="FILE",
@@ -127,7 +121,7 @@ def print_costs(*forms):
     counts = {
         "layers": lambda net, files: len(net.layers),
         "parameters": lambda net, files: sum(blob.size for lay in net.layers for blob in lay.blobs),
-        "multiply-adds": lambda net, files: deploy.multiply_adds(net),
+        "multiply-adds": lambda net, files: folding.multiply_adds(net),
         "bytes of caffemodel": lambda net, files: files.caffemodel.stat().st_size,
     }
     for name, count in counts.items():
@@ -141,7 +135,7 @@ def leave(forms):
     """The files of each form of the network, all at once; and its picture, drawn meanwhile."""
     from concurrent.futures import ThreadPoolExecutor  # late, as matplotlib: --help needs neither
 
-    from tf2caffe import diagram
+    from tf2caffe.pictures import diagram
 
     with ThreadPoolExecutor(1) as beside:
         written = beside.submit(replace_all, forms)
@@ -177,10 +171,10 @@ def write_beside(stack, handoff, net, text, table):
     none. Return whether they hold what is there already.
     """
     size = net.bytes_of_weights()
-    if size > caffe_net.LIMIT:
-        raise stage.Failure(
+    if size > LIMIT:
+        raise Failure(
             f"{handoff.name} has {size:,} bytes of weights; protobuf, and so Caffe, "
-            f"reads files of at most {caffe_net.LIMIT:,}"
+            f"reads files of at most {LIMIT:,}"
         )
     paths = handoff.caffemodel, handoff.prototxt, handoff.blobs
     model, prototxt, blobs_file = (stack.enter_context(replacing(path)) for path in paths)
@@ -206,4 +200,4 @@ def same(first, second):
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    cli.run(main)

@@ -13,8 +13,11 @@ Leaves  imgs/NAME/caffe/convs.png, denses.png and res10.png (as TensorFlow's, on
 import sys
 from pathlib import Path
 
-from tf2caffe import activations, blobs, calibration, outputs, parity, runtimes, stage
-from tf2caffe.handoff import Handoff
+from tf2caffe import cli
+from tf2caffe.caffe import outputs
+from tf2caffe.failure import Failure
+from tf2caffe.paths import Handoff
+from tf2caffe.proof import activations, blobs, calibration, parity, runtimes
 
 TOLERANCE = 1e-5  # a right mnistcls strays by 1e-6 at most; Caffe's epsilon in bn2 by 5e-4
 
@@ -24,7 +27,7 @@ def main():
     check_options(args)
     handoff = Handoff(args.dir, args.name, args.deploy)
     if args.deploy and not handoff.blobs.exists():
-        raise stage.Failure(f"{handoff.blobs} does not exist; build_caffe.py --deploy makes it")
+        raise Failure(f"{handoff.blobs} does not exist; build_caffe.py --deploy makes it")
     table, kept = loaded(handoff)
     check_drawn(args, table)
     if args.export_calibration:
@@ -48,11 +51,11 @@ def main():
 def check_options(args):
     """Raise `Failure` where options contradict each other."""
     if args.deploy:
-        stage.refuse_idle(args, "no pictures are drawn with --deploy", "layers", "labels")
+        cli.refuse_idle(args, "no pictures are drawn with --deploy", "layers", "labels")
     if args.runtime == "opencv":
         runtimes.refuse_python(args.caffe_python)
     if args.export_calibration and args.export_calibration.is_file():
-        raise stage.Failure(f"--export-calibration {args.export_calibration} is a file, no folder")
+        raise Failure(f"--export-calibration {args.export_calibration} is a file, no folder")
 
 
 def check_drawn(args, table):
@@ -60,7 +63,7 @@ def check_drawn(args, table):
     activations.check(args.layers, [entry.name for entry in table.layers])
     if args.labels and not (table.answers and len(table.inputs) == 1):
         needed = "the network gives no answers to one image, which they could stand below"
-        stage.refuse_idle(args, needed, "labels")
+        cli.refuse_idle(args, needed, "labels")
     if args.labels:
         sizes = {entry.name: entry.layout.tf_shape[0] for entry in table.layers}
         check_labels(sizes[table.answers[-1]], labels(args.labels))
@@ -70,7 +73,7 @@ def loaded(handoff):
     """The table of blobs and TensorFlow's activations. Raises `Failure` where they do not fit."""
     table, kept = blobs.load(handoff.blobs), activations.load(handoff.activations)
     if table.source != kept.source:
-        raise stage.Failure(
+        raise Failure(
             f"{handoff.activations} and {handoff.caffemodel} come from two different states of the "
             "model; run tf_predict.py (step 3), save_weights.py and build_caffe.py again"
         )
@@ -98,10 +101,10 @@ def conclude(proof, table, kept, tolerance):
 
 
 def arguments():
-    parser = stage.parser(__doc__)
+    parser = cli.parser(__doc__)
     parser.add_argument("name", nargs="?", default="mnistcls", help="default: %(default)s")
     parser.add_argument(
-        "--tolerance", type=stage.positive, default=TOLERANCE,
+        "--tolerance", type=cli.positive, default=TOLERANCE,
         help="largest error of a layer, relative to its largest value (default: %(default)g; see "
         "the README for what deep networks may inherit)",
     )  # fmt: skip
@@ -131,7 +134,7 @@ def run(args, handoff, table, kept):
 
 def draw(args, handoff, table, kept, rows):
     """The pictures of Caffe's side, and of both; return their paths."""
-    from tf2caffe import pictures  # imports matplotlib
+    from tf2caffe.pictures import figures  # imports matplotlib
 
     first = {row.name: row for row in reversed(rows)}  # of blobs that hold the same
     first = {row.name: row for row in rows if first[row.name] is row}
@@ -144,12 +147,12 @@ def draw(args, handoff, table, kept, rows):
     if classes and answers and len(kept.inputs) == 1:
         path = handoff.caffe_imgs / "res10.png"
         (pixels,) = kept.inputs.values()
-        pictures.draw_answers(path, pixels, captions(answers[-1].caffe, classes))
+        figures.draw_answers(path, pixels, captions(answers[-1].caffe, classes))
         written.append(path)
     compared = [
         (row.name, row.blob, row.tf[kept.shown], row.caffe[kept.shown], row.error) for row in drawn
     ]
-    return written + pictures.draw_comparison(handoff.imgs / "compare.png", compared)
+    return written + figures.draw_comparison(handoff.imgs / "compare.png", compared)
 
 
 def labels(path):
@@ -157,12 +160,12 @@ def labels(path):
     try:
         return path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:
-        raise stage.Failure(f"--labels {path} is not a text file in UTF-8") from None
+        raise Failure(f"--labels {path} is not a text file in UTF-8") from None
 
 
 def check_labels(count, classes):
     if count > len(classes):
-        raise stage.Failure(f"--labels has {len(classes)} lines, the network {count} answers")
+        raise Failure(f"--labels has {len(classes)} lines, the network {count} answers")
 
 
 def captions(probabilities, classes):
@@ -188,4 +191,4 @@ def judge(proof, table, kept, tolerance, prototxt):
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    cli.run(main)

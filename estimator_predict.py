@@ -7,31 +7,33 @@ Leaves  imgs/NAME/tf/res10.png: the images, each with its label and the network'
 """
 
 import models
-from tf2caffe import images, stage
-from tf2caffe.checkpoint import load_checkpoint
-from tf2caffe.handoff import Handoff
+from tf2caffe import cli
+from tf2caffe.failure import Failure
+from tf2caffe.frontend import images
+from tf2caffe.frontend.keras_file import load_checkpoint
+from tf2caffe.paths import Handoff
 
 
 def main():
     args = arguments()
-    from tf2caffe import pictures  # imports matplotlib
+    from tf2caffe.pictures import figures  # imports matplotlib
 
     network = models.module(args.name)
     handoff = Handoff(args.dir, args.name)
     names, pixels = images.test_images(handoff, network.SHAPE)
     model = load_checkpoint(handoff)
     if model.name != args.name:
-        raise stage.Failure(f"{handoff.checkpoint}: holds the network {model.name}")
+        raise Failure(f"{handoff.checkpoint}: holds the network {model.name}")
     probabilities = model(pixels, training=False)["probs"].numpy()
     answers = [(network.CLASSES[row.argmax()], f"{row.max():.2%}") for row in probabilities]
     print_table(names, answers)
     picture = handoff.tf_imgs / "res10.png"
-    pictures.draw_answers(picture, pixels, [f"{label}  {sure}" for label, sure in answers])
+    figures.draw_answers(picture, pixels, [f"{label}  {sure}" for label, sure in answers])
     print(f"left: {picture}")
 
 
 def arguments():
-    parser = stage.parser(__doc__)
+    parser = cli.parser(__doc__)
     parser.add_argument("name", nargs="?", default="mnistcls", help="default: %(default)s")
     return parser.parse_args()
 
@@ -46,4 +48,4 @@ def print_table(names, answers):
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    cli.run(main)

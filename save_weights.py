@@ -10,9 +10,11 @@ Leaves  tf_weights/NAME/graph.json (the network, one line an op) and one .npy a 
 import threading
 from math import prod
 
-from tf2caffe import layout, stage
-from tf2caffe.graph import dump
-from tf2caffe.handoff import replacing_folder
+from tf2caffe import cli
+from tf2caffe.failure import Failure
+from tf2caffe.graph import layout
+from tf2caffe.graph.graph import dump
+from tf2caffe.paths import replacing_folder
 
 import numpy as np
 
@@ -21,9 +23,9 @@ WRITERS = 2  # as many weights are in memory at once
 
 def main():
     args = arguments()
-    from tf2caffe import model  # imports TensorFlow
+    from tf2caffe.frontend import source  # imports TensorFlow
 
-    source = model.open(args)
+    source = source.open(args)
     for weight in source.graph.weights():
         print(weight.source.name)
     print("-" * 60)
@@ -34,8 +36,8 @@ def main():
 
 
 def arguments():
-    parser = stage.parser(__doc__)
-    stage.add_model(parser)
+    parser = cli.parser(__doc__)
+    cli.add_model(parser)
     return parser.parse_args()
 
 
@@ -69,7 +71,7 @@ def write(folder, weight, array, step=1 << 22):
         for at in range(0, array.shape[0], rows):
             part = contiguous(array[at : at + rows])
             if not np.isfinite(part).all():
-                raise stage.Failure(not_finite(weight.source.name, part))
+                raise Failure(not_finite(weight.source.name, part))
             file.write(part.data)  # np.save does not tell that a disk is full
 
 
@@ -104,4 +106,4 @@ def row(weight, shape):
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    cli.run(main)

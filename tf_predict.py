@@ -11,7 +11,9 @@ Leaves  imgs/NAME/tf/convs.png and denses.png (one image through every layer), a
 
 from pathlib import Path
 
-from tf2caffe import activations, probes, stage
+from tf2caffe import cli
+from tf2caffe.failure import Failure
+from tf2caffe.proof import activations, probes
 
 import numpy as np
 from tqdm import tqdm
@@ -19,14 +21,14 @@ from tqdm import tqdm
 
 def main():
     args = arguments()
-    from tf2caffe import model  # imports TensorFlow
+    from tf2caffe.frontend import source  # imports TensorFlow
 
-    model.check_input(args)
-    source = model.open(args)
-    from tf2caffe import original
+    source.check_input(args)
+    source = source.open(args)
+    from tf2caffe.frontend import original
 
     print_ops(source, args.all)
-    inputs, names = model.inputs(source, args)
+    inputs, names = source.inputs(source, args)
     shown = position(args.image, names)
     activations.check(args.layers, [node.name for node in source.graph.nodes if node.shape[1:]])
     layers = run(source, inputs)
@@ -46,13 +48,13 @@ def main():
 
 
 def arguments():
-    parser = stage.parser(__doc__)
-    stage.add_model(parser)
+    parser = cli.parser(__doc__)
+    cli.add_model(parser)
     add = parser.add_argument
     add("--images", type=Path, metavar="PATH", help="an image or a folder of images")
     add("--bgr", action="store_true", help="give the image's channels blue first")
-    add("--mean", type=stage.numbers, metavar="B,G,R", help="is subtracted (default: 0), then")
-    add("--scale", type=stage.factor, help="the factor is applied (default: 1)")
+    add("--mean", type=cli.numbers, metavar="B,G,R", help="is subtracted (default: 0), then")
+    add("--scale", type=cli.factor, help="the factor is applied (default: 1)")
     add("--input", type=Path, metavar="FILE", help=".npy (N, ...) or .npz, as the model takes it")
     add("--image", metavar="NAME", help="the one that is printed and drawn (default: img3, or 1st)")
     activations.add_layers(parser)
@@ -82,7 +84,7 @@ def position(image, names):
     for known in (names, stems):
         if image in known:
             return known.index(image)
-    raise stage.Failure(f"--image {image}: not one of {', '.join(stems)}")
+    raise Failure(f"--image {image}: not one of {', '.join(stems)}")
 
 
 def run(source, inputs):
@@ -101,4 +103,4 @@ def run(source, inputs):
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    cli.run(main)

@@ -14,10 +14,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from tf2caffe import quiet, replicas, stage
-from tf2caffe.curves import Curves
-from tf2caffe.distortion import distort
-from tf2caffe.handoff import Handoff, replacing
+from tf2caffe import cli
+from tf2caffe.failure import Failure
+from tf2caffe.frontend import tf_import
+from tf2caffe.training import replicas
+from tf2caffe.training.metrics import Curves
+from tf2caffe.training.augmentation import distort
+from tf2caffe.paths import Handoff, replacing
 import models
 
 import numpy as np
@@ -45,17 +48,17 @@ def main():
 
 def lead(training, network, handoff):
     """Train, and leave the files."""
-    from tf2caffe import pictures  # imports matplotlib
+    from tf2caffe.pictures import figures  # imports matplotlib
 
     curves = Curves(handoff.logs, training.model, network.SHAPE)
     accuracy = train(training, curves, handoff)
-    pictures.draw_losses(handoff.imgs / "tb-loss.png", *curves.losses())
+    figures.draw_losses(handoff.imgs / "tb-loss.png", *curves.losses())
     print(f"test accuracy: {accuracy:.4f}")
     print(f"left: {handoff.checkpoint}, {handoff.logs}, {handoff.imgs / 'tb-loss.png'}")
 
 
 def arguments():
-    parser = stage.parser(__doc__)
+    parser = cli.parser(__doc__)
     parser.add_argument("name", nargs="?", default="mnistcls", help="default: %(default)s")
     parser.add_argument("--data", type=Path, metavar="FILE", help="an npz with Keras's MNIST keys")
     parser.add_argument("--best", action="store_true", help="as good as can be, in more time")
@@ -63,9 +66,9 @@ def arguments():
     parser.add_argument("--seed", type=int, default=1, help="default: %(default)s")
     args = parser.parse_args()
     if args.epochs is not None and args.epochs < 1:
-        raise stage.Failure(f"--epochs {args.epochs}: at least one is needed")
+        raise Failure(f"--epochs {args.epochs}: at least one is needed")
     if not 0 <= args.seed < 2**32:
-        raise stage.Failure(f"--seed {args.seed}: must be from 0 to {2**32 - 1}")
+        raise Failure(f"--seed {args.seed}: must be from 0 to {2**32 - 1}")
     return args
 
 
@@ -85,7 +88,7 @@ def train(training, curves, handoff):
             accuracy = train_epoch(training, curves, handoff, title)
     except KeyboardInterrupt:
         held = f"holds epoch {training.saved}" if training.saved else "is as it was"
-        raise stage.Failure(f"interrupted; {handoff.checkpoint} {held}") from None
+        raise Failure(f"interrupted; {handoff.checkpoint} {held}") from None
     return accuracy
 
 
@@ -108,7 +111,7 @@ class Training:
     """A network, its data and its optimizer, trained an epoch at a time on all GPUs there are."""
 
     def __init__(self, network, data, recipe, seed, strategy):
-        self.tf = quiet.tensorflow()
+        self.tf = tf_import.tensorflow()
         import keras
 
         keras.utils.set_random_seed(seed)
@@ -209,4 +212,4 @@ class Training:
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    cli.run(main)

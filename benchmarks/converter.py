@@ -10,15 +10,15 @@ import sys
 from pathlib import Path
 
 from benchmarks.measure import measure
-from tf2caffe.handoff import Handoff
+from tf2caffe.paths import Handoff
 
 
 def model(name, path):
     """mnistcls, or a network of keras.applications, with random weights."""
     import models
-    from tf2caffe import quiet
+    from tf2caffe.frontend import tf_import
 
-    quiet.tensorflow()
+    tf_import.tensorflow()
     import keras
 
     if name in models.names():
@@ -29,18 +29,18 @@ def model(name, path):
 
 def step4(path, folder):
     """From the loaded model to the weights on disk."""
-    from tf2caffe import checkpoint
+    from tf2caffe.frontend import keras_file
 
     path = Path(path)
-    loaded = checkpoint.keras_model(path)
+    loaded = keras_file.keras_model(path)
     return measure(saving(loaded, path, Handoff(folder, path.stem)))
 
 
 def saving(loaded, path, handoff):
     """What step 4 does once the model is loaded."""
     import save_weights
-    from tf2caffe import trace
-    from tf2caffe.model import read
+    from tf2caffe.frontend import trace
+    from tf2caffe.frontend.source import read
 
     def work():
         source = read(handoff, lambda: trace.keras_trace(loaded), path)
@@ -52,7 +52,7 @@ def saving(loaded, path, handoff):
 def step5(name, folder):
     """From the weights on disk to the network, its diagram among it."""
     import build_caffe
-    from tf2caffe import diagram  # noqa: F401 (matplotlib is not to be measured)
+    from tf2caffe import diagram  # noqa: F401  matplotlib is not to be measured
 
     sys.argv = ["build_caffe.py", name, "--dir", str(folder)]
     return measure(build_caffe.main)

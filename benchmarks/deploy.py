@@ -17,8 +17,8 @@ import numpy as np
 
 from benchmarks import table
 from benchmarks.conversion import ours
-from tf2caffe import runtimes
-from tf2caffe.handoff import Handoff
+from tf2caffe.paths import Handoff
+from tf2caffe.proof import runtimes
 
 HERE = Path(__file__).resolve().parent
 NAMES = ("mnistcls", "MobileNetV2", "ResNet50", "VGG16")

@@ -22,9 +22,9 @@ from matplotlib.figure import Figure
 from benchmarks import converter, table
 from benchmarks.conversion import plain_write
 from benchmarks.measure import measure
-from tf2caffe import quiet
-from tf2caffe.handoff import Handoff, replacing
-from tf2caffe.pictures import BLUE, LINE
+from tf2caffe.frontend import tf_import
+from tf2caffe.paths import Handoff, replacing
+from tf2caffe.pictures.figures import BLUE, LINE
 
 PICTURE = Path(__file__).resolve().parents[1] / "imgs" / "linear.png"
 LAYERS = (10, 250, 500, 1000, 2000)
@@ -33,7 +33,7 @@ RUNS, CHANNELS, SIDE, DENSE = 3, 8, 16, 10
 
 
 def main():
-    quiet.tensorflow()
+    tf_import.tensorflow()
     import keras
 
     sys.setrecursionlimit(100_000)  # Keras walks a model of 2,000 layers by recursion

@@ -9,7 +9,7 @@ import numpy as np
 from cv2.dnn import readNetFromCaffe
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from tf2caffe.wire import serve  # noqa: E402
+from tf2caffe.proof.workers.protocol import serve  # noqa: E402
 
 NETS = {}  # those loaded, by their prototxt
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from tf2caffe.handoff import replacing
+from tf2caffe.paths import replacing
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 PACKAGES = ("tensorflow", "keras", "numpy", "protobuf", "opencv-python-headless")

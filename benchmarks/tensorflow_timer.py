@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from tf2caffe import checkpoint, quiet  # noqa: E402
-from tf2caffe.wire import serve  # noqa: E402
+from tf2caffe.frontend import keras_file, tf_import  # noqa: E402
+from tf2caffe.proof.workers.protocol import serve  # noqa: E402
 
-tf = quiet.tensorflow()
+tf = tf_import.tensorflow()
 FUNCTIONS = {}  # those compiled, by their model's file
 
 
@@ -18,7 +18,7 @@ def run(request, inputs):
     """Seconds of each of `runs` passes through the whole network (NHWC)."""
     path = request["model"]
     if path not in FUNCTIONS:
-        model = checkpoint.keras_model(Path(path))
+        model = keras_file.keras_model(Path(path))
         FUNCTIONS[path] = tf.function(lambda image: model(image, training=False))
     function, seconds = FUNCTIONS[path], []
     (array,) = (tf.constant(array) for array in inputs.values())

@@ -18,7 +18,10 @@ from statistics import mean, stdev
 import train
 from benchmarks import table
 from models import mnistcls
-from tf2caffe import quiet, replicas, stage
+from tf2caffe import cli
+from tf2caffe.failure import Failure
+from tf2caffe.frontend import tf_import
+from tf2caffe.training import replicas
 
 SEEDS = (1, 2, 3)
 ACCURACY, SECONDS = {(): 0.9930, ("--best",): 0.9955}, 120  # promised
@@ -32,7 +35,7 @@ def main():
     path = arguments().data
     data = mnistcls.load_data(path)
     if len(data.x_train) < 60_000:
-        raise stage.Failure(f"{data.origin}: not the whole of MNIST; name it with --data")
+        raise Failure(f"{data.origin}: not the whole of MNIST; name it with --data")
     figures = [*runs(path, "--best"), *runs(path), goal(data), feeding(data)]
     table.record(__spec__.name, figures)
 
@@ -62,7 +65,7 @@ def one_epoch(data, seed):
     _, accuracy = training.test()
     print(f"one epoch, seed {seed}: {accuracy:.4f} after {seconds:.1f} s", flush=True)
     if accuracy < GOAL:
-        raise stage.Failure(f"one epoch ends at {accuracy:.4f}, below {GOAL}")
+        raise Failure(f"one epoch ends at {accuracy:.4f}, below {GOAL}")
     return seconds
 
 
@@ -73,7 +76,7 @@ def trainer(data, seed, epochs):
 
 def reference(data):
     """Seconds of Keras's own training until GOAL, or of all EPOCHS, and the accuracy then."""
-    quiet.tensorflow()
+    tf_import.tensorflow()
     import keras
 
     keras.utils.set_random_seed(SEEDS[0])
@@ -147,4 +150,4 @@ def run(path, seed, *options):
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    cli.run(main)

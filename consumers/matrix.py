@@ -11,19 +11,22 @@ import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from tf2caffe import quiet
+from tf2caffe.failure import listed
+from tf2caffe.frontend import tf_import
 
-quiet.tensorflow()
+tf_import.tensorflow()
 
 import build_caffe  # noqa: E402
 from consumers import networks  # noqa: E402
 from consumers.tools import CONSUMERS  # noqa: E402
 from tests.harness import Converted  # noqa: E402
-from tf2caffe import blobs, deploy, stage, targets  # noqa: E402
-from tf2caffe.caffe_net import Net  # noqa: E402
-from tf2caffe.handoff import Handoff  # noqa: E402
-from tf2caffe.runtimes import Pycaffe  # noqa: E402
-from tf2caffe.stage import Failure  # noqa: E402
+from tf2caffe import cli  # noqa: E402
+from tf2caffe.caffe import folding, targets  # noqa: E402
+from tf2caffe.caffe.net import Net  # noqa: E402
+from tf2caffe.cli import Failure  # noqa: E402
+from tf2caffe.paths import Handoff  # noqa: E402
+from tf2caffe.proof import blobs  # noqa: E402
+from tf2caffe.proof.runtimes import Pycaffe  # noqa: E402
 
 
 @dataclass
@@ -63,13 +66,13 @@ def main():
 
 
 def arguments():
-    parser = stage.parser(__doc__)
+    parser = cli.parser(__doc__)
     parser.add_argument(
         "networks", nargs="*", default=list(networks.NETWORKS), metavar="NETWORK",
         help=f"default: all ({', '.join(networks.NETWORKS)})",
     )  # fmt: skip
     parser.add_argument(
-        "--consumers", type=stage.names, default=["opencv", "openvino", "netron"], metavar="A,B",
+        "--consumers", type=cli.names, default=["opencv", "openvino", "netron"], metavar="A,B",
         help=f"of {', '.join(CONSUMERS)} (default: opencv,openvino,netron)",
     )  # fmt: skip
     parser.add_argument(
@@ -88,9 +91,9 @@ def converted(name, folder, target="portable"):
     """The inspectable and the deploy `Case` of a network, written to `folder`."""
     made = Converted(networks.built(name), folder, images=1, target=target)
     table, form = blobs.load(made.handoff.blobs), Handoff(folder, "net", deploy=True)
-    kept = deploy.outputs_of(made.graph, table)
-    smaller = deploy.deploy(made.net, kept, targets.TARGETS[target])
-    remaining = deploy.surviving(table, made.net, smaller)
+    kept = folding.outputs_of(made.graph, table)
+    smaller = folding.deploy(made.net, kept, targets.TARGETS[target])
+    remaining = folding.surviving(table, made.net, smaller)
     build_caffe.write(form, smaller, smaller.prototxt(), remaining)
     shapes = [(1, *entry.layout.caffe_shape) for entry in table.inputs]
     arrays = networks.inputs(name, shapes, seed=2)
@@ -115,7 +118,7 @@ def conclude(found):
     """Why what is refused was, and the exit status."""
     refused = [f"{where}: {why}" for where, word, why in found if word == "refused"]
     if refused:
-        print("\n" + stage.listed("refused", refused))
+        print("\n" + listed("refused", refused))
     wrong = sum(word == "WRONG" for _, word, _ in found)
     if wrong or refused:
         raise Failure(f"{wrong} WRONG and {len(refused)} refused of {len(found)}")
@@ -123,4 +126,4 @@ def conclude(found):
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    cli.run(main)

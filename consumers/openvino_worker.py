@@ -1,6 +1,7 @@
 """Runs networks in OpenVINO: its converter reads the Caffe files, its CPU plugin computes.
 
-`matrix.OpenVINO` starts it in OpenVINO's own Python and asks by pipe; see `tf2caffe/wire.py`.
+`matrix.OpenVINO` starts it in OpenVINO's own Python and asks by pipe; see
+`tf2caffe/proof/workers/protocol.py`.
 """
 
 import sys
@@ -12,7 +13,7 @@ from openvino.runtime import Core, get_version  # noqa: E402
 from openvino.tools.mo import convert_model  # noqa: E402
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
-from tf2caffe.wire import serve  # noqa: E402
+from tf2caffe.proof.workers.protocol import serve  # noqa: E402
 
 CORE = Core()
 

@@ -1,6 +1,7 @@
 """Runs networks in RKNN-Toolkit2: its compiler for the RK3588, its simulator in half precision.
 
-`matrix.RKNN` starts it in the toolkit's own Python and asks by pipe; see `tf2caffe/wire.py`.
+`matrix.RKNN` starts it in the toolkit's own Python and asks by pipe; see
+`tf2caffe/proof/workers/protocol.py`.
 """
 
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 from rknn.api import RKNN
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
-from tf2caffe.wire import serve  # noqa: E402
+from tf2caffe.proof.workers.protocol import serve  # noqa: E402
 
 
 def run(request, inputs):

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tf2caffe import runtimes
-from tf2caffe.errors import relative_error
-from tf2caffe.runtimes import Refused, Runtime
-from tf2caffe.stage import Failure
+from tf2caffe.failure import Failure
+from tf2caffe.proof import runtimes
+from tf2caffe.proof.errors import relative_error
+from tf2caffe.proof.runtimes import Refused, Runtime
 
 HERE = Path(__file__).resolve().parent
 ENVIRONMENTS = HERE.parent / ".consumers"

@@ -3,7 +3,7 @@
 import importlib
 import pkgutil
 
-from tf2caffe import stage
+from tf2caffe.failure import Failure
 
 
 def names():
@@ -14,5 +14,5 @@ def names():
 def module(name):
     """The module of the network `name`."""
     if name not in names():
-        raise stage.Failure(f"unknown model {name!r}; the known ones: {', '.join(names())}")
+        raise Failure(f"unknown model {name!r}; the known ones: {', '.join(names())}")
     return importlib.import_module(f"models.{name}")

@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tf2caffe import archive, quiet
-from tf2caffe.distortion import Limits
-from tf2caffe.stage import Failure
+from tf2caffe import files
+from tf2caffe.failure import Failure
+from tf2caffe.frontend import tf_import
+from tf2caffe.training.augmentation import Limits
 
 SHAPE = (28, 28, 1)
 CLASSES = [str(digit) for digit in range(10)]
@@ -60,7 +61,7 @@ CAFFE_NAMES = {
 
 def build():
     """The network, untrained: a Keras model with the outputs `classes` and `probs`."""
-    quiet.tensorflow()
+    tf_import.tensorflow()
     import keras
     from keras import layers
 
@@ -165,7 +166,7 @@ def keras_home():
 
 def download():
     """MNIST through Keras, into Keras's cache."""
-    quiet.tensorflow()
+    tf_import.tensorflow()
     import keras
 
     former = socket.getdefaulttimeout()
@@ -181,8 +182,8 @@ def download():
 def read_digits(path):
     """The digits of an npz: Keras's four arrays, or the sample's two, which are split here."""
     try:
-        arrays = archive.arrays(path)
-    except archive.Damaged as error:
+        arrays = files.arrays(path)
+    except files.Damaged as error:
         raise Failure(f"{path}: not MNIST's npz: {error}") from None
     if {"x", "y"} <= set(arrays):
         return split(*checked(path, arrays, "x", "y"), origin=str(path))

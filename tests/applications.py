@@ -12,14 +12,14 @@ import sys
 import tempfile
 import time
 
-from tf2caffe import quiet
+from tf2caffe.frontend import tf_import
 
-quiet.tensorflow()
+tf_import.tensorflow()
 
 import keras  # noqa: E402
 
 from tests.harness import TOLERANCE, Converted, randomise  # noqa: E402
-from tf2caffe import parity, runtimes  # noqa: E402
+from tf2caffe.proof import parity, runtimes  # noqa: E402
 
 SIZE = 97  # odd, so that padding is uneven somewhere; Inception takes no less than 75
 HEAD = ("network", "parameters", "layers", "Caffe", "alone", "on probes", "OpenCV", "alone",

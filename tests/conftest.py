@@ -5,8 +5,8 @@ import os
 import pytest
 
 from tests.pipeline import finished, work  # noqa: F401 (fixtures)
-from tf2caffe import runtimes
-from tf2caffe.stage import Failure
+from tf2caffe.failure import Failure
+from tf2caffe.proof import runtimes
 
 
 @pytest.fixture(scope="session")

@@ -6,19 +6,11 @@ import tensorflow as tf
 import build_caffe
 import save_weights
 import tf_predict
-from tf2caffe import (
-    activations,
-    blobs,
-    fitting,
-    graph,
-    mapping,
-    parity,
-    probes,
-    reader,
-    targets,
-    trace,
-)
-from tf2caffe.handoff import Handoff
+from tf2caffe.caffe import lowering, mapping, targets
+from tf2caffe.frontend import reader, trace
+from tf2caffe.graph import graph
+from tf2caffe.paths import Handoff
+from tf2caffe.proof import activations, blobs, parity, probes
 
 TOLERANCE = 1e-5
 
@@ -66,7 +58,7 @@ def rebuilt(handoff, target="portable"):
     network = graph.load(handoff.graph)
     graph.load_weights(network, handoff.weights)
     net = mapping.build(network, targets.TARGETS[target])
-    fitted = fitting.fit(net, targets.TARGETS[target])
+    fitted = lowering.fit(net, targets.TARGETS[target])
     build_caffe.write(handoff, fitted, fitted.prototxt(), blobs.Table.of(net))
     return net, fitted
 

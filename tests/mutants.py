@@ -81,8 +81,8 @@ def fate(mutant):
     return f"{told} ({time.monotonic() - start:.0f} s)"
 
 
-MAP, BUILD, LAYOUT = "mapping.py", "builder.py", "layout.py"
-READ, DEPLOY, FIT = "reader.py", "deploy.py", "fitting.py"
+MAP, BUILD, LAYOUT = "caffe/mapping.py", "caffe/builder.py", "graph/layout.py"
+READ, DEPLOY, FIT = "frontend/reader.py", "caffe/folding.py", "caffe/lowering.py"
 MUTANTS = [
     Mutant(
         "BatchNorm: epsilon dropped", MAP,
@@ -274,12 +274,12 @@ MUTANTS = [
         "if read[blob] > 1 or blob in inputs:", "if False:", "pyramid", "test_outputs",
     ),
     Mutant(
-        "outputs: a stray one passes", "outputs.py",
+        "outputs: a stray one passes", "caffe/outputs.py",
         "strange = [blob for blob in found if blob not in names]", "strange = []", "stray",
         "test_outputs",
     ),
     Mutant(
-        "orders: the wrong block to the front", "orders.py",
+        "orders: the wrong block to the front", "caffe/orders.py",
         "swapped = parts[0] + parts[2] + parts[1] + parts[3]",
         "swapped = parts[0] + parts[1] + parts[2] + parts[3]", "permuted", "test_outputs",
     ),
@@ -359,91 +359,91 @@ MUTANTS = [
         '_reads(zero, "Equal", [x], operand1=0)', "True", "guard", "test_rewrites",
     ),
     Mutant(
-        "training graph: any scale before a mask is dropped", "inference.py",
+        "training graph: any scale before a mask is dropped", "frontend/training_graph.py",
         "if np.all(np.abs(made - 1) < 1e-5):", "if True:", "dropout", "test_dropout",
     ),
     Mutant(
-        "training graph: a step of an optimiser taken for an average", "inference.py",
+        "training graph: a step of an optimiser taken for an average", "frontend/training_graph.py",
         'if reader.op.startswith("Assign") and _reads_itself(reader, nodes):',
         'if reader.op.startswith("Assign"):', "averages", "test_moving_averages",
     ),
     Mutant(
-        "proof: the model itself is not looked at", "original.py",
+        "proof: the model itself is not looked at", "frontend/original.py",
         "error = _difference(traced, expected)\n", "error = 0.0\n", "planted", "test_original",
     ),
     Mutant(
-        "proof: NaN passes", "errors.py",
+        "proof: NaN passes", "proof/errors.py",
         'if not (np.isfinite(tf).all() and np.isfinite(caffe).all()):\n        return float("inf")\n',
         "if not (np.isfinite(tf).all() and np.isfinite(caffe).all()):\n        return 0.0\n",
         "planted", "test_pipeline",
     ),
     Mutant(
-        "proof: layers alone are not looked at", "parity.py", "if not row.own <= tolerance:",
+        "proof: layers alone are not looked at", "proof/parity.py", "if not row.own <= tolerance:",
         "if False:", "strays", "test_parity",
     ),
     Mutant(
-        "proof: sums are measured by all of their terms", "errors.py", "CANCELLED = 1 / 16",
+        "proof: sums are measured by all of their terms", "proof/errors.py", "CANCELLED = 1 / 16",
         "CANCELLED = 1", "measured", "test_parity",
     ),
     Mutant(
-        "proof: layers alone are measured by what they inherit", "errors.py",
+        "proof: layers alone are measured by what they inherit", "proof/errors.py",
         "return sizes | alone, whole", "return whole, whole", "measured", "test_parity",
     ),
     Mutant(
-        "depthwise: padded by less than its dilation (OpenCV)", "builder.py",
+        "depthwise: padded by less than its dilation (OpenCV)", "caffe/builder.py",
         "0 < pad < d or (", "(", "depthwise", "test_regressions",
     ),
     Mutant(
-        "depthwise: padded on a row of pixels (OpenCV)", "builder.py",
+        "depthwise: padded on a row of pixels (OpenCV)", "caffe/builder.py",
         "or (pad > 0 and n == d == 1)", "", "depthwise", "test_regressions",
     ),
     Mutant(
-        "proof: layers on the probes are not looked at", "parity.py",
+        "proof: layers on the probes are not looked at", "proof/parity.py",
         "if row.probed is not None and not row.probed <= tolerance:", "if False:",
         "bound or users_input", "test_probes",
     ),
     Mutant(
-        "proof: channels are measured by the largest", "errors.py",
+        "proof: channels are measured by the largest", "proof/errors.py",
         "scale = np.maximum(largest_by_channel(tf), floor)",
         "scale = np.maximum(largest_by_channel(tf).max(), floor)", "users_input", "test_probes",
     ),
     Mutant(
-        "proof: a wrong form to hold the deploy form against", "parity.py",
+        "proof: a wrong form to hold the deploy form against", "proof/parity.py",
         "first_stray([*self.before, *self.rows, *self.within]", "first_stray([*self.rows, *self.within]",
         "inspectable_form", "test_probes",
     ),
     Mutant(
-        "proof: the deploy form on the user's input alone", "on_probes.py",
+        "proof: the deploy form on the user's input alone", "proof/on_probes.py",
         "errors[names[other]] = max(errors.get(names[other], (0.0, 0)), error)", "pass",
         "deploy_form", "test_probes",
     ),
     Mutant(
-        "probes: nothing between two bends", "probes.py",
+        "probes: nothing between two bends", "proof/probes.py",
         "return _as_regions([below, *middle, above])", "return _as_regions([below, above])",
         "side", "test_probes",
     ),
     Mutant(
-        "probes: nothing above the last bend", "probes.py",
+        "probes: nothing above the last bend", "proof/probes.py",
         "return _as_regions([below, *middle, above])", "return _as_regions([below, *middle])",
         "side or bound", "test_probes",
     ),
     Mutant(
-        "probes: a ReLU6 is taken for a ReLU", "probes.py",
+        "probes: a ReLU6 is taken for a ReLU", "proof/probes.py",
         '"Relu6": Demand((0.0, 6.0), 6.0, cuts=True)', '"Relu6": Demand((0.0,), 2.0, cuts=True)',
         "side or bound", "test_probes",
     ),
     Mutant(
-        "probes: a norm is fed around 0", "probes.py",
+        "probes: a norm is fed around 0", "proof/probes.py",
         'return Demand((number("mean"),), WIDTH * deviation)', "return Demand()", "norm",
         "test_probes",
     ),
     Mutant(
-        "reach: what is 0 counts as reached", "reach.py",
+        "reach: what is 0 counts as reached", "proof/reach.py",
         "alive = np.pad((bottom != 0).any(0)", "alive = np.pad((bottom == bottom).any(0)",
         "not_reached", "test_probes",
     ),
     Mutant(
-        "outputs: what is read too has no end of its own", "outputs.py", "} - read", "}",
+        "outputs: what is read too has no end of its own", "caffe/outputs.py", "} - read", "}",
         "test_model", "test_outputs",
     ),
 ]  # fmt: skip

@@ -64,10 +64,10 @@ def run_warm(script, *arguments, cwd="/", seconds=0, memory=0, **environment):
 def warm_server(*steps):
     """Started once for the steps; it ends with the tests, when its standard input does."""
     modules = [SCRIPTS[step - 1].removesuffix(".py") for step in steps]
-    modules += ["tf2caffe.diagram", "tf2caffe.pictures"]
+    modules += ["tf2caffe.pictures.diagram", "tf2caffe.pictures.figures"]
     if 4 in steps:
-        modules += ["keras", "h5py", "tf2caffe.model", "tf2caffe.reader"]
-        modules += ["tf2caffe.load"]
+        modules += ["keras", "h5py", "tf2caffe.frontend.source", "tf2caffe.frontend.reader"]
+        modules += ["tf2caffe.frontend.load"]
     return subprocess.Popen(
         [sys.executable, Path(__file__).with_name("warm.py"), *modules],
         stdin=subprocess.PIPE,

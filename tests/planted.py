@@ -5,13 +5,14 @@ import re
 import numpy as np
 
 from tests.harness import TOLERANCE
-from tf2caffe import caffe_schema, parity
-from tf2caffe.stage import Failure
+from tf2caffe.caffe import schema
+from tf2caffe.failure import Failure
+from tf2caffe.proof import parity
 
 
 def numbers(caffemodel):
     """[(layer, which of its blobs, how many numbers that has)] of a caffemodel."""
-    net = caffe_schema.NetParameter.FromString(caffemodel.read_bytes())
+    net = schema.NetParameter.FromString(caffemodel.read_bytes())
     return [
         (layer.name, at, len(blob.data) // 4)
         for layer in net.layer
@@ -21,7 +22,7 @@ def numbers(caffemodel):
 
 def change_number(caffemodel, layer, blob, at, change):
     """Put `change(the array, at)` into the place of one number of a caffemodel."""
-    net = caffe_schema.NetParameter.FromString(caffemodel.read_bytes())
+    net = schema.NetParameter.FromString(caffemodel.read_bytes())
     (found,) = (each for each in net.layer if each.name == layer)
     array = np.frombuffer(found.blobs[blob].data, "<f4").copy()
     array[at] = change(array, at)

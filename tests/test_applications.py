@@ -7,7 +7,8 @@ import pytest
 
 from tests.applications import network
 from tests.harness import TOLERANCE, Converted
-from tf2caffe import caffe_schema, parity
+from tf2caffe.caffe import schema
+from tf2caffe.proof import parity
 
 NETWORKS = (
     "ConvNeXtTiny", "DenseNet121", "EfficientNetB0", "EfficientNetV2B0", "InceptionV3",
@@ -35,8 +36,8 @@ def test_a_wrong_epsilon_in_any_batch_norm_is_told(pycaffe, tmp_path):
 
 def plant_epsilon(prototxt, epsilon):
     """Another epsilon in every BatchNorm: each layer's own error tells of that layer alone."""
-    net = caffe_schema.parse(prototxt.read_text(), prototxt)
+    net = schema.parse(prototxt.read_text(), prototxt)
     for layer in net.layer:
         if layer.type == "BatchNorm":
             layer.batch_norm_param.eps = epsilon
-    prototxt.write_text(caffe_schema.prototxt(net.name, net.layer))
+    prototxt.write_text(schema.prototxt(net.name, net.layer))

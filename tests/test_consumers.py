@@ -7,9 +7,11 @@ import pytest
 import save_weights
 from consumers import matrix, networks, tools
 from tests import harness, test_ops
-from tf2caffe import blobs, deploy, reader
-from tf2caffe.handoff import Handoff
-from tf2caffe.stage import Failure
+from tf2caffe.caffe import folding
+from tf2caffe.failure import Failure
+from tf2caffe.frontend import reader
+from tf2caffe.paths import Handoff
+from tf2caffe.proof import blobs
 
 
 def forms(model, folder):
@@ -19,7 +21,7 @@ def forms(model, folder):
     save_weights.save(graph, handoff.weights, told=lambda line: None)
     net, fitted = harness.rebuilt(handoff)
     yield fitted
-    yield deploy.deploy(net, deploy.outputs_of(graph, blobs.load(handoff.blobs)))
+    yield folding.deploy(net, folding.outputs_of(graph, blobs.load(handoff.blobs)))
 
 
 def test_networks_have_every_construct(tmp_path):

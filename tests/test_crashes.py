@@ -13,9 +13,12 @@ from tests.harness import TOLERANCE, Converted, function_trace
 from tests.pipeline import complaint, contents, run
 from tests.test_deploy import Deployed
 from tests.test_formats import loaded, v1
-from tf2caffe import activations, graph, handwritten, mapping, probes, quiet, reader
-from tf2caffe import ops as records
-from tf2caffe.stage import Failure
+from tf2caffe.caffe import handwritten, mapping
+from tf2caffe.failure import Failure
+from tf2caffe.frontend import reader, tf_import
+from tf2caffe.graph import graph
+from tf2caffe.graph import ops as records
+from tf2caffe.proof import activations, probes
 
 IMAGE, VECTOR, NUMBER = (1, 5, 7, 6), (1, 6), (1,)
 
@@ -194,7 +197,7 @@ def test_remapper_is_put_back():
     options = tf.config.optimizer.get_experimental_options
     for before in (None, True, False):
         tf.config.optimizer.set_experimental_options({"remapping": before})
-        with quiet.unfused():
+        with tf_import.unfused():
             assert options()["remapping"] is False
         assert options().get("remapping") is before
     tf.config.optimizer.set_experimental_options({"remapping": None})

@@ -13,9 +13,10 @@ from tests import test_ops
 from tests.applications import network
 from tests.harness import TOLERANCE, Converted, random_input, randomise
 from tests.pipeline import contents, run
-from tf2caffe import blobs, caffe_schema, deploy, errors, parity, targets
-from tf2caffe.caffe_net import Net
-from tf2caffe.handoff import Handoff
+from tf2caffe.caffe import folding, schema, targets
+from tf2caffe.caffe.net import Net
+from tf2caffe.paths import Handoff
+from tf2caffe.proof import blobs, errors, parity
 
 IMAGE = (9, 11, 6)
 
@@ -27,10 +28,10 @@ class Deployed:
         ready = isinstance(model, Converted)
         self.converted = model if ready else Converted(model, folder, images, target=target)
         self.table = blobs.load(self.converted.handoff.blobs)
-        self.outputs = deploy.outputs_of(self.converted.graph, self.table)
+        self.outputs = folding.outputs_of(self.converted.graph, self.table)
         self.handoff = Handoff(folder, "net", deploy=True)
-        self.net = deploy.deploy(self.converted.net, self.outputs, targets.TARGETS[target])
-        self.table = deploy.surviving(self.table, self.converted.net, self.net)
+        self.net = folding.deploy(self.converted.net, self.outputs, targets.TARGETS[target])
+        self.table = folding.surviving(self.table, self.converted.net, self.net)
         build_caffe.write(self.handoff, self.net, self.net.prototxt(), self.table)
 
     def rows(self, runtime):
@@ -228,7 +229,7 @@ def test_network(name, left, gone, pycaffe, opencv, tmp_path):
         assert len(rows) == len(deployed.table.layers) > 60
     before, after = deployed.converted.handoff.caffemodel, deployed.handoff.caffemodel
     assert after.stat().st_size < before.stat().st_size
-    assert deploy.multiply_adds(deployed.net) < deploy.multiply_adds(deployed.converted.net)
+    assert folding.multiply_adds(deployed.net) < folding.multiply_adds(deployed.converted.net)
 
 
 def test_mnistcls_keeps_its_shift_before_the_padded_convolution(runtime, tmp_path):
@@ -240,11 +241,11 @@ def test_mnistcls_keeps_its_shift_before_the_padded_convolution(runtime, tmp_pat
 
 
 def wrong_beta(found):
-    return deploy.Affine(found.gamma, 0 * found.beta)
+    return folding.Affine(found.gamma, 0 * found.beta)
 
 
 def wrong_epsilon(found):
-    return deploy.Affine(found.gamma / np.sqrt(1 + 1e-3 * found.gamma**2), found.beta)
+    return folding.Affine(found.gamma / np.sqrt(1 + 1e-3 * found.gamma**2), found.beta)
 
 
 def turned(pads):
@@ -268,13 +269,13 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_wrong_fold_is_told(fault, pycaffe, tmp_path, monkeypatch):
     name, function, change = FAULTS[fault]
-    right = getattr(deploy, function)
+    right = getattr(folding, function)
 
     def wrong(*arguments):
         found = right(*arguments)
         return None if found is None else change(found)
 
-    monkeypatch.setattr(deploy, function, wrong if callable(right) else change)
+    monkeypatch.setattr(folding, function, wrong if callable(right) else change)
     assert strays(Deployed(composition(name), tmp_path).rows(pycaffe))
 
 
@@ -298,7 +299,7 @@ def add_convolution(net, name, bottom, channels=2, **param):
 
 def assert_same(net, outputs, runtime, folder):
     """The net and its deploy form make the same outputs; return the deploy form."""
-    form, made = deploy.deploy(net, set(outputs)), []
+    form, made = folding.deploy(net, set(outputs)), []
     for at, one in enumerate((net, form)):
         prototxt, caffemodel = folder / f"{at}.prototxt", folder / f"{at}.caffemodel"
         prototxt.write_text(one.prototxt())
@@ -341,7 +342,7 @@ def test_written_by_hand_in_place(runtime, tmp_path):
         "ReLU": {},
     }.items():
         blobs = params.pop("blobs", [])
-        message = caffe_schema.LayerParameter(
+        message = schema.LayerParameter(
             name=kind.lower(), type=kind, bottom=["conv"], top=["conv"], **params
         )
         net.append(message, blobs)
@@ -353,14 +354,10 @@ def test_written_by_hand_in_place(runtime, tmp_path):
 def test_parts_written_in_place(pycaffe, tmp_path):
     net = image_net(4)
     add_convolution(net, "conv", "data")
-    message = caffe_schema.LayerParameter(
-        name="slice", type="Slice", bottom=["conv"], top=["one", "two"]
-    )
+    message = schema.LayerParameter(name="slice", type="Slice", bottom=["conv"], top=["one", "two"])
     net.append(message, [])
     for blob in ("one", "two"):
-        message = caffe_schema.LayerParameter(
-            name=f"relu_{blob}", type="ReLU", bottom=[blob], top=[blob]
-        )
+        message = schema.LayerParameter(name=f"relu_{blob}", type="ReLU", bottom=[blob], top=[blob])
         net.append(message, [])
     net.add("Eltwise", "sum", ["one", "two"], eltwise_param={"operation": "SUM"})
     form = assert_same(net, ["sum"], pycaffe, tmp_path)
@@ -381,7 +378,7 @@ def test_statistics_of_the_batch_are_not_folded():
     blobs = [numbers(3), np.abs(numbers(3)), np.ones(1, np.float32)]
     net.add("BatchNorm", "norm", "data", blobs, batch_norm_param={"use_global_stats": False})
     add_convolution(net, "conv", "norm")
-    assert kinds(deploy.deploy(net, {"conv"})) == ["BatchNorm", "Convolution"]
+    assert kinds(folding.deploy(net, {"conv"})) == ["BatchNorm", "Convolution"]
 
 
 def test_dense_layer_on_an_image(runtime, tmp_path):
@@ -429,7 +426,7 @@ def test_no_weight_is_copied(tmp_path):
     """The arrays that step 5 maps into memory stay there, in what is folded too."""
     deployed = Deployed(composition("norm_conv_norm"), tmp_path)
     kernel = deployed.layer("Convolution").blobs[0]
-    assert isinstance(kernel, deploy.Scaled) and isinstance(kernel.kernel, np.memmap)
+    assert isinstance(kernel, folding.Scaled) and isinstance(kernel.kernel, np.memmap)
     deployed = Deployed(composition("conv_norm_relu_conv"), tmp_path)
     assert isinstance(deployed.net.layers[-1].blobs[0], np.memmap)
 
@@ -450,11 +447,9 @@ def built(work):
 def test_scripts(built, runtime):
     work, before, said = built
     assert (said.status, said.err) == (0, "")
-    net = caffe_schema.load(work / "nets/mnistcls.deploy.prototxt")
+    net = schema.load(work / "nets/mnistcls.deploy.prototxt")
     assert [layer.name for layer in net.layer] == LAYERS
-    binary = caffe_schema.NetParameter.FromString(
-        (work / "nets/mnistcls.deploy.caffemodel").read_bytes()
-    )
+    binary = schema.NetParameter.FromString((work / "nets/mnistcls.deploy.caffemodel").read_bytes())
     assert [(layer.name, layer.type) for layer in binary.layer] == [
         (layer.name, layer.type) for layer in net.layer
     ]
@@ -474,7 +469,7 @@ def test_scripts(built, runtime):
     after = contents(work)
     assert {path: after[path] for path in before} == before
     assert {str(path) for path in after.keys() - before.keys()} == {
-        "imgs/mnistcls/caffe-net-deploy.png",
+        "imgs/mnistcls/caffe-net-folding.png",
         *(f"nets/mnistcls.deploy.{end}" for end in
           ("prototxt", "caffemodel", "blobs.json", "parity.json")),
     }  # fmt: skip
@@ -483,7 +478,7 @@ def test_scripts(built, runtime):
 def test_script_tells_a_wrong_kernel(built, runtime):
     work, _, _ = built
     path = work / "nets/mnistcls.deploy.caffemodel"
-    net = caffe_schema.NetParameter.FromString(path.read_bytes())
+    net = schema.NetParameter.FromString(path.read_bytes())
     (blob,) = (layer.blobs[1] for layer in net.layer if layer.name == "bn02")
     blob.data = (np.frombuffer(blob.data, np.float32) * 1.001).tobytes()
     path.write_bytes(net.SerializeToString())

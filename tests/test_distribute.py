@@ -14,11 +14,12 @@ import pytest
 
 import train
 from models import mnistcls
-from tf2caffe import quiet, replicas
-from tf2caffe.checkpoint import load_checkpoint
-from tf2caffe.distortion import Limits
-from tf2caffe.handoff import Handoff
-from tf2caffe.stage import Failure
+from tf2caffe.failure import Failure
+from tf2caffe.frontend import tf_import
+from tf2caffe.frontend.keras_file import load_checkpoint
+from tf2caffe.paths import Handoff
+from tf2caffe.training import replicas
+from tf2caffe.training.augmentation import Limits
 
 PROJECT = Path(__file__).resolve().parents[1]
 EPOCHS = 4
@@ -107,8 +108,8 @@ def test_machine_that_goes_is_told_in_one_line(tmp_path):
 MIRRORED = """
 import sys, numpy as np, train
 from models import mnistcls
-from tf2caffe import quiet
-tf = quiet.tensorflow()
+from tf2caffe.frontend import tf_import
+tf = tf_import.tensorflow()
 (processor,) = tf.config.list_physical_devices("CPU")
 halves = [tf.config.LogicalDeviceConfiguration()] * 2
 tf.config.set_logical_device_configuration(processor, halves)
@@ -139,7 +140,7 @@ def test_two_devices_of_one_machine(tmp_path):
 
 
 def test_each_machine_sees_its_own_part():
-    tf = quiet.tensorflow()
+    tf = tf_import.tensorflow()
     count, machines, epochs = 512, 2, 2
     digits = mnistcls.read_digits(mnistcls.SAMPLE)
     numbered = np.zeros((count, 28, 28), np.uint8)

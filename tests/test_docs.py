@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from tf2caffe import mapping
+from tf2caffe.caffe import mapping
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -24,5 +24,5 @@ def test_every_picture_of_the_readme_is_there():
 def test_every_file_named_in_the_tree_is_there():
     tree = README.partition("## What is where")[2]
     names = re.findall(r"[\w*]+\.py\b", tree)
-    missing = [name for name in names if not [*ROOT.glob(name), *ROOT.glob(f"tf2caffe/{name}")]]
+    missing = [name for name in names if not [*ROOT.glob(name), *ROOT.glob(f"tf2caffe/**/{name}")]]
     assert names and not missing

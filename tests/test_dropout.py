@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tests.test_formats import loaded, v1
 from tests.test_refusals import refusal
-from tf2caffe import reader
+from tf2caffe.frontend import reader
 
 IMAGE = np.random.default_rng(0).normal(size=(1, 12)).astype(np.float32)
 GAMMA = np.linspace(0.1, 3, 12, dtype=np.float32)

@@ -29,9 +29,11 @@ from tests.pipeline import (
     run_warm,
     start,
 )
-from tf2caffe import activations, blobs, graph, mapping, parity
-from tf2caffe.handoff import Handoff
-from tf2caffe.stage import Failure
+from tf2caffe.caffe import mapping
+from tf2caffe.failure import Failure
+from tf2caffe.graph import graph
+from tf2caffe.paths import Handoff
+from tf2caffe.proof import activations, blobs, parity
 
 WEIGHTS, GRAPH = "tf_weights/mnistcls", "tf_weights/mnistcls/graph.json"
 NETS, ACTIVATIONS = "nets/mnistcls", "activations/mnistcls.npz"

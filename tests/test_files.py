@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from tests.pipeline import contents, run_warm
-from tf2caffe import handoff
-from tf2caffe.handoff import replacing, replacing_folder
-from tf2caffe.layout import Layout, usual
+from tf2caffe import paths
+from tf2caffe.graph.layout import Layout, usual
+from tf2caffe.paths import replacing, replacing_folder
 
 ERRORS = [ValueError("no"), KeyboardInterrupt(), OSError(28, "No space left on device")]
 
@@ -95,8 +95,8 @@ def test_folder_is_never_lost(tmp_path, monkeypatch, error, when):
         rename(source, target)
 
     rename = os.rename
-    monkeypatch.setattr(handoff, "exchange", lambda first, second: False)
-    monkeypatch.setattr(handoff.os, "rename", stopped)
+    monkeypatch.setattr(paths, "exchange", lambda first, second: False)
+    monkeypatch.setattr(paths.os, "rename", stopped)
     with pytest.raises(type(error)):
         write_folder(path, {"one": "new"})
     monkeypatch.undo()

@@ -7,8 +7,8 @@ from keras import layers
 
 from tests.harness import Converted, randomise
 from tests.test_deploy import Deployed, kinds, strays
-from tf2caffe import deploy
-from tf2caffe.caffe_net import Net
+from tf2caffe.caffe import folding
+from tf2caffe.caffe.net import Net
 
 CHANNELS, SIZE, EXACT = 3, (4, 5), 4e-6
 RANDOM = np.random.default_rng(7)
@@ -143,7 +143,7 @@ LEFT = {
 def test_what_is_left(name):
     for ratio, left in zip((0.5, 1e4), LEFT[name], strict=True):
         chain = CHAINS[name](Chain(), np.full(CHANNELS, 3 * ratio), np.full(CHANNELS, 3))
-        assert " ".join(kinds(deploy.deploy(chain.net, {chain.last}))) == left
+        assert " ".join(kinds(folding.deploy(chain.net, {chain.last}))) == left
 
 
 def test_means_of_a_convolution_are_folded(pycaffe, tmp_path):
@@ -151,7 +151,7 @@ def test_means_of_a_convolution_are_folded(pycaffe, tmp_path):
     bias, kernel = np.full(4, 1e4), RANDOM.normal(size=(4, CHANNELS, 2, 2))
     chain = Chain().convolution(kernel, bias)
     chain.norm(bias, np.full(4, 3.0)).scale(np.ones(4), np.zeros(4))
-    form = deploy.deploy(chain.net, {chain.last})
+    form = folding.deploy(chain.net, {chain.last})
     assert kinds(form) == ["Convolution"]
     image = normal_image(np.zeros(CHANNELS), np.ones(CHANNELS))
     exact = chain.exact(image)
@@ -180,7 +180,7 @@ FACTORS = {
 def test_factors_beyond_float32(name):
     make, left = FACTORS[name]
     chain = make(Chain())
-    assert " ".join(kinds(deploy.deploy(chain.net, {chain.last}))) == left
+    assert " ".join(kinds(folding.deploy(chain.net, {chain.last}))) == left
 
 
 def air_pressure(x):
@@ -244,6 +244,6 @@ def test_as_exact_as_apart(name, ratio, deviation, pycaffe, tmp_path):
     chain = CHAINS[name](Chain(), means, deviations)
     image = normal_image(means, deviations)
     exact = chain.exact(image)
-    form = deploy.deploy(chain.net, {chain.last})
+    form = folding.deploy(chain.net, {chain.last})
     apart = errors(chain.net, chain.last, exact, image, pycaffe, tmp_path)
     assert errors(form, chain.last, exact, image, pycaffe, tmp_path) <= max(EXACT, 1.5 * apart)

@@ -15,7 +15,7 @@ from tensorflow.python.training import moving_averages
 
 from tests.harness import assert_equal, randomise
 from tests.pipeline import run
-from tf2caffe import checkpoint, load, trace
+from tf2caffe.frontend import keras_file, load, trace
 
 IMAGE, DATA = (9, 11, 3), Path(__file__).parent / "data"
 RANDOM = np.random.default_rng(3)
@@ -223,7 +223,7 @@ def test_a_thousand_layers(tmp_path):
             x = layers.ReLU()(x)
         keras.Model(data, x).save(tmp_path / "chain.keras")
         sys.setrecursionlimit(1000)
-        assert len(trace.keras_trace(checkpoint.keras_model(tmp_path / "chain.keras")).layers) > 999
+        assert len(trace.keras_trace(keras_file.keras_model(tmp_path / "chain.keras")).layers) > 999
     finally:
         sys.setrecursionlimit(limit)
 

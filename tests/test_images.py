@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tf2caffe import images
-from tf2caffe.stage import Failure
+from tf2caffe.failure import Failure
+from tf2caffe.frontend import images
 
 COLOUR, GREY = (6, 5, 3), (6, 5, 1)
 

@@ -8,15 +8,16 @@ from PIL import Image
 
 import caffe_predict
 import tf_predict
-from tf2caffe import activations, model
-from tf2caffe.graph import Graph
-from tf2caffe.handoff import Handoff
-from tf2caffe.stage import Failure
+from tf2caffe.failure import Failure
+from tf2caffe.frontend import source
+from tf2caffe.graph.graph import Graph
+from tf2caffe.paths import Handoff
+from tf2caffe.proof import activations
 
 IMAGE = (1, 5, 7, 3)
 
 
-def source(folder, **shapes):
+def made(folder, **shapes):
     graph = Graph("net", shapes or {"data": IMAGE}, [], {})
     return SimpleNamespace(graph=graph, handoff=Handoff(folder, "net"))
 
@@ -39,7 +40,7 @@ def photos(tmp_path):
 def test_images_are_prepared_as_caffe_does_it(photos, tmp_path):
     folder, pixels = photos
     args = options(images=folder, bgr=True, mean=[104.0, 117.0, 123.0], scale=0.5)
-    inputs, names = model.inputs(source(tmp_path), args)
+    inputs, names = source.inputs(made(tmp_path), args)
     expected = (pixels[..., ::-1] - np.float32([104, 117, 123])) * np.float32(0.5)
     np.testing.assert_array_equal(inputs["data"], expected)
     assert names == ["photo0.png", "photo1.png"]
@@ -47,7 +48,7 @@ def test_images_are_prepared_as_caffe_does_it(photos, tmp_path):
 
 def test_one_image_as_it_is(photos, tmp_path):
     folder, pixels = photos
-    inputs, names = model.inputs(source(tmp_path), options(images=folder / "photo1.png"))
+    inputs, names = source.inputs(made(tmp_path), options(images=folder / "photo1.png"))
     np.testing.assert_array_equal(inputs["data"], pixels[1:])
     assert names == ["photo1.png"]
 
@@ -57,13 +58,13 @@ def test_test_images_of_the_network(photos, tmp_path):
     target = Handoff(tmp_path, "net").test_images
     target.parent.mkdir(parents=True)
     folder.rename(target)
-    inputs, _ = model.inputs(source(tmp_path), options())
+    inputs, _ = source.inputs(made(tmp_path), options())
     np.testing.assert_array_equal(inputs["data"], pixels)
 
 
 def test_random_input_is_announced_and_the_same_each_time(tmp_path, capsys):
-    first, names = model.inputs(source(tmp_path), options())
-    again, _ = model.inputs(source(tmp_path), options())
+    first, names = source.inputs(made(tmp_path), options())
+    again, _ = source.inputs(made(tmp_path), options())
     assert "input: random" in capsys.readouterr().out and names == ["random"]
     np.testing.assert_array_equal(first["data"], again["data"])
     assert first["data"].shape == IMAGE and first["data"].std() > 0.5
@@ -72,12 +73,12 @@ def test_random_input_is_announced_and_the_same_each_time(tmp_path, capsys):
 def test_arrays_as_the_model_takes_them(tmp_path):
     array = np.arange(2 * 105).reshape(2, 5, 7, 3)
     np.save(tmp_path / "x.npy", array)
-    inputs, names = model.inputs(source(tmp_path), options(input=tmp_path / "x.npy"))
+    inputs, names = source.inputs(made(tmp_path), options(input=tmp_path / "x.npy"))
     np.testing.assert_array_equal(inputs["data"], array.astype(np.float32))
     assert inputs["data"].dtype == np.float32 and names == ["x0", "x1"]
     np.savez(tmp_path / "xy.npz", a=np.ones((3, 4)), b=np.zeros((3, 2)))
-    two = source(tmp_path, a=(1, 4), b=(1, 2))
-    inputs, names = model.inputs(two, options(input=tmp_path / "xy.npz"))
+    two = made(tmp_path, a=(1, 4), b=(1, 2))
+    inputs, names = source.inputs(two, options(input=tmp_path / "xy.npz"))
     assert inputs["a"].shape == (3, 4) and inputs["b"].shape == (3, 2) and len(names) == 3
 
 
@@ -100,7 +101,7 @@ WRONG = {
 def test_wrong_arrays(fault, tmp_path):
     make, told = WRONG[fault]
     with pytest.raises(Failure, match=f"--input .*{told}"):
-        model.inputs(source(tmp_path), options(input=make(tmp_path)))
+        source.inputs(made(tmp_path), options(input=make(tmp_path)))
 
 
 def test_damaged_and_pickled_arrays(tmp_path):
@@ -109,28 +110,28 @@ def test_damaged_and_pickled_arrays(tmp_path):
     np.save(tmp_path / "pickled.npy", np.array([{}]), allow_pickle=True)
     for name in ("x.npy", "x.npz", "pickled.npy"):
         with pytest.raises(Failure, match=f"--input .*{name}"):
-            model.inputs(source(tmp_path), options(input=tmp_path / name))
+            source.inputs(made(tmp_path), options(input=tmp_path / name))
 
 
 def test_names_of_arrays(tmp_path):
     np.savez(tmp_path / "x.npz", a=np.ones((1, 4)))
     with pytest.raises(Failure, match=r"has \['a'\]; the inputs are \['a', 'b'\]"):
-        model.inputs(source(tmp_path, a=(1, 4), b=(1, 2)), options(input=tmp_path / "x.npz"))
+        source.inputs(made(tmp_path, a=(1, 4), b=(1, 2)), options(input=tmp_path / "x.npz"))
     with pytest.raises(Failure, match="2 inputs; give a .npz"):
         args = options(input=written(tmp_path, "x.npy", np.ones((1, 4))))
-        model.inputs(source(tmp_path, a=(1, 4), b=(1, 2)), args)
+        source.inputs(made(tmp_path, a=(1, 4), b=(1, 2)), args)
 
 
 def test_images_where_they_do_not_fit(photos, tmp_path):
     folder, _ = photos
     with pytest.raises(Failure, match="not one image; give it with --input"):
-        model.inputs(source(tmp_path, a=(1, 4)), options(images=folder))
+        source.inputs(made(tmp_path, a=(1, 4)), options(images=folder))
     with pytest.raises(Failure, match="has 4 channels, an image 1 or 3"):
-        model.inputs(source(tmp_path, a=(1, 5, 7, 4)), options(images=folder))
+        source.inputs(made(tmp_path, a=(1, 5, 7, 4)), options(images=folder))
     with pytest.raises(Failure, match="--mean has 2 numbers, the input 3 channels"):
-        model.inputs(source(tmp_path), options(images=folder, mean=[1.0, 2.0]))
+        source.inputs(made(tmp_path), options(images=folder, mean=[1.0, 2.0]))
     with pytest.raises(Failure, match="nowhere: no images here"):
-        model.inputs(source(tmp_path), options(images=tmp_path / "nowhere"))
+        source.inputs(made(tmp_path), options(images=tmp_path / "nowhere"))
 
 
 def test_the_image_that_is_shown():

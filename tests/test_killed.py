@@ -21,7 +21,8 @@ from PIL import Image
 
 from models import mnistcls
 from tests.pipeline import PROJECT, complaint, contents, end, run, run_warm, start
-from tf2caffe import archive, runtimes
+from tf2caffe import files
+from tf2caffe.proof import runtimes
 
 PROBE = hashlib.sha256(b"blat").hexdigest()  # of what Python's tempfile tries a folder with
 
@@ -153,7 +154,7 @@ def test_training_killed_at_any_moment(states, tmp_path):
     for _ in range(COUNT):
         ended = command(seconds=random.uniform(0.01, duration))
         assert ended.status in (0, -signal.SIGALRM), ended
-        assert archive.damage(box / "checkpoints/mnistcls.keras") is None
+        assert files.damage(box / "checkpoints/mnistcls.keras") is None
         with Image.open(box / "imgs/mnistcls/tb-loss.png") as image:
             image.load()
         assert run_warm("estimator_predict.py", "--dir", ".", cwd=box).status == 0
@@ -247,7 +248,7 @@ sys.meta_path.insert(0, Interrupt())
 """
 
 
-@pytest.mark.parametrize("module", ["tf2caffe.stage", "numpy", "PIL", "tensorflow"])
+@pytest.mark.parametrize("module", ["tf2caffe.cli", "numpy", "PIL", "tensorflow"])
 def test_ctrl_c_while_python_imports(module, states, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(INTERRUPTING)
     commands = [("train.py",), *((script, *STEPS[script][0]) for script in STEPS)]

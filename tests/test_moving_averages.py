@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tests.test_formats import IMAGE, loaded, saved, started, v1
 from tests.test_refusals import refusal
-from tf2caffe import reader
+from tf2caffe.frontend import reader
 
 STORED = {"mean": 0.25, "variance": 2.0}  # what the averages are in the checkpoint
 

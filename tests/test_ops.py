@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from tests.harness import assert_equal, randomise
-from tf2caffe import targets
+from tf2caffe.caffe import targets
 
 IMAGE = (9, 11, 6)
 

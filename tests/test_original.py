@@ -24,8 +24,9 @@ from tests.test_formats import (
     started,
     v1,
 )  # fmt: skip
-from tf2caffe import activations, inference, original, reader, trace
-from tf2caffe.stage import Failure
+from tf2caffe.failure import Failure
+from tf2caffe.frontend import original, reader, trace, training_graph
+from tf2caffe.proof import activations
 
 LOGITS = "InceptionV1/Logits"
 
@@ -123,7 +124,7 @@ def swapped(variables):
 
 def without_relu(nodes):
     name = "InceptionV1/Conv2d_1a/Relu"
-    inference.rewire(nodes, {name: nodes[name].input[0]})
+    training_graph.rewire(nodes, {name: nodes[name].input[0]})
     return set()
 
 
@@ -135,11 +136,11 @@ def turned(choice, name, nodes, *_):
 FAULTS = {
     "keras": ("keras", trace, "inlined", lambda made, *_: elu_for_relu(made)),
     "saved model": ("saved model", trace, "inlined", lambda made, *_: elu_for_relu(made)),
-    "frozen": ("frozen", inference, "inlined", lambda made, *_: elu_for_relu(made)),
-    "checkpoint": ("checkpoint", inference, "read_variables",
+    "frozen": ("frozen", training_graph, "inlined", lambda made, *_: elu_for_relu(made)),
+    "checkpoint": ("checkpoint", training_graph, "read_variables",
                    lambda _, nodes, stored, variables: swapped(variables)),
     "the other branch": ("branched", trace, "decided", turned),
-    "a dropout that is none": ("frozen", inference, "drop_dropout",
+    "a dropout that is none": ("frozen", training_graph, "drop_dropout",
                                lambda _, nodes, *__: without_relu(nodes)),
 }  # fmt: skip
 

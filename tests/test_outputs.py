@@ -12,11 +12,14 @@ from tests.harness import TOLERANCE, Converted, function_trace, randomise
 from tests.pipeline import run_warm
 from tests.test_deploy import Deployed
 from tests.test_formats import loaded
-from tf2caffe import blobs, caffe_schema, graph, layout, mapping, orders, outputs, parity, reader
-from tf2caffe import trace as traces
-from tf2caffe.builder import Builder
-from tf2caffe.caffe_net import Net
-from tf2caffe.handoff import Handoff
+from tf2caffe.caffe import mapping, orders, outputs, schema
+from tf2caffe.caffe.builder import Builder
+from tf2caffe.caffe.net import Net
+from tf2caffe.frontend import reader
+from tf2caffe.frontend import trace as traces
+from tf2caffe.graph import graph, layout
+from tf2caffe.paths import Handoff
+from tf2caffe.proof import blobs, parity
 
 IMAGE = (9, 11, 3)
 
@@ -388,7 +391,7 @@ def test_names_of_several_outputs_of_one_layer():
 
 
 def net_of(text):
-    return caffe_schema.parse(text, "net.prototxt").layer
+    return schema.parse(text, "net.prototxt").layer
 
 
 def test_written_in_place():

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from tf2caffe import diagram, pictures
-from tf2caffe.builder import Builder
+from tf2caffe.caffe.builder import Builder
+from tf2caffe.pictures import diagram, figures
 
 LONG = "sep/depthwise_very_long_layer_name_block_12_project_BN"
 
@@ -24,25 +24,25 @@ def drawn(path):
 
 
 def contains(pixels, color):
-    return (pixels == pictures.rgb(color)).all(-1).any()
+    return (pixels == figures.rgb(color)).all(-1).any()
 
 
 def test_pages_hold_sixteen_rows_and_stale_ones_go(tmp_path, rng):
     path, layers = tmp_path / "convs.png", {f"conv{i}": rng.random((4, 4, 3)) for i in range(33)}
     other = tmp_path / "convs-extra-2.png"
     other.touch()
-    pages = pictures.draw_channels(path, layers)
+    pages = figures.draw_channels(path, layers)
     assert [page.name for page in pages] == ["convs.png", "convs-2.png", "convs-3.png"]
     assert sorted(tmp_path.iterdir()) == sorted([other, *pages])
-    assert pictures.draw_channels(path, {"conv": layers["conv0"]}) == [path]
+    assert figures.draw_channels(path, {"conv": layers["conv0"]}) == [path]
     assert sorted(tmp_path.iterdir()) == sorted([other, path])
 
 
 @pytest.mark.parametrize(
     ("draw", "limits_of", "shape"),
     [
-        (pictures.draw_channels, pictures.channel_limits, (7, 7, 12)),
-        (pictures.draw_bars, pictures.bar_limits, (1568,)),
+        (figures.draw_channels, figures.channel_limits, (7, 7, 12)),
+        (figures.draw_bars, figures.bar_limits, (1568,)),
     ],
 )
 def test_limits_are_honoured(tmp_path, rng, draw, limits_of, shape):
@@ -58,7 +58,7 @@ def test_limits_are_honoured(tmp_path, rng, draw, limits_of, shape):
 
 def test_channels_have_scales_of_their_own(rng):
     array = rng.normal(size=(5, 6, 12)) * np.arange(12)
-    low, high = pictures.channel_limits({"a": array})["a"]
+    low, high = figures.channel_limits({"a": array})["a"]
     assert np.array_equal(low, array.min((0, 1))[:10])
     assert np.array_equal(high, array.max((0, 1))[:10])
 
@@ -82,35 +82,35 @@ ODD = {
 def test_odd_layers_are_drawn(tmp_path, layers):
     vectors = {name: array.ravel() for name, array in layers.items()} | {"none": np.zeros(0)}
     rows = [(name, name, array, array, np.nan) for name, array in layers.items()]
-    assert drawn(pictures.draw_channels(tmp_path / "convs.png", layers)[0]).size
-    assert drawn(pictures.draw_bars(tmp_path / "denses.png", vectors if layers else {})[0]).size
-    assert drawn(pictures.draw_comparison(tmp_path / "compare.png", rows)[0]).size
+    assert drawn(figures.draw_channels(tmp_path / "convs.png", layers)[0]).size
+    assert drawn(figures.draw_bars(tmp_path / "denses.png", vectors if layers else {})[0]).size
+    assert drawn(figures.draw_comparison(tmp_path / "compare.png", rows)[0]).size
 
 
-@pytest.mark.parametrize("draw", [pictures.draw_channels, pictures.draw_bars])
+@pytest.mark.parametrize("draw", [figures.draw_channels, figures.draw_bars])
 def test_what_is_not_finite_is_red(tmp_path, draw):
-    array = np.ones((4, 4, 2)) if draw is pictures.draw_channels else np.ones(32)
+    array = np.ones((4, 4, 2)) if draw is figures.draw_channels else np.ones(32)
     draw(tmp_path / "sound.png", {"a": array})
     array.flat[5] = np.nan
     draw(tmp_path / "broken.png", {"a": array})
-    assert not contains(drawn(tmp_path / "sound.png"), pictures.RED)
-    assert contains(drawn(tmp_path / "broken.png"), pictures.RED)
+    assert not contains(drawn(tmp_path / "sound.png"), figures.RED)
+    assert contains(drawn(tmp_path / "broken.png"), figures.RED)
 
 
 def test_bars_rise_from_zero():
-    pixels = pictures.bars(np.array([1.0, -1.0]), -1, 1, 100, 200, pictures.BLUE)
-    blue = (pixels == pictures.rgb(pictures.BLUE)).all(-1)
+    pixels = figures.bars(np.array([1.0, -1.0]), -1, 1, 100, 200, figures.BLUE)
+    blue = (pixels == figures.rgb(figures.BLUE)).all(-1)
     assert blue[10, 50] and not blue[90, 50]
     assert blue[90, 150] and not blue[10, 150]
     spike = np.zeros(100_000)
     spike[77_777] = 1
-    assert contains(pictures.bars(spike, 0, 1, 100, 200, pictures.BLUE), pictures.BLUE)
+    assert contains(figures.bars(spike, 0, 1, 100, 200, figures.BLUE), figures.BLUE)
 
 
 def test_resizing_repeats_and_averages(rng):
     image = rng.random((4, 4, 2))
-    assert np.array_equal(pictures.resized(image, 8), image.repeat(2, 0).repeat(2, 1))
-    assert np.allclose(pictures.resized(image, 2), image.reshape(2, 2, 2, 2, 2).mean((1, 3)))
+    assert np.array_equal(figures.resized(image, 8), image.repeat(2, 0).repeat(2, 1))
+    assert np.allclose(figures.resized(image, 2), image.reshape(2, 2, 2, 2, 2).mean((1, 3)))
 
 
 def test_comparison_shows_a_difference(tmp_path, rng):
@@ -119,11 +119,11 @@ def test_comparison_shows_a_difference(tmp_path, rng):
     strayed = ("conv1/Conv2D", "conv01", array, array + 1e-6 * rng.random(array.shape), 0.0)
     misshapen = ("conv1/Conv2D", "conv01", array, array[:3], np.inf)
     same, other, wrong = (tmp_path / f"{name}.png" for name in ("same", "other", "wrong"))
-    pictures.draw_comparison(same, [row])
-    pictures.draw_comparison(other, [strayed])
-    pictures.draw_comparison(wrong, [misshapen])
+    figures.draw_comparison(same, [row])
+    figures.draw_comparison(other, [strayed])
+    figures.draw_comparison(wrong, [misshapen])
     assert not np.array_equal(drawn(same), drawn(other))
-    assert contains(drawn(wrong), pictures.RED)
+    assert contains(drawn(wrong), figures.RED)
 
 
 @pytest.mark.parametrize("count", [0, 1, 10, 21])
@@ -131,36 +131,36 @@ def test_answers_stand_five_in_a_row(tmp_path, rng, count):
     images = [rng.normal(size=(9, 7, 1 if i % 2 else 3)) * 10.0**i for i in range(count)]
     captions = [f"{i}  99.8%\n{LONG}" for i in range(count)]
     right = [(True, False, None)[i % 3] for i in range(count)]
-    path = pictures.draw_answers(tmp_path / "res.png", images, captions, right)
+    path = figures.draw_answers(tmp_path / "res.png", images, captions, right)
     height = drawn(path).shape[0]
-    one_row = drawn(pictures.draw_answers(path, images[:1], captions[:1])).shape[0]
+    one_row = drawn(figures.draw_answers(path, images[:1], captions[:1])).shape[0]
     rows = {0: 1, 1: 1, 10: 2, 21: 4}[count]
-    assert height > (rows - 1) * pictures.ANSWER_TILE
+    assert height > (rows - 1) * figures.ANSWER_TILE
     assert height <= rows * one_row
 
 
 def test_images_of_any_range_are_drawn_black_to_white():
     for image in ([[0, 255]], [[-1.0, 1.0]], [[0.0, 1e-3]]):
-        pixels = pictures.photograph(np.array(image)[:, :, None])
+        pixels = figures.photograph(np.array(image)[:, :, None])
         assert (pixels.min(), pixels.max()) == (0, 255)
-    assert pictures.photograph(np.full((2, 2, 3), np.nan)).max() == 0
+    assert figures.photograph(np.full((2, 2, 3), np.nan)).max() == 0
 
 
 @pytest.mark.parametrize("losses", [[], [2.0], [2.0, np.nan, 0.001], [1.0, 0.0]])
 def test_losses(tmp_path, losses):
     steps = range(len(losses))
-    assert drawn(pictures.draw_losses(tmp_path / "loss.png", steps, losses, [], [])).size
+    assert drawn(figures.draw_losses(tmp_path / "loss.png", steps, losses, [], [])).size
 
 
 def test_smoothing_is_unbiased():
-    assert np.allclose(pictures.smoothed([3.0] * 200), 3)
+    assert np.allclose(figures.smoothed([3.0] * 200), 3)
 
 
 def test_long_text_is_shortened_in_the_middle():
-    short = pictures.shortened(LONG, 200)
-    assert pictures.text_width(short) <= 200 < pictures.text_width(LONG)
+    short = figures.shortened(LONG, 200)
+    assert figures.text_width(short) <= 200 < figures.text_width(LONG)
     assert short.startswith("sep/") and "…" in short and short.endswith("_BN")
-    assert pictures.shortened("7  99.8%", 200) == "7  99.8%"
+    assert figures.shortened("7  99.8%", 200) == "7  99.8%"
 
 
 def layer(name, bottoms, tops=None, kind="Convolution", shape=(1, 16, 28, 28), details=()):
@@ -235,10 +235,10 @@ def test_labels_stay_within_their_boxes(layers):
     for node in (node for sheet in diagram.layout(layers) for node in sheet.nodes):
         if node.kind == "box":
             lines = zip(node.lines, diagram.styles(node.lines), strict=True)
-            widths = [pictures.text_width(text, *style) for text, style in lines]
+            widths = [figures.text_width(text, *style) for text, style in lines]
             assert max(widths) < node.width
         if node.shape:
-            assert 2 * pictures.text_width(node.shape, pictures.SMALL) < node.width
+            assert 2 * figures.text_width(node.shape, figures.SMALL) < node.width
 
 
 def test_a_chain_stands_in_one_straight_line():
@@ -297,8 +297,8 @@ def test_a_diagram_keeps_its_colours(tmp_path, monkeypatch):
     wanted = drawn(path).astype(int)
     off = np.abs(found - wanted).max(-1)
     headers = {*diagram.COLORS.values(), diagram.OTHER}
-    for color in (*headers, pictures.WHITE, pictures.PAPER, pictures.INK, pictures.FAINT):
-        plain = (wanted == pictures.rgb(color)).all(-1)
+    for color in (*headers, figures.WHITE, figures.PAPER, figures.INK, figures.FAINT):
+        plain = (wanted == figures.rgb(color)).all(-1)
         assert plain.any() and not off[plain].any(), color
     assert off.max() < 32 and off.mean() < 0.5
 

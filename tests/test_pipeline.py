@@ -11,7 +11,8 @@ from PIL import Image
 
 from models import mnistcls
 from tests.pipeline import PROJECT, SCRIPTS, complaint, contents, run, run_all, run_warm
-from tf2caffe import caffe_schema, graph, handwritten
+from tf2caffe.caffe import handwritten, schema
+from tf2caffe.graph import graph
 
 LEFT = {
     "train.py": ["checkpoints/mnistcls.keras", "logs/mnistcls", "imgs/mnistcls/tb-loss.png"],
@@ -66,7 +67,7 @@ def test_nothing_slow_is_imported_before_the_arguments_are_read(script, argument
     """Standard error has a line for each import, its module after the last bar."""
     ended = run(script, argument, PYTHONPROFILEIMPORTTIME="1")
     modules = {line.rpartition("|")[2].strip() for line in ended.err.splitlines()}
-    assert ended.status == (0 if argument == "--help" else 2) and "tf2caffe.stage" in modules
+    assert ended.status == (0 if argument == "--help" else 2) and "tf2caffe.cli" in modules
     assert not modules & {"h5py", "keras", "matplotlib", "tensorflow"}
 
 
@@ -148,7 +149,7 @@ def test_step_5_builds_the_layers_that_the_issue_names(finished):
     assert re.search(r"^Convolution +conv02 +32x16x3x3 +1x32x14x14$", said, re.M)
     assert re.search(r"^InnerProduct +dense01 +512x1568, 512 +1x512$", said, re.M)
     text = (finished.folder / "nets/mnistcls.prototxt").read_text()
-    net = caffe_schema.parse(text, "prototxt")
+    net = schema.parse(text, "prototxt")
     assert [layer.name for layer in net.layer] == [layer.top[0] for layer in net.layer] == names
     assert text.count("\nlayer {\n") == len(names)
 
@@ -238,7 +239,7 @@ def changed_blob(layer, position, change):
 
     def plant(folder):
         path = folder / "nets/mnistcls.caffemodel"
-        net = caffe_schema.NetParameter.FromString(path.read_bytes())
+        net = schema.NetParameter.FromString(path.read_bytes())
         (blob,) = (found.blobs[position] for found in net.layer if found.name == layer)
         array = np.frombuffer(blob.data, np.float32)
         blob.data = change(array).astype(np.float32).tobytes()

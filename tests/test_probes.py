@@ -9,7 +9,8 @@ from models import mnistcls
 from tests import planted, test_ops
 from tests.harness import Converted, function_trace, randomise, traced
 from tests.test_deploy import Deployed
-from tf2caffe import parity, probes, reach, reader
+from tf2caffe.frontend import reader
+from tf2caffe.proof import parity, probes, reach
 
 NUMBERS = 20  # changes of each file of each network
 

@@ -10,7 +10,7 @@ from keras import layers, random
 
 from tests.test_formats import IMAGE, loaded, saved, started, v1
 from tests.test_refusals import VECTOR, function_trace, refusal
-from tf2caffe import reader, trace
+from tf2caffe.frontend import reader, trace
 
 GENERATOR = tf.random.Generator.from_seed(1)
 SEED, SIZE = [1, 2], [12]

@@ -24,9 +24,10 @@ from tests.test_formats import (
     started,
     v1,
 )  # fmt: skip
-from tf2caffe import caffe_net, reader, trace
-from tf2caffe.handoff import Handoff
-from tf2caffe.stage import Failure
+from tf2caffe.caffe.net import Net
+from tf2caffe.failure import Failure
+from tf2caffe.frontend import reader, trace
+from tf2caffe.paths import Handoff
 
 MAPS, SEQUENCE, VECTOR = (1, 6, 8, 4), (1, 6, 4), (1, 12)
 
@@ -205,7 +206,7 @@ def test_other_precision(policy, tmp_path):
 
 def test_too_large(tmp_path):
     """Beyond what protobuf reads: the size is told. (The weights are one number, seen often.)"""
-    net = caffe_net.Net("net", {})
+    net = Net("net", {})
     data = net.add("Input", "data", input_param={"shape": [{"dim": [1, 2**15]}]})
     kernel = np.broadcast_to(np.float32(1), (2**14 + 1, 2**15))
     param = {"num_output": len(kernel), "bias_term": False}

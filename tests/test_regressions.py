@@ -7,8 +7,8 @@ import tensorflow as tf
 from tests.harness import TOLERANCE, Converted, function_trace
 from tests.test_deploy import Deployed
 from tests.test_formats import loaded
-from tf2caffe import parity
-from tf2caffe.stage import Failure
+from tf2caffe.failure import Failure
+from tf2caffe.proof import parity
 
 SMALL = np.linspace(-1e-3, 1e-3, 24, dtype=np.float32).reshape(2, 12)
 

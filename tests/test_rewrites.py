@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tests.harness import assert_equal
 from tests.test_refusals import function_trace, refusal
-from tf2caffe import reader
+from tf2caffe.frontend import reader
 
 IMAGE, SEQUENCE, VECTOR = (1, 8, 8, 4), (1, 5, 6), (1, 12)
 TINY = np.finfo(np.float32).tiny

@@ -26,8 +26,8 @@ DIGITS = """
 import sys
 from pathlib import Path
 from models import mnistcls
-from tf2caffe import stage
-stage.run(lambda: mnistcls.read_digits(Path(sys.argv[1])))
+from tf2caffe import cli
+cli.run(lambda: mnistcls.read_digits(Path(sys.argv[1])))
 """
 
 

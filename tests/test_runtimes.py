@@ -11,8 +11,9 @@ import time
 import numpy as np
 import pytest
 
-from tf2caffe import caffe_schema, runtimes
-from tf2caffe.stage import Failure
+from tf2caffe.caffe import schema
+from tf2caffe.failure import Failure
+from tf2caffe.proof import runtimes
 
 DATA = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 %s } } }\n'
 IMAGE = DATA % "dim: 2 dim: 9 dim: 7"
@@ -58,7 +59,7 @@ def write(tmp_path, monkeypatch):
 
 def write_network(prototxt, shapes=SHAPES):
     rng = np.random.default_rng(1)
-    net = caffe_schema.NetParameter()
+    net = schema.NetParameter()
     for name, blobs in shapes.items():
         layer = net.layer.add(name=name)
         for shape in blobs:

@@ -6,8 +6,8 @@ import subprocess
 import numpy as np
 import pytest
 
-from tf2caffe import caffe_schema
-from tf2caffe.caffe_net import Net
+from tf2caffe.caffe import schema
+from tf2caffe.caffe.net import Net
 
 DUMP = """
 import json
@@ -80,11 +80,11 @@ def field_record(field):
     return [field.number, field.type, label, field.is_packed, owner, str(default)]
 
 
-@pytest.mark.parametrize("message", caffe_schema.MESSAGES)
+@pytest.mark.parametrize("message", schema.MESSAGES)
 def test_message_is_caffe_s(theirs, message):
     fields, _ = theirs[0][message]
-    descriptor = caffe_schema._POOL.FindMessageTypeByName(f"caffe.{message}")
-    assert [field.name for field in descriptor.fields] == list(caffe_schema.MESSAGES[message])
+    descriptor = schema._POOL.FindMessageTypeByName(f"caffe.{message}")
+    assert [field.name for field in descriptor.fields] == list(schema.MESSAGES[message])
     for field in descriptor.fields:
         wanted = fields[field.name]
         if (message, field.name) == ("BlobProto", "data"):  # bytes are packed floats on the wire
@@ -93,9 +93,9 @@ def test_message_is_caffe_s(theirs, message):
         assert field_record(field) == wanted, field.name
 
 
-@pytest.mark.parametrize("enum", caffe_schema.ENUMS)
+@pytest.mark.parametrize("enum", schema.ENUMS)
 def test_enum_is_caffe_s(theirs, enum):
-    owner, values = caffe_schema.ENUMS[enum]
+    owner, values = schema.ENUMS[enum]
     enums = theirs[0][owner][1] if owner else theirs[1]
     assert enums[enum] == [[value, number] for number, value in enumerate(values)]
 
@@ -109,11 +109,11 @@ NAMES = [
 def random_layers(random):
     """A layer for each of Caffe's parameters, every one of whose fields is set."""
     layers = []
-    descriptor = caffe_schema.LayerParameter.DESCRIPTOR
+    descriptor = schema.LayerParameter.DESCRIPTOR
     for at, field in enumerate(descriptor.fields):
         if field.name.endswith("_param"):
             name = NAMES[at % len(NAMES)]
-            layer = caffe_schema.LayerParameter(name=name, type="T", bottom=NAMES, top=[name])
+            layer = schema.LayerParameter(name=name, type="T", bottom=NAMES, top=[name])
             fill(getattr(layer, field.name), random)
             layers.append(layer)
     return layers
@@ -134,7 +134,7 @@ def fill(message, random):
             setattr(message, field.name, value)
 
 
-FIELD = caffe_schema.LayerParameter.DESCRIPTOR.fields[0]
+FIELD = schema.LayerParameter.DESCRIPTOR.fields[0]
 VALUES = {
     FIELD.CPPTYPE_BOOL: lambda random: bool(random.integers(2)),
     FIELD.CPPTYPE_ENUM: lambda random: 0,
@@ -149,8 +149,8 @@ VALUES = {
 def test_prototxt_is_read_back(ask, tmp_path, seed):
     """By us, and by Caffe: each field of each message, and names with all sorts of characters."""
     layers = random_layers(np.random.default_rng(seed))
-    text = caffe_schema.prototxt(NAMES[3], layers)
-    net = caffe_schema.parse(text, "text")
+    text = schema.prototxt(NAMES[3], layers)
+    net = schema.parse(text, "text")
     assert list(net.layer) == layers and net.name == NAMES[3]
     (tmp_path / "net.prototxt").write_text(text, encoding="utf-8")
     name, theirs = ask(READ_TEXT, tmp_path / "net.prototxt")
@@ -182,7 +182,7 @@ def test_caffemodel_is_read_back(ask, tmp_path):
          [[list(blob.shape), sha256(blob)] for blob in layer.blobs]]
         for layer in net.layers
     ]  # fmt: skip
-    ours = caffe_schema.NetParameter.FromString(path.read_bytes())
+    ours = schema.NetParameter.FromString(path.read_bytes())
     for written, layer in zip(ours.layer, net.layers, strict=True):
         assert [blob.data for blob in written.blobs] == [blob.tobytes() for blob in layer.blobs]
         assert [tuple(blob.shape.dim) for blob in written.blobs] == [

@@ -9,9 +9,9 @@ from tensorflow.python.framework import op_def_registry
 
 import save_weights
 from tests.harness import TOLERANCE, Converted, function_trace, random_input, rebuilt
-from tf2caffe import reader
-from tf2caffe.handoff import Handoff
-from tf2caffe.stage import Failure
+from tf2caffe.failure import Failure
+from tf2caffe.frontend import reader
+from tf2caffe.paths import Handoff
 
 IMAGE, MAPS = (1, 9, 11, 6), (1, 4, 9, 11)
 

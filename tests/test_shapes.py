@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from tf2caffe import caffe_schema
-from tf2caffe.caffe_net import SHAPES, WEIGHTS, Net
-from tf2caffe.stage import Failure
+from tf2caffe.caffe import schema
+from tf2caffe.caffe.net import SHAPES, WEIGHTS, Net
+from tf2caffe.failure import Failure
 
 
 class Dice:
@@ -60,7 +60,7 @@ def several(dice):
 
 
 def eltwise(dice):
-    operation = caffe_schema.ENUMS["EltwiseOp"][1].index(dice.one_of("PROD", "SUM", "MAX"))
+    operation = schema.ENUMS["EltwiseOp"][1].index(dice.one_of("PROD", "SUM", "MAX"))
     return [dice.shape(1)] * dice.size(2, 3), {"eltwise_param": {"operation": operation}}
 
 
@@ -252,19 +252,19 @@ def test_shapes_are_caffe_s(kind, pycaffe, tmp_path):
     for seed in range(2 if kind in SIMPLE else 60):
         bottoms, params, *tops = CASES[kind](Dice(seed))
         layers = [
-            caffe_schema.LayerParameter(
+            schema.LayerParameter(
                 name=f"in{at}", type="Input", top=[f"in{at}"],
                 input_param={"shape": [{"dim": shape}]},
             )
             for at, shape in enumerate(bottoms)
         ]  # fmt: skip
         layers.append(
-            caffe_schema.LayerParameter(
+            schema.LayerParameter(
                 name="layer", type=kind, bottom=[layer.name for layer in layers],
                 top=[f"top{at}" for at in range(*tops or [1])], **params,
             )
         )  # fmt: skip
-        told = f"seed {seed}: {caffe_schema.prototxt('net', layers)}"
+        told = f"seed {seed}: {schema.prototxt('net', layers)}"
         ours, theirs = our_shapes(layers), caffe_shapes(layers, pycaffe, tmp_path, told)
         assert ours == theirs, told
 

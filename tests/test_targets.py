@@ -8,9 +8,9 @@ from keras import layers, ops
 from tests.harness import Converted, randomise
 from tests.pipeline import contents, run
 from tests.test_deploy import Deployed, strays
-from tf2caffe import caffe_schema, fitting, targets
-from tf2caffe.builder import Builder
-from tf2caffe.stage import Failure
+from tf2caffe.caffe import lowering, schema, targets
+from tf2caffe.caffe.builder import Builder
+from tf2caffe.failure import Failure
 
 RULES = [(name, rule) for name, target in targets.TARGETS.items() for rule in target.rules]
 
@@ -100,7 +100,7 @@ def of_type(kind):
         "Crop": lambda: net.of("Crop", ["data", "data"]),
         "Eltwise": lambda: net.of("Eltwise", ["data", "data"]),
         "Silence": lambda: net.append(
-            caffe_schema.LayerParameter(name="it", type="Silence", bottom=["data"]), []
+            schema.LayerParameter(name="it", type="Silence", bottom=["data"]), []
         ),
     }
     made.get(kind, lambda: net.of(kind))()
@@ -320,7 +320,7 @@ def test_parts_of_a_rewrite_take_no_names():
     """`it/x` is there already, further on."""
     net = Sample(1, 2, 3, 3).of("Power", power_param={"power": 2, "shift": 1})
     net.add("Sigmoid", "it/x", "it")
-    fitted = fitting.fit(net, targets.TARGETS["tpu-mlir"])
+    fitted = lowering.fit(net, targets.TARGETS["tpu-mlir"])
     names = [layer.name for layer in fitted.layers]
     assert len(set(names)) == len(names)
     assert fitted.layers[-1].name == "it/x" and fitted.layers[-1].bottoms == ["it"]

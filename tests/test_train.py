@@ -16,11 +16,12 @@ from PIL import Image
 import models
 import train
 from models import mnistcls
-from tf2caffe import distortion, images, quiet, replicas
-from tf2caffe.checkpoint import load_checkpoint
-from tf2caffe.distortion import Limits
-from tf2caffe.handoff import Handoff
-from tf2caffe.stage import Failure
+from tf2caffe.failure import Failure
+from tf2caffe.frontend import images, tf_import
+from tf2caffe.frontend.keras_file import load_checkpoint
+from tf2caffe.paths import Handoff
+from tf2caffe.training import augmentation, replicas
+from tf2caffe.training.augmentation import Limits
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -72,7 +73,7 @@ def test_training_says_what_it_does_and_no_more(trained):
 
 
 def test_tensorboard_finds_curves_and_graph(trained):
-    tf = quiet.tensorflow()
+    tf = tf_import.tensorflow()
     found = {}
     for curve in ("train", "test"):
         (file,) = (Handoff(trained[0], "mnistcls").logs / curve).iterdir()
@@ -113,14 +114,14 @@ def test_undistorted_images_are_as_they_were():
     digits = mnistcls.read_digits(mnistcls.SAMPLE).x_test[:100, ..., None]
     none, some = Limits(0, 0, 0, 0, 0), Limits(0.2, 0.1, 0.1, 0.1, 2, bend=1)
     for limits, part in ((none, 1.0), (some, 0.0)):
-        np.testing.assert_array_equal(distortion.distort(digits, limits, (1, 2), part), digits)
+        np.testing.assert_array_equal(augmentation.distort(digits, limits, (1, 2), part), digits)
 
 
 def test_each_image_is_distorted_in_its_own_way_and_each_time_alike():
     digit = mnistcls.read_digits(mnistcls.SAMPLE).x_test[:1, ..., None]
     limits = Limits(0.2, 0.1, 0.1, 0.1, 2, bend=1)
     same, again, other = (
-        distortion.distort(digit.repeat(8, axis=0), limits, seed).numpy()
+        augmentation.distort(digit.repeat(8, axis=0), limits, seed).numpy()
         for seed in ((1, 2), (1, 2), (1, 3))
     )
     np.testing.assert_array_equal(same, again)
@@ -134,10 +135,10 @@ def test_moved_pixels_are_interpolated_and_around_them_is_zero():
     framed = np.pad(image[0, ..., 0], 1)
     rows = 0.75 * framed[1:-1] + 0.25 * framed[2:]
     expected = (rows[:, :-2] + rows[:, 1:-1]) / 2
-    found = distortion.sampled(image, np.stack([y, x])[None]).numpy()
+    found = augmentation.sampled(image, np.stack([y, x])[None]).numpy()
     np.testing.assert_allclose(found.reshape(3, 4), expected, rtol=1e-6)
     far = np.stack([y + 50, x - 50])[None]
-    assert not distortion.sampled(image, far).numpy().any()
+    assert not augmentation.sampled(image, far).numpy().any()
 
 
 @pytest.mark.parametrize(
@@ -151,13 +152,13 @@ def test_moved_pixels_are_interpolated_and_around_them_is_zero():
     ],
 )
 def test_no_pixel_is_moved_further_than_the_limit(limits, most):
-    places = distortion.straight(2000, 28, 28, limits, (1, 2), 1.0).numpy()
+    places = augmentation.straight(2000, 28, 28, limits, (1, 2), 1.0).numpy()
     moved = np.linalg.norm(places - np.indices((28, 28)).reshape(2, -1), axis=1)
     assert most * 0.95 < moved.max() < most * 1.001
 
 
 def test_bends_are_smooth_and_of_unit_size():
-    bends = distortion.bends(1000, 28, 28, (1, 2)).numpy().reshape(-1, 2, 28, 28)
+    bends = augmentation.bends(1000, 28, 28, (1, 2)).numpy().reshape(-1, 2, 28, 28)
     np.testing.assert_allclose(bends.std(axis=0), 1, atol=0.1)
     assert abs(bends.mean(axis=0)).max() < 0.2
     for axis in (2, 3):
@@ -364,6 +365,6 @@ def test_folder_without_images(tmp_path):
 
 
 def test_warnings_are_not_held_back(capfd):
-    with quiet.stderr_without(quiet.NOISE):
+    with tf_import.stderr_without(tf_import.NOISE):
         os.write(2, b"I0000 00:00:1.0 1 port.cc:153] a note\nW0000 00:00:1.0 1 a.cc:1] a warning\n")
     assert capfd.readouterr().err == "W0000 00:00:1.0 1 a.cc:1] a warning\n"

@@ -90,9 +90,9 @@ def ended(arguments):
 if __name__ == "__main__":
     sys.path[0] = str(PROJECT)  # as for a script that lies there
     if "keras" in sys.argv:
-        from tf2caffe import quiet
+        from tf2caffe.frontend import tf_import
 
-        quiet.tensorflow()
+        tf_import.tensorflow()
     for name in sys.argv[1:]:
         importlib.import_module(name)
     for line in sys.stdin:

@@ -9,7 +9,7 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 from tests.fuzz.steps import STEPS, Weights
-from tf2caffe.targets import TARGETS
+from tf2caffe.caffe.targets import TARGETS
 
 IMAGES, NOISE = 2, 1e-4
 LARGEST = 4096  # numbers in one tensor

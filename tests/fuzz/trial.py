@@ -15,8 +15,9 @@ from tests.fuzz.forms import TRACES
 from tests.fuzz.specs import Network, Unfit, label
 from tests.harness import TOLERANCE, Converted
 from tests.test_deploy import Deployed
-from tf2caffe import blobs, caffe_schema, errors, outputs, parity, runtimes
-from tf2caffe.stage import Failure
+from tf2caffe.caffe import outputs, schema
+from tf2caffe.failure import Failure
+from tf2caffe.proof import blobs, errors, parity, runtimes
 
 
 class Outcome(NamedTuple):
@@ -42,8 +43,8 @@ def parsed(text, path):
 
 
 def copied(text, path):
-    """What `caffe_schema.parse` gives; a network's text is read a dozen times here."""
-    net = caffe_schema.NetParameter()
+    """What `schema.parse` gives; a network's text is read a dozen times here."""
+    net = schema.NetParameter()
     net.CopyFrom(parsed(text, path))
     return net
 
@@ -201,7 +202,7 @@ def told(spec):
 
 READ = 1e-4  # so much may TensorFlow differ from itself, run step by step and as a graph
 
-parse, caffe_schema.parse = caffe_schema.parse, copied
+parse, schema.parse = schema.parse, copied
 
 EQUAL = Outcome("equal")
 

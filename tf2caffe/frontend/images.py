@@ -1,0 +1,117 @@
+"""Images read from files as the networks take them; TensorFlow is not needed for it."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from tf2caffe.failure import Failure, first_line
+
+PROJECT = Path(__file__).resolve().parents[1]
+ORIENTATION = ExifTags.Base.Orientation
+KINDS = {".png", ".jpg", ".jpeg", ".bmp"}
+
+
+def test_folder(handoff):
+    """Where the network's test images are: under DIR, else in the project; None without any."""
+    shipped = PROJECT / "imgs" / "test" / handoff.name
+    return next((folder for folder in (handoff.test_images, shipped) if folder.is_dir()), None)
+
+
+def test_images(handoff, shape):
+    """The network's test images as `load_images` gives them."""
+    return load_images(test_folder(handoff) or handoff.test_images, shape)
+
+
+def load_images(source, shape):
+    """Names and a float32 array (N, H, W, C) of 0..255 of a folder's images, or of listed files.
+
+    `shape` is (H, W, C) with C of 1 (grey) or 3 (red, green, blue). What an image needed to fit it
+    is printed.
+    """
+    files = image_files(source) if isinstance(source, str | Path) else [Path(f) for f in source]
+    return [f.name for f in files], np.stack([load_image(file, shape) for file in files])
+
+
+def image_files(source):
+    """The file, or the folder's images in the order of their names, img2 before img10."""
+    folder = Path(source)
+    if folder.is_file():
+        return [folder]
+    files = [f for f in folder.glob("*") if f.suffix.lower() in KINDS and f.is_file()]
+    if not files:
+        raise Failure(f"{folder}: no images here ({', '.join(sorted(KINDS))})")
+    return sorted(files, key=lambda f: (len(f.stem), f.name))
+
+
+def load_image(file, shape):
+    """The image as a float32 array of `shape`."""
+    height, width, channels = shape
+    image = fitted_colours(file, open_image(file), "L" if channels == 1 else "RGB")
+    if image.size != (width, height):
+        print(f"{file}: {image.width}x{image.height}, resized to {width}x{height}")
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(image, np.float32).reshape(shape)
+
+
+def open_image(file):
+    """The image, fully read: a damaged file is found here. It is upright, as viewers show it."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(file) as image:
+                deep = is_deep(image)
+                image.load()
+                upright = ImageOps.exif_transpose(image)
+                turned = image.getexif().get(ORIENTATION, 1) in range(2, 9)
+                count = getattr(image, "n_frames", 1)
+    except UnidentifiedImageError:
+        raise Failure(f"{file}: not an image") from None
+    except Exception as error:  # Pillow raises whatever the file makes it stumble over
+        raise Failure(f"{file}: cannot be read as an image: {first_line(error)}") from None
+    if deep:
+        raise Failure(f"{file}: more than 8 bits a channel; save it with 8")
+    if turned:
+        print(f"{file}: turned upright, as its EXIF orientation says")
+    if count > 1:
+        print(f"{file}: the first of its {count} pictures is taken")
+    return upright
+
+
+def is_deep(image):
+    """Whether an image, not yet loaded, has more than 8 bits a channel.
+
+    Of 16 bits in colour Pillow drops the lower ones; what it keeps, it would cut off above 255.
+    """
+    raw = " ".join(str(tile[3]) for tile in image.tile)
+    return image.mode.startswith(("I", "F")) or ";16" in raw
+
+
+def fitted_colours(file, image, mode):
+    """The image in `mode`, 8 bits a channel; what that changes is printed."""
+    stored, image = image.mode, without_alpha(file, image)
+    if image.mode not in ("1", "L", "P", "RGB"):
+        print(f"{file}: {image.mode}, converted to RGB")
+    if image.mode in ("1", "L"):
+        if mode == "RGB":
+            print(f"{file}: grey, the same for red, green and blue")
+        return image.convert(mode)
+    image = image.convert("RGB")
+    if mode == "RGB":
+        return image
+    grey = image.convert("L")
+    if stored not in ("LA", "P") or image.tobytes() != grey.convert("RGB").tobytes():
+        print(f"{file}: in colour, converted to grey")
+    return grey
+
+
+def without_alpha(file, image):
+    """A picture that is transparent anywhere lies on white, as most viewers show it."""
+    if not image.has_transparency_data:
+        return image
+    image = image.convert("RGBA")
+    if image.getchannel("A").getextrema()[0] < 255:
+        print(f"{file}: transparent in places, laid on white")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")

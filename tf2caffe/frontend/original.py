@@ -1,0 +1,256 @@
+"""The model as it was loaded, run beside its trace: what the front end rewrites is proven too.
+
+A Keras model is called as its user calls it, a SavedModel by its signature, a frozen graph or a TF1
+checkpoint as the graph in the file, with the stored values: image by image, as the trace is.
+"""
+
+import contextlib
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import rewriter_config_pb2
+
+from tf2caffe.failure import Failure, first_line
+from tf2caffe.frontend import tf_import
+
+v1 = tf.compat.v1
+TOLERANCE = 1e-5  # of an output's largest value
+
+
+class DoesNotRun(Exception):
+    """The model as it was loaded cannot be run, for this reason."""
+
+
+class Original:
+    """`start()` is a context of a function of one image, {input: array}, to {output: array}.
+
+    `specs` are the `tf.TensorSpec`s of the inputs by name, also of those that no output depends on.
+    """
+
+    def __init__(self, start, specs):
+        self.start, self.specs = start, specs
+
+    def taken(self, inputs):
+        """The inputs as the model can take them, as floats: whole numbers within its range."""
+        return {name: _cast(array, self.specs[name].dtype).astype(np.float32)
+                for name, array in inputs.items()}  # fmt: skip
+
+    def __call__(self, inputs):
+        """The outputs of every image, {name: (images, ...)}."""
+        others = {name: np.zeros(spec.shape) for name, spec in self.specs.items()}
+        with self.start() as run:
+            return stacked(
+                run({name: _cast(array, self.specs[name].dtype) for name, array in fed.items()})
+                for fed in (others | image for image in images(inputs))
+            )
+
+
+def _cast(array, dtype):
+    if dtype.is_integer:
+        array = np.rint(np.clip(array, dtype.min, dtype.max))
+    return array.astype(dtype.as_numpy_dtype)
+
+
+def images(inputs):
+    """The inputs of each image, with batch 1."""
+    for at in range(len(next(iter(inputs.values())))):
+        yield {name: array[at : at + 1] for name, array in inputs.items()}
+
+
+def stacked(results):
+    """What several images give, {name: array} each, as one."""
+    results = list(results)
+    return {name: np.stack([np.asarray(result[name]) for result in results]) for name in results[0]}
+
+
+def of_function(function, specs):
+    """The `Original` of a function of tensors that returns {output: tensor}; `specs` by name."""
+
+    def run(image):
+        try:
+            with tf_import.unfused():
+                return function(*(tf.constant(image[name]) for name in specs))
+        except Exception as error:  # whatever the model's own code raises
+            raise DoesNotRun(first_line(error)) from None
+
+    return Original(lambda: contextlib.nullcontext(run), specs)
+
+
+@dataclass
+class Session:
+    """Starts the graph of a file between `inputs`, {name: tensor's}, and `outputs`, {name: tensor}.
+
+    `values` are those of large constants, which the graph has placeholders for, `stored` those of
+    variables, `off` the placeholders that tell training from use.
+    """
+
+    graph: tf.Graph
+    inputs: dict
+    outputs: dict
+    values: dict
+    stored: dict
+    off: list
+
+    @contextlib.contextmanager
+    def __call__(self):
+        known = {f"{name}:0": np.asarray(value) for name, (_, value) in self.values.items()}
+        known |= {f"{name}:0": False for name in self.off}
+        config = v1.ConfigProto(allow_soft_placement=True)
+        config.graph_options.rewrite_options.remapping = rewriter_config_pb2.RewriterConfig.OFF
+        with v1.Session(graph=self.graph, config=config) as session, self.graph.as_default():
+            self.restore(session)
+            yield lambda image: self.run(session, known, image)
+
+    def restore(self, session):
+        """Give the variables that the outputs depend on their stored values."""
+        for op in self.needed():
+            key = op.type in VARIABLES and (op.get_attr("shared_name").decode() or op.name)
+            if key in self.stored:
+                value = self.stored[key]
+                fed = v1.placeholder(value.dtype, value.shape)
+                handle = op.outputs[0]
+                if op.type == "VarHandleOp":
+                    assign = tf.raw_ops.AssignVariableOp(resource=handle, value=fed)
+                else:
+                    assign = tf.raw_ops.Assign(ref=handle, value=fed).op
+                session.run(assign, {fed: value.numpy()})
+
+    def needed(self):
+        """The ops that run for the outputs."""
+        found = {self.graph.get_tensor_by_name(name).op for name in self.inputs.values()}
+        waiting = [tensor.op for tensor in self.outputs.values()]
+        while waiting:
+            op = waiting.pop()
+            if op not in found:
+                found.add(op)
+                waiting += [*(tensor.op for tensor in op.inputs), *op.control_inputs]
+        return found
+
+    def run(self, session, known, image):
+        """The outputs for one image; where the graph has a fixed batch, for as many equal ones."""
+        fed, batch = dict(known), 1
+        for name, tensor in self.inputs.items():
+            shape = self.graph.get_tensor_by_name(tensor).shape
+            batch = (shape.rank and shape[0]) or 1
+            fed[tensor] = np.repeat(image[name], batch, 0)
+        try:
+            results = session.run(self.outputs, fed)
+        except tf.errors.OpError as error:
+            raise DoesNotRun(first_line(error)) from None
+        return {name: _first(array, batch) for name, array in results.items()}
+
+
+def _first(array, batch):
+    """The part of an array that belongs to the first of a batch of equal images."""
+    array = np.asarray(array)
+    return array[: len(array) // batch] if array.ndim and len(array) % batch == 0 else array
+
+
+def compared(source, inputs, layers):
+    """Compare the outputs of a traced model with the model's own; return what is to be said of it.
+
+    `inputs` and `layers` are what the trace was run on and gave, {name: (images, ...)}. Raises
+    `Failure` that names the first output in which the two differ.
+    """
+    trace = source.trace
+    if trace.original is None:
+        return f"not compared: {trace.reason}"
+    taken = trace.original.taken(inputs)
+    same = all(np.array_equal(taken[name], inputs[name]) for name in inputs)
+    traced = _traced(source, taken, inputs | layers if same else {})
+    try:
+        expected = _expected(trace.original, taken)
+    except DoesNotRun as reason:
+        return f"not compared: it does not run by itself ({reason})"
+    errors = {
+        name: _error(trace, tensor, taken, traced[name], expected[name])
+        for name, tensor in trace.outputs.items()
+    }
+    _refuse_wrong(errors)
+    worst = max(errors.values())
+    return f"compared: each output {f'within {worst:.1e} of its scale' if worst else 'the same'}"
+
+
+def _refuse_wrong(errors):
+    for name, error in errors.items():
+        if not error <= TOLERANCE:
+            raise Failure(
+                f"{name} (output): what was traced is off by {error:.1e} of its scale from what "
+                f"the model itself gives, {TOLERANCE:g} is allowed; tf2caffe rewrote the model "
+                "wrongly: please report it"
+            )
+
+
+def _expected(original, inputs):
+    """The model's own outputs. Raises `Failure` where the first image gives others at the end."""
+    again = {name: np.concatenate([array, array[:1]]) for name, array in inputs.items()}
+    with tf_import.log():
+        results = original(again)
+    for name, array in results.items():
+        if not _difference(array[0], array[-1]) <= TOLERANCE:
+            raise Failure(
+                f"{name} (output): the model gives another answer each time, since it changes its "
+                "variables or draws random numbers; Caffe's networks do neither: save it without"
+            )
+    return {name: array[:-1] for name, array in results.items()}
+
+
+def _traced(source, inputs, known):
+    """The outputs of the trace, of each image; computed, unless they are all known by now."""
+    names = {tensor: name for name, tensor in source.tensors.items()}
+    wanted, found = source.trace.outputs, {}
+    for output, tensor in wanted.items():
+        made = source.trace.graph.get_tensor_by_name(tensor)
+        while made.name not in names and made.op.type in PASSED_ON and made.op.inputs:
+            made = made.op.inputs[0]
+        array = known.get(names.get(made.name))
+        if array is not None and made.shape.is_fully_defined():
+            found[output] = array.reshape(len(array), *made.shape)
+    if found.keys() == wanted.keys():
+        return found
+    function = source.trace.function(wanted.values())
+    return stacked(dict(zip(wanted, function(image), strict=True)) for image in images(inputs))
+
+
+def _error(trace, tensor, inputs, traced, expected):
+    """The largest difference relative to the largest value; of labels, in what they choose from."""
+    error = _difference(traced, expected)
+    if error and traced.shape == expected.shape and expected.dtype.kind in "iu":
+        return _tie(trace, tensor, inputs, traced, expected)
+    return error
+
+
+def _difference(traced, expected):
+    """The largest, relative to the largest value; infinite where anything but floats differs."""
+    if traced.shape != expected.shape:
+        return np.inf
+    if expected.dtype.kind != "f":
+        return 0.0 if (traced == expected).all() else np.inf
+    known = np.isfinite(expected)
+    if not np.array_equal(traced[~known], expected[~known], equal_nan=True):
+        return np.inf
+    difference = np.abs(traced[known].astype(np.float64) - expected[known]).max(initial=0)
+    scale = np.abs(expected[known].astype(np.float64)).max(initial=0)
+    return difference / scale if difference else 0.0
+
+
+def _tie(trace, tensor, inputs, *labels):
+    """By how much of the scale the values differ that two labels choose; infinite if no labels."""
+    op = trace.graph.get_tensor_by_name(tensor).op
+    while op.type in (*PASSED_ON, "Cast"):
+        op = op.inputs[0].op
+    if op.type != "ArgMax":
+        return np.inf
+    function, axis = trace.function([op.inputs[0].name]), int(tf.get_static_value(op.inputs[1]))
+    values = np.stack([function(image)[0] for image in images(inputs)])
+    axis = axis % (values.ndim - 1) + 1
+    chosen = [
+        np.take_along_axis(values, np.expand_dims(label.astype(np.int64), axis), axis)
+        for label in labels
+    ]
+    return np.abs(chosen[0] - chosen[1]).max() / np.abs(values).max()
+
+
+PASSED_ON = ("Identity", "PreventGradient", "Snapshot", "StopGradient")
+VARIABLES = ("VarHandleOp", "Variable", "VariableV2")

@@ -1,0 +1,507 @@
+"""Any TensorFlow model as one thing: a `GraphDef` without weights, and a table of their values.
+
+The model is traced with a fixed batch; each variable it reads becomes a placeholder whose value is
+fetched only when it is asked for. (Freezing the weights into the graph costs minutes and gigabytes
+on a large network.) Only this module and `reader` know TensorFlow; steps 5 and 6 import neither.
+"""
+
+import contextlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.framework import op_def_registry
+from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
+
+from tf2caffe.failure import Failure
+from tf2caffe.frontend import original, tf_import
+from tf2caffe.graph.graph import LARGEST
+
+
+@dataclass
+class Trace:
+    """A traced model.
+
+    `inputs` and `outputs` map the model's own names to tensors' names (`x:0`), `variables` a
+    placeholder's name to (the variable's name, the variable or its value). `layers` are the names
+    of the Keras layers, where there are any, `graph` is that of the `GraphDef`, if there is one.
+    `unused` are inputs that the model's user named, but that no output depends on. `together` are
+    tensors that are worth computing at once, as soon as one of them is asked for; `known` maps an
+    op's name in the graph to the one that the user knows, once that is found.
+
+    `original` runs the model as it was loaded, {input: array} -> {output's name: array}, for one
+    image; where it is None, `reason` says why it cannot be compared with the trace.
+    """
+
+    graph_def: tf.compat.v1.GraphDef
+    inputs: dict
+    outputs: dict
+    variables: dict
+    layers: frozenset = frozenset()
+    graph: tf.Graph | None = field(default=None, repr=False)
+    original: Callable | None = field(default=None, repr=False)
+    reason: str = "it was not loaded from a file"
+    unused: list = field(default_factory=list)
+    together: set = field(default_factory=set, init=False, repr=False)
+    computed: dict = field(default_factory=dict, init=False, repr=False)
+    known: dict = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self):
+        if _take_floats(self.graph_def, self.inputs) or self.graph is None:
+            self.graph = imported(self.graph_def)
+        _refuse_harm(self.graph)
+
+    def value(self, tensor):
+        """The value of a tensor (its name) that does not depend on the input, as an array."""
+        if tensor not in self.computed:
+            wanted = sorted({tensor, *self.together})
+            self.computed |= zip(wanted, self.function(wanted)({}), strict=True)
+            self.together.clear()
+        return self.computed[tensor]
+
+    def stored(self, placeholder):
+        """The value of a variable as an array; where it is in memory already, that very memory."""
+        return np.asarray(_tensor(self.variables[placeholder][1]))
+
+    def function(self, tensors):
+        """A function from the inputs, {name: array}, to the values of the tensors, as arrays."""
+        wanted = [self.graph.get_tensor_by_name(name) for name in tensors]
+        ops = ancestors(wanted)
+        read = [op.outputs[0] for op in ops if op.type == "Placeholder"]
+        sizes = {op.outputs[0].name: size for op in ops if (size := known_size(op)) is not None}
+
+        def compute(*arguments):
+            fed = dict(zip((tensor.name for tensor in read), arguments, strict=True))
+            known = {name: tf.constant(size) for name, size in sizes.items()}
+            return tf.graph_util.import_graph_def(
+                self.graph_def, input_map=fed | known, return_elements=list(tensors), name=""
+            )
+
+        signature = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in read]
+        function = tf.compat.v1.wrap_function(compute, signature)
+        variables = {f"{name}:0": value for name, (_, value) in self.variables.items()}
+
+        def call(inputs):
+            fed = variables | {self.inputs[name]: array for name, array in inputs.items()}
+            return self._computed(function, [_tensor(fed[tensor.name]) for tensor in read])
+
+        return call
+
+    def _computed(self, function, arguments):
+        """What a function gives, as arrays. Raises `Failure` where TensorFlow cannot compute it."""
+        try:
+            with tf_import.unfused():
+                return [value.numpy() for value in function(*arguments)]
+        except tf.errors.OpError as error:
+            raise Failure(self._uncomputed(error)) from None
+
+    def is_float(self, tensor):
+        """Whether a tensor (its name) holds float32, as Caffe's blobs do."""
+        return self.graph.get_tensor_by_name(tensor).dtype == tf.float32
+
+    def cut(self, tensors):
+        """The trace with each of these tensors, {name: tensor}, fed under its name to its readers.
+
+        Each op can then be run alone: what makes such a tensor is computed still, but no longer
+        read.
+        """
+        graph_def, inputs = tf.compat.v1.GraphDef(), {}
+        graph_def.CopyFrom(self.graph_def)
+        fed = {name.removesuffix(":0"): f".probes/{at}" for at, name in enumerate(tensors.values())}
+        for node in graph_def.node:
+            read = [fed.get(name.removesuffix(":0"), name) for name in node.input]
+            del node.input[:]
+            node.input.extend(read)
+        for (name, tensor), own in zip(tensors.items(), fed.values(), strict=True):
+            graph_def.node.append(placeholder(own, self.graph.get_tensor_by_name(tensor)))
+            inputs[name] = f"{own}:0"
+        return Trace(graph_def, inputs, self.outputs, self.variables, self.layers)
+
+    def _uncomputed(self, error):
+        """What TensorFlow could not compute, in a line: the layer, TensorFlow's reason, advice."""
+        found = re.search(r"\{\{node ([^}]+)\}\}", error.message)
+        said = re.split(r"\[\[|Registered devices", error.message)[0].split("\n")
+        reason = [line.strip() for line in said if line.strip()][-1:] or [type(error).__name__]
+        name, advice = found.group(1) if found else "the network", ELSE
+        for own in (name, re.sub(r"_\d+$", "", name)):  # TensorFlow numbers some, and adds its own
+            with contextlib.suppress(KeyError):
+                op = self.graph.get_operation_by_name(own)
+                name, advice = f"{self._shown(op)} ({op.type})", _advice(op)
+                break
+        return f"{name}: TensorFlow cannot compute it here ({reason[0].rstrip('.')}); {advice}"
+
+    def _shown(self, op):
+        """The name that the user knows of an op, or of the one that it became a part of."""
+        waiting, seen = [op], {op.name}
+        while waiting:
+            part = waiting.pop(0)
+            if part.name in self.known:
+                return self.known[part.name]
+            readers = [reader for output in part.outputs for reader in output.consumers()]
+            waiting += [reader for reader in readers if reader.name not in seen]
+            seen |= {reader.name for reader in readers}
+        return op.name
+
+
+def _advice(op):
+    """What to do about an op for which TensorFlow has no kernel."""
+    form = op.node_def.attr["data_format"].s.decode()
+    if form.startswith("NC"):
+        return f"its data_format is {form}: build the model with channels_last"
+    if op.type == "Conv2DBackpropInput" and max(op.get_attr("dilations")) > 1:
+        return "with TF_ENABLE_ONEDNN_OPTS=1 in the environment, it can"
+    return ELSE
+
+
+def _tensor(value):
+    """A variable as it is; what is only stored in a file is read now."""
+    readable = isinstance(value, (tf.Variable, tf.Tensor, np.ndarray))
+    return tf.convert_to_tensor(value if readable else value.numpy())
+
+
+def imported(graph_def):
+    """The `tf.Graph` of a graph."""
+    with tf.Graph().as_default() as graph:
+        tf.graph_util.import_graph_def(graph_def, name="")
+    return graph
+
+
+def _refuse_harm(graph):
+    """Nothing is computed of a graph that would take all memory, or reach out of itself."""
+    for op in graph.get_operations():
+        if REACHES.search(op.type):
+            raise Failure(f"{op.name} ({op.type}) reaches out of the network; it is not run")
+        count = max((output.shape.num_elements() or 0 for output in op.outputs), default=0)
+        if count > LARGEST:
+            raise Failure(f"{op.name} ({op.type}) makes {count:,} numbers, a blob has {LARGEST:,}")
+
+
+def known_size(op):
+    """What an op gives that asks for a shape, where the fixed batch makes that known."""
+    return tf.get_static_value(op.outputs[0]) if op.type in ("Shape", "Size", "Rank") else None
+
+
+def _take_floats(graph_def, inputs):
+    """Make each input that is cast to float32 at once a float32, as Caffe's are.
+
+    Returns whether there was one.
+    """
+    nodes, taken, reading = {node.name: node for node in graph_def.node}, False, {}
+    for node in graph_def.node:
+        for read in node.input:
+            reading.setdefault(read.removesuffix(":0"), {})[node.name] = node
+    for tensor in inputs.values():
+        name = tensor.removesuffix(":0")
+        readers = list(reading.get(name, {}).values())
+        casts = [node for node in readers if node.op == "Cast"]
+        others = [node for node in readers if node.op not in ("Cast", "Shape")]
+        if not casts or others or any(cast.attr["DstT"].type != tf.float32 for cast in casts):
+            continue
+        taken = True
+        nodes[name].attr["dtype"].type = tf.float32.as_datatype_enum
+        for node in readers:
+            if node.op == "Shape":
+                node.attr["T"].type = tf.float32.as_datatype_enum
+            else:
+                node.attr["SrcT"].type = tf.float32.as_datatype_enum
+    return taken
+
+
+@cache
+def is_random(kind):
+    """Whether an op of this type draws random numbers: TensorFlow gives it a seed or a key."""
+    definition = op_def_registry.get(kind)
+    arguments = (*definition.attr, *definition.input_arg) if definition else ()
+    names = {argument.name for argument in arguments}
+    seeded = bool(names & {"seed", "seed2"}) or {"key", "counter"} <= names
+    return bool(DRAWS.search(kind)) or (seeded and not SEEDED.search(kind))
+
+
+def ancestors(tensors):
+    """Every op that the tensors depend on, but for their sizes."""
+    found, waiting = {}, [tensor.op for tensor in tensors]
+    while waiting:
+        op = waiting.pop()
+        if op.name not in found:
+            found[op.name] = op
+            waiting += [tensor.op for tensor in op.inputs] if known_size(op) is None else []
+    return list(found.values())
+
+
+@tf_import.uncollected()
+def keras_trace(model, shape=None):
+    """Trace a Keras model with batch 1; `shape` (batch first) stands in for an unknown size.
+
+    Its weights are placeholders from the start: reads of variables would take a third of the time.
+    """
+    import keras  # whoever has a Keras model has imported it; for others it would take seconds
+
+    structure = _structure(model, shape)
+    specs = _input_specs(structure, shape)
+    weights, variables = model.weights, {}
+
+    def answer(*given):
+        return model(tf.nest.pack_sequence_as(structure, given), training=False)
+
+    def call(*given):
+        stand_ins = _stand_ins(weights)
+        for weight, tensor in zip(weights, stand_ins, strict=True):
+            variables[tensor.op.name] = weight.value.name, weight.value
+        with keras.StatelessScope(zip(weights, stand_ins, strict=True)):
+            return answer(*given)
+
+    try:
+        function = tf.compat.v1.wrap_function(call, list(specs.values()))
+    except Exception as error:  # whatever the model's own code raises
+        raise Failure(f"model {model.name} cannot be traced: {_cause(error)}") from None
+    inputs = dict(zip(specs, function.inputs, strict=False))
+    layers = frozenset(layer.name for layer in model._flatten_layers(include_self=False))
+    names = getattr(model, "output_names", None)
+    outputs = _named(function.structured_outputs, names)
+    traced = function_trace(function, inputs, outputs, layers, variables)
+    traced.original = original.of_function(lambda *given: _named(answer(*given), names), specs)
+    return traced
+
+
+def _input_specs(structure, shape):
+    """The inputs of a Keras model by name, with fixed shapes."""
+    tensors = {_input_name(tensor): tensor for tensor in tf.nest.flatten(structure)}
+    sizes = fixed({name: tf.TensorShape(x.shape) for name, x in tensors.items()}, shape)
+    return {name: tf.TensorSpec(sizes[name], x.dtype, name) for name, x in tensors.items()}
+
+
+def _stand_ins(weights):
+    """Placeholders for a Keras model's weights, in the graph that is being built.
+
+    They are named as no layer is: a layer's ops would get another name.
+    """
+    nodes = [placeholder(str(at), weight.value) for at, weight in enumerate(weights)]
+    graph_def = tf.compat.v1.GraphDef(node=nodes)
+    graph_def.versions.producer = tf.version.GRAPH_DEF_VERSION  # of old, () is an unknown shape
+    names = [f"{node.name}:0" for node in nodes]
+    return tf.graph_util.import_graph_def(graph_def, return_elements=names, name=".weights")
+
+
+def _cause(error):
+    """What an error says in one line; Keras has the cause in the second, in colour."""
+    lines = re.sub(r"\x1b\[\d*m", "", str(error)).split("\n")
+    lines = [line.strip() for line in lines if line.strip()]
+    return " ".join(lines[: 2 if lines and lines[0].startswith("Exception") else 1])
+
+
+def _structure(model, shape):
+    """What the model takes: tensors or specs, alone or in lists and dictionaries.
+
+    A subclassed model tells only the shapes that it was built for, if these.
+    """
+    if getattr(model, "inputs", None):
+        return getattr(model, "input", model.inputs[0])
+    built = (model.get_build_config() or {}).get("input_shape") if shape is None else shape
+    if built is None:
+        raise Failure(f"model {model.name} does not tell its input's size; give it with --shape")
+    return _specs_of(built, "input")
+
+
+def _specs_of(shapes, name):
+    """The specs of shapes, alone or in lists and dictionaries, which are named after `name`."""
+    if isinstance(shapes, dict):
+        return {key: _specs_of(shape, key) for key, shape in shapes.items()}
+    if all(size is None or isinstance(size, int) for size in shapes):
+        return tf.TensorSpec(shapes, tf.float32, name)
+    return [_specs_of(shape, f"{name}_{at}") for at, shape in enumerate(shapes)]
+
+
+def _input_name(tensor):
+    """The name of an input; Keras's own tensors know their layer, specs have a name."""
+    history = getattr(tensor, "_keras_history", None)
+    return history.operation.name if history else tensor.name
+
+
+def fixed(shapes, given):
+    """The inputs' shapes with batch 1, {name: list}; `given` (--shape) tells unknown sizes."""
+    scalars = [name for name, shape in shapes.items() if shape.rank == 0]
+    if scalars:
+        raise Failure(f"input {scalars[0]} is a single number; Caffe's inputs have a batch axis")
+    unknown = [name for name, shape in shapes.items() if not shape[1:].is_fully_defined()]
+    if unknown and given is None:
+        sizes = ", ".join(f"{name} {shapes[name]}" for name in unknown)
+        raise Failure(f"inputs of unknown size: {sizes}; give it with --shape 1,H,W,C")
+    sizes = {name: [1, *shape[1:]] for name, shape in shapes.items() if name not in unknown}
+    for name in (unknown or shapes) if given else ():
+        wanted = shapes[name][1:]
+        if given[0] != 1 or not wanted.is_compatible_with(given[1:]):
+            text = ",".join(map(str, given))
+            raise Failure(f"--shape {text}: input {name} is {shapes[name]}, and the batch is 1")
+        sizes[name] = list(given)
+    return {name: sizes[name] for name in shapes}
+
+
+def _named(structure, names):
+    """The outputs by name, in their order: a dictionary's keys, else the model's own names."""
+    if isinstance(structure, dict):
+        return {key: value for name, part in structure.items() for key, value in _path(name, part)}
+    tensors = tf.nest.flatten(structure)
+    if not names or len(names) != len(tensors) or len(set(names)) != len(names):
+        names = [f"output_{at}" for at in range(len(tensors))]
+    return dict(zip(names, tensors, strict=True))
+
+
+def _path(name, part):
+    """The tensors in a part of the outputs, each under its name."""
+    if isinstance(part, dict):
+        return [one for key, value in part.items() for one in _path(f"{name}/{key}", value)]
+    if isinstance(part, (list, tuple)):
+        return [one for at, value in enumerate(part) for one in _path(f"{name}/{at}", value)]
+    return [(name, part)]
+
+
+def function_trace(function, inputs, outputs, layers=frozenset(), variables=()):
+    """The trace of a concrete function whose inputs and outputs are named.
+
+    `variables` are placeholders in it by now, as in a `Trace`; those that it reads are added.
+    """
+    with function.graph.as_default():
+        graph_def = inlined(function.graph.as_graph_def())
+    handles = {id(variable.handle): variable for variable in function.graph.variables}
+    captured = {}
+    for outside, inside in function.graph.captures:
+        variable = handles.get(id(outside))
+        name = variable.name if variable is not None else inside.op.name
+        captured[inside.op.name] = (name, outside if variable is None else variable)
+    graph_def, read = _reads_as_placeholders(graph_def, captured)
+    ops = [op.name for op in function.graph.get_operations()]
+    untouched = not captured and ops == [node.name for node in graph_def.node]
+    return Trace(
+        graph_def,
+        {name: tensor.name for name, tensor in inputs.items()},
+        {name: tensor.name for name, tensor in outputs.items()},
+        dict(variables) | read,
+        layers,
+        function.graph if untouched else None,
+    )
+
+
+def inlined(graph_def):
+    """The graph with every call of a function, and every branch that is decided, replaced by it.
+
+    TensorFlow's own inliner leaves alone what is marked to be compiled, as Keras marks grouped and
+    depthwise convolutions.
+    """
+    library = {function.signature.name: function for function in graph_def.library.function}
+    nodes, renamed = {node.name: node for node in graph_def.node}, {}
+    while any(_called(node, nodes, renamed) for node in nodes.values()):
+        expanded = {}
+        for node in nodes.values():
+            body = _called(node, nodes, renamed)
+            parts = _body(node, *body, library, renamed) if body else [node]
+            expanded |= {part.name: part for part in parts}
+        nodes = expanded
+    flat = tf.compat.v1.GraphDef(versions=graph_def.versions)
+    for node in nodes.values():
+        copy = flat.node.add()
+        copy.CopyFrom(node)
+        inputs = [followed(name, renamed) for name in node.input if not name.startswith("^")]
+        del copy.input[:]
+        copy.input.extend(inputs)
+    return flat
+
+
+def _called(node, nodes, renamed):
+    """(the name of the function that a node calls, its arguments); None if it calls none."""
+    if node.op in CALLS:
+        return node.attr["f"].func.name, node.input
+    if node.op in ("If", "StatelessIf"):
+        choice = decided(node.input[0], nodes, lambda name: followed(name, renamed))
+        if choice is not None:
+            branch = "then_branch" if choice else "else_branch"
+            return node.attr[branch].func.name, node.input[1:]
+    return None
+
+
+def decided(name, nodes, follow=lambda name: name):
+    """Whether a condition is true when the network is used, not trained; None if it depends."""
+    node = nodes.get(follow(name).removesuffix(":0"))
+    if node is None:
+        return None
+    if node.op in ("Placeholder", "PlaceholderWithDefault") and TRAINING.search(node.name):
+        return False if node.attr["dtype"].type == tf.bool else None
+    if node.op == "Const" and node.attr["dtype"].type == tf.bool:
+        return bool(tf.make_ndarray(node.attr["value"].tensor))
+    if node.op in ("Identity", "PlaceholderWithDefault", "RefSwitch", "Switch"):
+        return decided(node.input[0], nodes, follow)
+    if node.op == "LogicalNot":
+        choice = decided(node.input[0], nodes, follow)
+        return None if choice is None else not choice
+    return None
+
+
+def _body(call, function, given, library, renamed):
+    """The nodes of a called function, under the call's name; what the call gives is `renamed`."""
+    body = function_def_to_graph(library[function], include_library_functions=True)
+    arguments = dict(zip((tensor.op.name for tensor in body.inputs), given, strict=False))
+    for at, tensor in enumerate(body.outputs):
+        name = arguments.get(tensor.op.name, f"{call.name}/{tensor.name}")
+        renamed[f"{call.name}:{at}" if at else call.name] = name.removesuffix(":0")
+    nodes = []
+    for node in body.as_graph_def().node:
+        if node.name not in arguments:
+            copy = tf.compat.v1.NodeDef()
+            copy.CopyFrom(node)
+            copy.name = f"{call.name}/{node.name}"
+            del copy.input[:]
+            copy.input.extend(
+                arguments.get(name) or f"{call.name}/{name}"
+                for name in node.input
+                if not name.startswith("^")
+            )
+            nodes.append(copy)
+    return nodes
+
+
+def followed(name, renamed):
+    while name in renamed:
+        name = renamed[name]
+    return name
+
+
+def _reads_as_placeholders(graph_def, captured):
+    """Replace each read of a variable by a placeholder of its shape."""
+    rewritten, variables = tf.compat.v1.GraphDef(versions=graph_def.versions), {}
+    for node in graph_def.node:
+        source = node.input[0] if node.op == "ReadVariableOp" else node.name
+        if source in captured:
+            value = captured[source][1]
+            resource = value.dtype == tf.resource or isinstance(value, tf.Variable)
+            if node.op == "ReadVariableOp" or not resource:
+                node = placeholder(node.name, value)
+                variables[node.name] = captured[source]
+        rewritten.node.append(node)
+    return rewritten, variables
+
+
+def placeholder(name, value):
+    """A placeholder node for a value that has a dtype and a shape."""
+    node = tf.compat.v1.NodeDef(name=name, op="Placeholder")
+    node.attr["dtype"].type = tf.as_dtype(value.dtype).as_datatype_enum
+    node.attr["shape"].shape.CopyFrom(value.shape.as_proto())
+    return node
+
+
+# Random ops that their arguments do not show, and ops that draw nothing though they take a seed.
+DRAWS = re.compile(r"^Stateful(Random|Standard|Truncated|Uniform)|^RngReadAndSkip|RngBitGenerator")
+SEEDED = re.compile(r"^StatelessRandomGetKeyCounter|^Cudnn|^ComputeAccidentalHits|Dataset")
+
+ELSE = "build the model without it, or end the network before it"
+
+CALLS = ("StatefulPartitionedCall", "PartitionedCall")
+
+# Ops that read or write files, or run Python.
+REACHES = re.compile(
+    r"PyFunc|^(Read|Write)File|MatchingFiles|^Debug|Save(V2)?Dataset|Snapshot.*Dataset|SummaryWriter"
+)
+
+# Names of conditions that tell training from use.
+TRAINING = re.compile(r"(^|[/_])(is_)?(train(ing)?|learning)(_phase|_mode)?(_\d+)?$|phase_train")

@@ -1,0 +1,236 @@
+"""The network on disk: `graph.json`, small and readable, and one `.npy` file per weight.
+
+It holds TensorFlow's semantics (op types, NHWC shapes, attributes); the weights alone are stored
+as Caffe lays them out. Step 4 writes it, step 5 reads it.
+"""
+
+import json
+import re
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from tf2caffe import files
+from tf2caffe.failure import Failure, first_line
+from tf2caffe.graph import ops
+
+VERSION = 2
+STEM = 200  # bytes of a file's name
+LARGEST = 2**31 - 1  # numbers in a Caffe blob
+
+
+@dataclass
+class Weight:
+    """A weight's file (a `.npy` beside graph.json, float32) and its shape in Caffe's layout.
+
+    `source` is the TensorFlow constant in step 4, `array` the contents of the file in step 5.
+    """
+
+    file: str
+    shape: tuple
+    source: object = field(default=None, repr=False)
+    array: np.ndarray | None = field(default=None, repr=False)
+
+
+@dataclass
+class Node:
+    """One TensorFlow op.
+
+    `name` is the op's (`conv1/Conv2D`), `layer` what the user calls it (`conv1`), `inputs` the
+    names of the ops or inputs it reads, `shape` its output's, batch first and channels last;
+    `weights` maps the op's own operand names (`filter`, `bias`, ...) to arrays.
+    """
+
+    name: str
+    layer: str
+    op: str
+    inputs: list
+    shape: tuple
+    attrs: dict = field(default_factory=dict)
+    weights: dict = field(default_factory=dict)
+
+    def array(self, role):
+        return self.weights[role].array
+
+
+@dataclass
+class Graph:
+    """Inputs (name -> NHWC shape), ops in topological order, and the outputs, in the model's order.
+
+    `outputs` maps the model's names for them to the ops (or inputs) that compute them; on the
+    `unused` inputs of the model none of them depends. `names` are the Caffe names that differ from
+    the layers' own, `classes` the labels of the answers, if the network has any, `source` tells
+    which state of the model this was.
+    """
+
+    name: str
+    inputs: dict
+    nodes: list
+    outputs: dict
+    classes: list = field(default_factory=list)
+    names: dict = field(default_factory=dict)
+    source: str = ""
+    unused: list = field(default_factory=list)
+
+    def caffe_name(self, layer):
+        return self.names.get(layer, layer)
+
+    def print_unused(self):
+        for name in self.unused:
+            print(f"input {name} is left out: no output depends on it")
+
+    def weights(self):
+        return [weight for node in self.nodes for weight in node.weights.values()]
+
+
+def file_stem(layer):
+    """A layer's name as the beginning of its weights' file names, which file systems limit."""
+    return re.sub(r"[^\w.-]", ".", layer).encode()[:STEM].decode(errors="ignore")
+
+
+def dump(graph):
+    """The text of graph.json: one line for each op."""
+    head = {
+        "version": VERSION,
+        "name": graph.name,
+        "inputs": graph.inputs,
+        "unused": graph.unused,
+        "outputs": graph.outputs,
+        "classes": graph.classes,
+        "names": graph.names,
+        "source": graph.source,
+    }
+    lines = [f"  {json.dumps(key)}: {json.dumps(value)}," for key, value in head.items()]
+    nodes = [f"    {json.dumps(_record(node))}" for node in graph.nodes]
+    return "\n".join(["{", *lines, '  "nodes": [', ",\n".join(nodes), "  ]", "}", ""])
+
+
+def _record(node):
+    record = vars(node) | {
+        "weights": {
+            role: {"file": weight.file, "shape": weight.shape}
+            for role, weight in node.weights.items()
+        }
+    }
+    return {key: value for key, value in record.items() if value or key == "inputs"}
+
+
+def load(path):
+    """Read graph.json (without the arrays). Raises `Failure` where it is missing or damaged."""
+    path = Path(path)
+    if not path.exists():
+        raise Failure(f"{path} does not exist; save_weights.py (step 4) makes it")
+    again = "run save_weights.py (step 4) again"
+    try:
+        graph = _graph(json.loads(path.read_text(encoding="utf-8")))
+        _check(graph)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        why = f"{type(error).__name__}: {first_line(error)}"
+        raise Failure(f"{path} is damaged ({why}); {again}") from None
+    shapes = dict(graph.inputs)
+    for node in graph.nodes:
+        try:
+            if node.op in ops.OPS:  # the mapping lists the others
+                ops.check(node, [shapes[name] for name in node.inputs])
+        except ValueError as error:
+            raise Failure(f"{path} is damaged at {node.name}: {error}; {again}") from None
+        shapes[node.name] = node.shape
+    return graph
+
+
+def _graph(record):
+    if record["version"] != VERSION:
+        raise ValueError(f"version {record['version']} is not {VERSION}")
+    nodes = [
+        Node(
+            **{
+                **node,
+                "shape": tuple(node.get("shape", ())),
+                "weights": {
+                    role: Weight(weight["file"], tuple(weight["shape"]))
+                    for role, weight in node.get("weights", {}).items()
+                },
+            }
+        )
+        for node in record["nodes"]
+    ]
+    inputs = {name: tuple(shape) for name, shape in record["inputs"].items()}
+    keys = ("name", "outputs", "classes", "names", "source", "unused")
+    rest = {key: record[key] for key in keys}
+    return Graph(inputs=inputs, nodes=nodes, **rest)
+
+
+def _check(graph):
+    """Raise `ValueError` unless every name is known before it is read and every field is sound."""
+    lists = [graph.classes, graph.unused, *(node.inputs for node in graph.nodes)]
+    texts = [graph.name, graph.source, *graph.classes, *graph.unused]
+    texts += [*graph.names, *graph.names.values(), *graph.outputs, *graph.outputs.values()]
+    for node in graph.nodes:
+        texts += [node.name, node.layer, node.op, *node.inputs, *node.attrs, *node.weights]
+    if not all(isinstance(text, str) for text in texts) or any(isinstance(a, str) for a in lists):
+        raise ValueError("a name is not a text")
+    if not all(text.isprintable() for text in texts):
+        raise ValueError("a name has characters that cannot be printed")
+    shapes = [*graph.inputs.values(), *(node.shape for node in graph.nodes)]
+    sizes = [size for shape in shapes for size in shape]
+    sizes += [size for weight in graph.weights() for size in weight.shape]
+    if not all(graph.inputs.values()) or not all(type(size) is int and size > 0 for size in sizes):
+        raise ValueError("a shape is not made of positive whole numbers")
+    if max(map(prod, shapes)) > LARGEST:
+        raise ValueError("a tensor has more numbers than a blob can")
+    known = set(graph.inputs)
+    for node in graph.nodes:
+        strange = [name for name in node.inputs if name not in known]
+        if strange or not node.inputs or node.name in known:
+            raise ValueError(f"op {node.name} reads {strange or 'nothing'} or is named twice")
+        if not isinstance(node.attrs, dict):
+            raise ValueError(f"the settings of op {node.name} are not named")
+        if node.op == "ArgMax" and (type(node.attrs.get("dimension")), len(node.inputs)) != (
+            int,
+            1,
+        ):
+            raise ValueError(f"the axis of {node.name} is not a whole number")
+        known.add(node.name)
+        for weight in node.weights.values():
+            if not re.fullmatch(r"[^/]{1,250}\.npy", weight.file) or not weight.file.isprintable():
+                raise ValueError(f"not a plain file name of a weight: {weight.file!r}")
+    if not graph.outputs or not set(graph.outputs.values()) <= known:
+        raise ValueError("there is no output, or one is not the name of an op")
+
+
+def load_weights(graph, folder):
+    """Map every weight's file into memory. Missing, surplus, misshapen, bad: all told at once."""
+    folder = Path(folder)
+    wanted = {weight.file: weight for weight in graph.weights()}
+    found = {path.name for path in folder.glob("*.npy")}
+    problems = [f"missing: {name}" for name in sorted(wanted.keys() - found)]
+    problems += [f"surplus: {name}" for name in sorted(found - wanted.keys())]
+    for name in sorted(wanted.keys() & found):
+        problems += _load(wanted[name], folder / name)
+    if problems:
+        raise Failure(
+            f"{folder}: {'; '.join(problems)}; run save_weights.py (step 4) again, or mend the file"
+        )
+
+
+def _load(weight, path):
+    """Map one file into memory; return what is wrong with it, as a list of one or no line."""
+    try:
+        array = files.mapped(path)
+    except files.Damaged as error:
+        return [f"{path.name} is not a whole .npy file ({error})"]
+    if array.dtype != np.float32:
+        return [f"{path.name} is not an array of float32"]
+    if array.shape != weight.shape:
+        return [f"misshapen: {path.name} is {array.shape}, not {weight.shape}"]
+    if not _finite(array):
+        return [f"{path.name} holds NaN or infinity"]
+    weight.array = array
+    return []
+
+
+def _finite(array, step=1 << 22):
+    flat = array.reshape(-1)
+    return all(np.isfinite(flat[at : at + step]).all() for at in range(0, flat.size, step))

@@ -1,0 +1,1 @@
+"""What is drawn: layers, comparisons, networks, curves."""

@@ -1,0 +1,489 @@
+"""The pictures that both sides share: channels, bars, answers, losses, and the comparison.
+
+Arrays come without a batch: (H, W, C) for images, (F,) for vectors. Everything is placed by the
+pixel on one `Page`, text by Pillow: of matplotlib's, a large network's diagram would take seconds.
+"""
+
+import re
+from functools import cache, lru_cache
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.transforms import Affine2D
+from PIL import Image, ImageDraw, ImageFont
+
+from tf2caffe.paths import replacing
+
+DPI = 64  # a power of two: pixels / DPI * DPI is exact
+FONTS = f"{matplotlib.get_data_path()}/fonts/ttf"  # the same picture on every machine
+INK, FAINT, LINE, PAPER, WHITE = "#1f2933", "#6b7785", "#aab3bd", "#f4f6f8", "#ffffff"
+BLUE, ORANGE, GREEN, RED = "#2f6db3", "#e07b1a", "#1d8348", "#c62828"
+HEAT = matplotlib.colormaps["viridis"].with_extremes(bad=RED)  # bad: NaN and infinity
+SIGNED = matplotlib.colormaps["RdBu_r"].with_extremes(bad=INK)
+
+ROWS_A_PAGE = 16
+CHANNELS_SHOWN, TILE = 10, 112
+COMPARED_CHANNELS, COMPARED_TILE = 6, 56
+ANSWERS_A_ROW, ANSWERS_SHOWN, ANSWER_TILE = 5, 20, 196
+VALUES_LABELLED = 10
+MARGIN, GAP = 24, 8
+PANEL, PANEL_TOP = COMPARED_CHANNELS * (COMPARED_TILE + GAP) - GAP, 17
+SMALL, NORMAL, LARGE = 11, 13, 14
+ALIGNED = {"left": 0, "center": 0.5, "right": 1}  # how much of a text is left of its place
+LETTERINGS = 4096  # texts kept, since a large network says many things often
+COMPRESSION = 3  # of PNG: half the time of 6, a quarter more bytes
+MIXTURES, APART = 14, 8  # between two colours of a palette; from a colour, of 255
+
+
+class Page:
+    """A white sheet, measured in pixels from its top left corner.
+
+    `shapes`, matplotlib's artists with vertices in these pixels, lie under all the rest. Where
+    there are no other colours than `colours`, as `palette` makes them, a large sheet is saved in a
+    fifth of the time.
+    """
+
+    def __init__(self, width, height, shapes=(), colours=None):
+        self.width, self.height, self.colours = int(width), int(height), colours
+        self.sheet = sheet((self.width, self.height), shapes)
+
+    def text(self, x, y, string, size=NORMAL, color=INK, bold=False, align="left"):
+        """Write `string` with its baseline at `y`, to the pixel."""
+        string = " ".join(string.splitlines())
+        mask, left, top = lettering(string, size, bold)
+        start = x - ALIGNED[align] * text_width(string, size, bold)
+        self.sheet.paste(color, (round(start) + left, round(y) + top), mask)
+
+    def image(self, x, y, pixels):
+        """Copy (H, W, 3) `pixels` to the sheet as they are."""
+        self.sheet.paste(Image.fromarray(np.ascontiguousarray(pixels)), (int(x), int(y)))
+
+    def save(self, path):
+        sheet = self.sheet
+        if self.colours:
+            sheet = sheet.quantize(palette=self.colours, dither=Image.Dither.NONE)
+        with replacing(path) as temporary:
+            sheet.save(temporary, compress_level=COMPRESSION)
+
+
+def palette(pairs):
+    """An image with the palette of these pairs of colours, and of what lies between the two.
+
+    Soft edges are mixtures. One near to a colour itself would be taken for it: Pillow looks for the
+    nearest of the palette coarsely.
+    """
+    pure = np.unique([rgb(color) for pair in pairs for color in pair], axis=0).astype(int)
+    ends = np.array([[rgb(color) for color in pair] for pair in pairs], float)
+    shares = np.linspace(0, 1, MIXTURES + 2)[1:-1, None, None]
+    mixed = np.round(ends[:, 0] * shares + ends[:, 1] * (1 - shares)).reshape(-1, 3)
+    mixed = np.unique(mixed, axis=0).astype(int)
+    far = np.abs(mixed[:, None] - pure).max(-1).min(-1) > APART
+    image = Image.new("P", (1, 1))
+    image.putpalette(np.concatenate([pure, mixed[far]]).astype(np.uint8).tobytes())
+    return image
+
+
+def sheet(size, shapes):
+    """A white image of `size` (width, height) with matplotlib's artists on it, y downwards."""
+    if not shapes:
+        return Image.new("RGB", size, WHITE)
+    figure = Figure(figsize=(size[0] / DPI, size[1] / DPI), dpi=DPI, facecolor=WHITE)
+    for shape in shapes:
+        shape.set_transform(Affine2D().scale(1, -1).translate(0, size[1]))
+        figure.add_artist(shape)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return Image.frombuffer("RGBA", size, canvas.buffer_rgba()).convert("RGB")
+
+
+@cache
+def font(size, bold=False):
+    """`size` is in pixels."""
+    file = f"{FONTS}/DejaVuSans{'-Bold' if bold else ''}.ttf"
+    return ImageFont.truetype(file, size, layout_engine=ImageFont.Layout.BASIC)
+
+
+@lru_cache(LETTERINGS)
+def lettering(string, size, bold):
+    """A text as a mask, and where its left upper corner is, from the start of its baseline."""
+    left, top, right, bottom = font(size, bold).getbbox(string, anchor="ls")
+    mask = Image.new("L", (right - left, bottom - top))
+    ImageDraw.Draw(mask).text((-left, -top), string, 255, font(size, bold), "ls")
+    return mask, left, top
+
+
+@lru_cache(LETTERINGS)
+def text_width(text, size=NORMAL, bold=False):
+    """The width of `text` in pixels."""
+    return font(size, bold).getlength(text)
+
+
+@cache
+def shortened(text, width, size=NORMAL, bold=False):
+    """`text` on one line, an ellipsis for its middle where it is wider than `width` pixels."""
+    text = fitted = " ".join(text.splitlines())
+    kept = len(text)
+    while text_width(fitted, size, bold) > width and kept > 1:
+        kept -= 1
+        fitted = f"{text[: (kept + 1) // 2]}…{text[len(text) - kept // 2 :]}"
+    return fitted
+
+
+def number(value):
+    """Three digits: 0.0123 and 1.23e-7."""
+    return f"{value + 0.0:.3g}".replace("e-0", "e-").replace("e+0", "e")
+
+
+def page_paths(path, count):
+    """NAME.png, NAME-2.png, ..."""
+    path = Path(path)
+    more = [path.with_name(f"{path.stem}-{page}{path.suffix}") for page in range(2, count + 1)]
+    return [path, *more]
+
+
+def save_pages(path, pages):
+    """Save each page as it is drawn, remove what a longer run left, return the pages' paths."""
+    path, count = Path(path), 0
+    for count, page in enumerate(pages, 1):  # noqa: B007
+        page.save(page_paths(path, count)[-1])
+    written = page_paths(path, count)
+    page_name = re.compile(rf"{re.escape(path.stem)}-\d+{re.escape(path.suffix)}")
+    for file in path.parent.iterdir():
+        if page_name.fullmatch(file.name) and file not in written:
+            file.unlink()
+    return written
+
+
+def row_pages(rows, width, row_height, draw_row):
+    """Yield pages of `rows`, each drawn by `draw_row(page, y, row)`; no rows: a page saying so."""
+    for first in range(0, max(1, len(rows)), ROWS_A_PAGE):
+        shown = rows[first : first + ROWS_A_PAGE]
+        page = Page(width, 2 * MARGIN - 2 * GAP + max(1, len(shown)) * row_height)
+        for index, row in enumerate(shown):
+            draw_row(page, MARGIN + index * row_height, row)
+        if not shown:
+            page.text(MARGIN, MARGIN + LARGE, "no layers of this kind", color=FAINT)
+        yield page
+
+
+def finite(array):
+    """As float64, NaN for all that is not finite."""
+    array = double(array)
+    return np.where(np.isfinite(array), array, np.nan)
+
+
+def double(array):
+    """As float64; a signalling NaN becomes a quiet one, without a warning."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(array, np.float64)
+
+
+def span(array):
+    """(least, greatest) of the finite values; (0, 0) if there are none."""
+    values = double(array)
+    values = values[np.isfinite(values)]
+    return (values.min(), values.max()) if values.size else (0.0, 0.0)
+
+
+def span_text(array):
+    """`min|max`, or how many values are not finite; and the colour to print it in."""
+    broken = np.size(array) - np.count_nonzero(np.isfinite(array))
+    if broken:
+        return f"{broken} not finite", RED
+    return "|".join(number(value) for value in span(array)), FAINT
+
+
+def as_channels(array):
+    """Any array as (H, W, C): a vector as one row, a matrix as one channel."""
+    array = np.asarray(array)
+    if array.ndim < 3:
+        return np.atleast_2d(array)[:, :, None]
+    return array.reshape(-1, *array.shape[-2:])
+
+
+def channel_limits(layers):
+    """The colour scales of `draw_channels`: name -> (least, greatest), a value a shown channel."""
+    return {name: channel_spans(array, CHANNELS_SHOWN) for name, array in layers.items()}
+
+
+def channel_spans(array, count):
+    """(H, W, C) -> (least, greatest) of each of the first `count` channels."""
+    spans = [span(channel) for channel in np.moveaxis(as_channels(array)[..., :count], -1, 0)]
+    return tuple(np.array(spans).reshape(-1, 2).T)
+
+
+def bar_limits(layers):
+    """The scales of `draw_bars`: name -> (least, greatest)."""
+    return {name: span(array) for name, array in layers.items()}
+
+
+def resized(image, side):
+    """(H, W, ...) to `side` pixels: cells are repeated to enlarge, averaged to reduce."""
+    scale = side / max(image.shape[:2])
+    for axis in (0, 1):
+        image = resampled(image, axis, max(2, round(image.shape[axis] * scale)))
+    return image
+
+
+def resampled(image, axis, size):
+    """One axis of `image` to `size` cells."""
+    cells = image.shape[axis]
+    starts = np.arange(size) * cells // size
+    if size >= cells:
+        return image.take(starts, axis)
+    counts = np.diff(starts, append=cells).reshape(-1, *[1] * (image.ndim - axis - 1))
+    return np.add.reduceat(image, starts, axis) / counts
+
+
+def coloured(channel, low, high, colours):
+    """(H, W) -> (H, W, 3) bytes on the colour scale low..high."""
+    scaled = (channel - low) / ((high - low) or 1)
+    return colours(scaled, bytes=True)[..., :3]
+
+
+def draw_tile(page, x, y, pixels, side):
+    """Centre (H, W, 3) `pixels` in a square of `side` pixels."""
+    height, width = pixels.shape[:2]
+    page.image(x + (side - width) // 2, y + (side - height) // 2, pixels)
+
+
+def draw_mosaic(page, x, y, array, spans, side, colours):
+    """The first channels of (H, W, C) side by side, one for each of `spans`' scales."""
+    shown = np.moveaxis(as_channels(array), -1, 0)
+    for index, (channel, low, high) in enumerate(zip(shown, *spans, strict=False)):
+        pixels = coloured(resized(finite(channel), side), low, high, colours)
+        draw_tile(page, x + index * (side + GAP), y, pixels, side)
+
+
+def draw_title(page, y, name, array, width):
+    """The layer's name in bold and its shape."""
+    shape = "×".join(str(size) for size in np.shape(array))
+    name = shortened(name, width - text_width(shape) - 2 * GAP, LARGE, True)
+    page.text(MARGIN, y + LARGE, name, LARGE, bold=True)
+    page.text(MARGIN + text_width(name, LARGE, True) + 2 * GAP, y + LARGE, shape, color=FAINT)
+
+
+def draw_channels(path, layers, limits=None):
+    """A row a layer, `min|max` over each of its first ten channels; return the pages' paths.
+
+    `layers` is name -> (H, W, C). Every channel has its own colour scale; `limits`, as from
+    `channel_limits` under the same names, sets them, so that two pictures can be laid side by side.
+    """
+    limits = channel_limits(layers) | (limits or {})
+    rows = [(name, array, limits[name]) for name, array in layers.items()]
+    width = 2 * MARGIN + CHANNELS_SHOWN * (TILE + GAP) - GAP
+    return save_pages(path, row_pages(rows, width, TILE + 62, draw_channel_row))
+
+
+def draw_channel_row(page, y, row):
+    name, array, spans = row
+    draw_title(page, y, name, array, page.width - 2 * MARGIN)
+    for index, channel in enumerate(np.moveaxis(as_channels(array), -1, 0)[:CHANNELS_SHOWN]):
+        text, color = span_text(channel)
+        middle = MARGIN + index * (TILE + GAP) + TILE / 2
+        page.text(middle, y + 33, text, SMALL, color, align="center")
+    draw_mosaic(page, MARGIN, y + 38, array, spans, TILE, HEAT)
+
+
+def draw_bars(path, layers, limits=None):
+    """A row of bars a layer, at most ten of them with their values; return the pages' paths.
+
+    `layers` is name -> (F,); `limits`, as from `bar_limits` under the same names, sets the scales.
+    """
+    limits = bar_limits(layers) | (limits or {})
+    rows = [(name, np.ravel(array), limits[name]) for name, array in layers.items()]
+    width = 2 * MARGIN + CHANNELS_SHOWN * (TILE + GAP) - GAP
+    return save_pages(path, row_pages(rows, width, 170, draw_bar_row))
+
+
+def draw_bar_row(page, y, row):
+    name, vector, (low, high) = row
+    gutter, top, height = 60, y + 42, 84
+    width = page.width - 2 * MARGIN - gutter
+    draw_title(page, y, name, vector, page.width - 2 * MARGIN - 2 * TILE)
+    text, color = span_text(vector)
+    page.text(page.width - MARGIN, y + LARGE, text, color=color, align="right")
+    pixels = bars(vector, low, high, height, width, BLUE)
+    page.image(MARGIN + gutter, top, pixels)
+    for value, baseline in ((max(0, high), top + 9), (min(0, low), top + height)):
+        page.text(MARGIN + gutter - GAP, baseline, number(value), SMALL, FAINT, align="right")
+    if vector.size <= VALUES_LABELLED:
+        label_bars(page, MARGIN + gutter, top, height, width, vector)
+
+
+def label_bars(page, x, top, height, width, vector):
+    """The value over each bar, its index below."""
+    for index, value in enumerate(vector):
+        middle = x + (index + 0.5) * width / vector.size
+        color = INK if np.isfinite(value) else RED
+        page.text(middle, top - 5, number(value), SMALL, color, align="center")
+        page.text(middle, top + height + 14, str(index), SMALL, FAINT, align="center")
+
+
+def bars(vector, low, high, height, width, color):
+    """(F,) as bars from zero: (height, width, 3) bytes.
+
+    Where a pixel's column holds several bars it shows their range; few bars stand apart.
+    """
+    pixels = np.empty((height, width, 3), np.uint8)
+    pixels[:] = rgb(PAPER)
+    low, high = min(0, low), max(0, high)
+    zero = round((height - 1) * (high / (high - low) if high > low else 1))
+    if vector.size:
+        where = np.arange(width) * vector.size
+        least, greatest = bar_ends(finite(vector), where // width)
+        levels = high - (np.arange(height)[:, None] + 0.5) / height * (high - low)
+        inside = (levels < np.fmax(greatest, 0)) & (levels > np.fmin(least, 0))
+        apart = width < 8 * vector.size or np.abs(where / width % 1 - 0.5) < 0.4
+        pixels[inside & apart] = rgb(color)
+        pixels[:, np.isnan(greatest)] = rgb(RED)
+    pixels[zero] = rgb(LINE)
+    return pixels
+
+
+def bar_ends(vector, starts):
+    """The least and the greatest value of each pixel's column; NaN if one of them is NaN."""
+    return np.minimum.reduceat(vector, starts), np.maximum.reduceat(vector, starts)
+
+
+def rgb(color):
+    """`#rrggbb` -> three bytes."""
+    return np.frombuffer(bytes.fromhex(color[1:]), np.uint8)
+
+
+def draw_answers(path, images, captions, right=None):
+    """Up to twenty images, five in a row, a caption over each; return the path.
+
+    An image is (H, W), (H, W, 1) or (H, W, 3) in any range of values. A caption may have several
+    lines. `right` holds True, False or None for each: green, red or plain.
+    """
+    right = [None] * len(images) if right is None else right
+    answers = list(zip(images, captions, right, strict=True))[:ANSWERS_SHOWN]
+    heading = 22 * max([1, *(caption.count("\n") + 1 for _, caption, _ in answers)])
+    across, down = ANSWER_TILE + 2 * GAP, ANSWER_TILE + heading + 2 * GAP
+    rows = max(1, -(-len(answers) // ANSWERS_A_ROW))
+    page = Page(2 * MARGIN + ANSWERS_A_ROW * across - 2 * GAP, 2 * MARGIN + rows * down - 2 * GAP)
+    for index, answer in enumerate(answers):
+        row, column = divmod(index, ANSWERS_A_ROW)
+        draw_answer(page, MARGIN + column * across, MARGIN + row * down, heading, answer)
+    page.save(path)
+    return Path(path)
+
+
+def draw_answer(page, x, y, heading, answer):
+    image, caption, right = answer
+    color = {None: INK, True: GREEN, False: RED}[right]
+    for index, line in enumerate(caption.split("\n")):
+        line = shortened(line, ANSWER_TILE, 15, True)
+        page.text(x + ANSWER_TILE / 2, y + 15 + 22 * index, line, 15, color, True, "center")
+    draw_tile(page, x, y + heading, photograph(image), ANSWER_TILE)
+
+
+def photograph(image):
+    """An image of any range as (ANSWER_TILE, ANSWER_TILE, 3) bytes, its least value black."""
+    image = as_channels(image)[..., : 3 if np.ndim(image) == 3 and np.shape(image)[2] >= 3 else 1]
+    low, high = span(image)
+    scaled = (resized(finite(image), ANSWER_TILE) - low) / ((high - low) or 1)
+    return np.broadcast_to(np.nan_to_num(scaled) * 255, (*scaled.shape[:2], 3)).astype(np.uint8)
+
+
+def draw_losses(path, steps, train, test_steps, test):
+    """The training loss raw and smoothed, and the test loss, over the steps; return the path."""
+    figure = Figure(figsize=(960 / DPI, 540 / DPI), dpi=DPI, facecolor=WHITE, layout="tight")
+    axes = figure.add_subplot()
+    axes.plot(steps, train, color=BLUE, alpha=0.25, linewidth=1, label="training, raw")
+    axes.plot(steps, smoothed(train), color=BLUE, linewidth=2, label="training, smoothed")
+    axes.plot(test_steps, test, color=ORANGE, linewidth=2, marker="o", label="test")
+    everything = finite([*train, *test])
+    if (everything > 0).all() and everything.max(initial=1) > 20 * everything.min(initial=1):
+        axes.set_yscale("log")
+    axes.set_xlabel("training step")
+    axes.set_ylabel("cross-entropy loss")
+    axes.grid(color="#e3e7eb")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    with replacing(path) as temporary:
+        FigureCanvasAgg(figure).print_png(temporary)
+    return Path(path)
+
+
+def smoothed(values):
+    """The exponential moving average over about a fiftieth of `values`, unbiased at the start."""
+    keep = 1 - 1 / max(2, len(values) / 50)
+    averages, total, weight = [], 0.0, 0.0
+    for value in values:
+        total, weight = keep * total + value, keep * weight + 1
+        averages.append(total / weight)
+    return averages
+
+
+def draw_comparison(path, rows):
+    """TensorFlow, Caffe and their difference, a row a layer; return the pages' paths.
+
+    `rows` are (TensorFlow's name, Caffe's blob, TensorFlow's array, Caffe's array, relative error),
+    the arrays (H, W, C), of which the first channels are shown, or (F,). Both sides are drawn on
+    TensorFlow's scale, the difference on one of its own, symmetric around zero.
+    """
+    width = 3 * (PANEL + MARGIN) + MARGIN
+    return save_pages(path, row_pages(list(rows), width, COMPARED_TILE + 66, draw_compared))
+
+
+def draw_compared(page, y, row):
+    tf_name, blob, tf_array, caffe_array, error = row
+    verdict = f"relative error {number(error)}"
+    room = page.width - 2 * MARGIN - 4 * GAP - text_width(verdict, bold=True)
+    half = room // 2 - TILE
+    names = f"{shortened(tf_name, half, LARGE, True)} → {shortened(blob, half, LARGE, True)}"
+    draw_title(page, y, names, tf_array, room)
+    color = INK if np.isfinite(error) else RED
+    page.text(page.width - MARGIN, y + LARGE, verdict, NORMAL, color, True, "right")
+    tf_array, caffe_array = np.asarray(tf_array), np.asarray(caffe_array)
+    x, step = MARGIN, (page.width - MARGIN) // 3
+    draw_panel(page, x, y + 24, ("TensorFlow", *span_text(tf_array)), tf_array, tf_array)
+    draw_panel(page, x + step, y + 24, ("Caffe", *span_text(caffe_array)), caffe_array, tf_array)
+    if tf_array.shape == caffe_array.shape:
+        draw_difference(page, x + 2 * step, y + 24, tf_array, caffe_array)
+    else:
+        shape = "×".join(str(size) for size in caffe_array.shape)
+        draw_panel_title(page, x + 2 * step, y + 24, "difference", f"none: Caffe has {shape}", RED)
+
+
+def draw_panel(page, x, y, title, array, reference):
+    """One side, on the scales of `reference`."""
+    draw_panel_title(page, x, y, *title)
+    if is_vector(array):
+        draw_panel_bars(page, x, y, array, *span(reference), BLUE)
+    else:
+        spans = channel_spans(reference, COMPARED_CHANNELS)
+        draw_mosaic(page, x, y + PANEL_TOP, array, spans, COMPARED_TILE, HEAT)
+
+
+def draw_difference(page, x, y, tf_array, caffe_array):
+    """Caffe less TensorFlow; the scale reaches as far either way as the greatest difference."""
+    difference = finite(caffe_array) - finite(tf_array)
+    reach = np.abs(span(difference)).max()
+    draw_panel_title(page, x, y, "difference", f"at most {number(reach)}", FAINT)
+    if is_vector(difference):
+        draw_panel_bars(page, x, y, difference, -reach, reach, ORANGE)
+    else:
+        reach = reach or 1  # no difference at all: the middle of the scale
+        spans = np.outer([-reach, reach], np.ones(COMPARED_CHANNELS))
+        draw_mosaic(page, x, y + PANEL_TOP, difference, spans, COMPARED_TILE, SIGNED)
+
+
+def draw_panel_title(page, x, y, side, text, color):
+    page.text(x, y + SMALL, side, SMALL, INK)
+    page.text(x + text_width(side, SMALL) + GAP, y + SMALL, text, SMALL, color)
+
+
+def draw_panel_bars(page, x, y, array, low, high, color):
+    pixels = bars(np.ravel(array), low, high, COMPARED_TILE, PANEL, color)
+    page.image(x, y + PANEL_TOP, pixels)
+
+
+def is_vector(array):
+    """(F,), and (1, 1, F) as pooling over the whole image leaves it."""
+    return array.ndim < 2 or array.size == array.shape[-1]

@@ -1,0 +1,182 @@
+"""What a network computed: the input and every layer's output, kept as one `.npz`, printed, drawn.
+
+Arrays are float32 with the images first and the channels last: (N, H, W, C), (N, F). The pictures
+and statistics show one of the images, all of them are compared.
+"""
+
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+
+import numpy as np
+
+from tf2caffe import files
+from tf2caffe.cli import names
+from tf2caffe.failure import Failure
+from tf2caffe.paths import replacing
+from tf2caffe.proof.probes import VERSION, Probes
+
+PROBES = ("regions", "outputs", "floors")
+DRAWN = 48  # layers, unless some are chosen: three pages
+RESERVED = ("input:", "layer:", "@")
+
+
+@dataclass
+class Activations:
+    """`inputs` and `layers` by name, the images' names, and which of them is shown.
+
+    `source` tells which state of the model it was, `original` whether the outputs were compared
+    with the model itself, or why not, `probes` what each layer is fed besides.
+    """
+
+    inputs: dict
+    layers: dict
+    images: list
+    shown: int
+    source: str = field(default="")
+    original: str = field(default="")
+    probes: Probes | None = field(default=None, repr=False)
+
+    def of_shown(self):
+        """Each layer's output for the image shown, without the batch axis."""
+        return {name: array[self.shown] for name, array in self.layers.items()}
+
+
+def save(path, activations):
+    """Write the `.npz`: inputs as `input:NAME`, layers by name, the rest with a leading @.
+
+    A layer whose own name begins so is `layer:NAME`.
+    """
+    arrays = {f"input:{name}": array for name, array in activations.inputs.items()}
+    for name, array in activations.layers.items():
+        arrays[f"layer:{name}" if name.startswith(RESERVED) else name] = array
+    arrays |= {
+        "@images": np.array(activations.images),
+        "@shown": np.array(activations.shown),
+        "@source": np.array(activations.source),
+        "@original": np.array(activations.original),
+        "@probes": np.array(VERSION),
+    }
+    for kind in PROBES:
+        found = getattr(activations.probes, kind).items()
+        arrays |= {f"@{kind}:{name}": array for name, array in found}
+    with replacing(path) as temporary:
+        files.save(temporary, arrays)
+
+
+def load(path):
+    """Read the `.npz`. Raises `Failure` where it is missing or damaged."""
+    again = "tf_predict.py (step 3) makes it"
+    if not path.exists():
+        raise Failure(f"{path} does not exist; {again}")
+    try:
+        found = files.arrays(path)
+        images, shown, source = (found.pop(f"@{name}") for name in ("images", "shown", "source"))
+        original = str(found.pop("@original", ""))
+        parts = _probes(found)
+        inputs = {name[6:]: found.pop(name) for name in list(found) if name.startswith("input:")}
+        found = {name.removeprefix("layer:"): array for name, array in found.items()}
+        activations = Activations(inputs, found, images.tolist(), int(shown), str(source))
+        activations.original, activations.probes = original, parts
+        arrays = [*inputs.values(), *found.values()]
+        if not inputs or any(len(array) != len(activations.images) for array in arrays):
+            raise ValueError("not as many outputs as images")
+        if images.dtype.kind != "U" or any(array.dtype.kind not in "fiub" for array in arrays):
+            raise ValueError("no names, or no numbers")
+        activations.images[activations.shown]
+    except files.Damaged as error:
+        raise Failure(f"{path}: {error}; {again}") from None
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise Failure(f"{path} is damaged ({error}); {again}") from None
+    return activations
+
+
+def _probes(found):
+    """The `Probes` among the arrays of the file, which are taken out."""
+    if int(found.pop("@probes")) != VERSION:
+        raise ValueError("its probes are those of another version")
+    parts = []
+    for kind in PROBES:
+        start = f"@{kind}:"
+        keys = [key for key in found if key.startswith(start)]
+        parts.append({key.removeprefix(start): found.pop(key) for key in keys})
+    regions, outputs, floors = parts
+    if any(array.dtype.kind != "f" for part in parts for array in part.values()):
+        raise ValueError("no numbers")
+    shapes = [array.shape for array in regions.values()]
+    if not shapes or any(len(shape) != 4 or shape[2] != 2 or 0 in shape for shape in shapes):
+        raise ValueError("not the regions of probes")
+    if any(len(array) != len(outputs.get(name, ())) for name, array in floors.items()):
+        raise ValueError("not as many outputs as probes")
+    return Probes(regions, outputs, floors)
+
+
+def statistics(array):
+    """Mean and variance as the reference prints them."""
+    with np.errstate(invalid="ignore"):  # NaN and infinity are told by the figures
+        values = np.asarray(array, np.float64)
+        return figure(values.mean()), figure(values.var())
+
+
+def figure(value):
+    """Two decimals; three significant digits where that would leave nothing."""
+    return f"{value:.2f}" if abs(value) >= 0.095 or value == 0 else f"{value:.3g}"
+
+
+def print_statistics(layers):
+    """A line a layer: its name, the mean and the variance of its output."""
+    width = max([30, *(len(name) + 3 for name in layers)])
+    for name, array in layers.items():
+        mean, variance = statistics(array)
+        print(f"{name:.<{width}}: {f'mean={mean},':<12} var={variance}")
+
+
+def add_layers(parser):
+    """The option by which steps 3 and 6 choose what is drawn."""
+    parser.add_argument(
+        "--layers", metavar="A,B*", type=names,
+        help=f"what is drawn, * for anything (default: all; of more than {DRAWN}, some)",
+    )  # fmt: skip
+
+
+def check(patterns, layers):
+    """Raise `Failure` where one of --layers fits none of these names."""
+    idle = [wanted for wanted in patterns or [] if not any(fnmatch(one, wanted) for one in layers)]
+    if idle:
+        raise Failure(f"--layers {','.join(idle)}: no layer is called so")
+
+
+def chosen(layers, patterns=None):
+    """The layers to draw: those that fit a pattern; else all, or DRAWN of them, evenly spaced."""
+    if patterns:
+        check(patterns, layers)
+        return {
+            name: array
+            for name, array in layers.items()
+            if any(fnmatch(name, pattern) for pattern in patterns)
+        }
+    if len(layers) <= DRAWN:
+        return layers
+    print(f"{DRAWN} of {len(layers)} layers are drawn; --layers chooses others")
+    names = list(layers)
+    return {names[at]: layers[names[at]] for at in np.linspace(0, len(names) - 1, DRAWN, dtype=int)}
+
+
+def draw_layers(folder, layers, scale=None):
+    """`convs.png` and `denses.png` of arrays without a batch axis, in the colours of `scale`.
+
+    `scale` are the layers (TensorFlow's) that set the limits of the colours and bars; by default
+    the layers themselves. Returns the paths.
+    """
+    from tf2caffe.pictures import figures  # imports matplotlib
+
+    convs = {name: array for name, array in layers.items() if array.ndim == 3}
+    denses = {name: array for name, array in layers.items() if array.ndim == 1}
+    scale = scale or layers
+    written = []
+    if convs:
+        limits = figures.channel_limits({name: scale[name] for name in convs})
+        written += figures.draw_channels(folder / "convs.png", convs, limits)
+    if denses:
+        limits = figures.bar_limits({name: scale[name] for name in denses})
+        written += figures.draw_bars(folder / "denses.png", denses, limits)
+    return written

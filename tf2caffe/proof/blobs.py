@@ -1,0 +1,139 @@
+"""Which Caffe blob holds which TensorFlow output: `nets/NAME.blobs.json`, from step 5 to step 6."""
+
+import json
+from dataclasses import dataclass
+
+from tf2caffe.caffe.outputs import Output
+from tf2caffe.failure import Failure
+from tf2caffe.graph.layout import Layout
+
+
+@dataclass(frozen=True)
+class Blob:
+    """TensorFlow's `name`, Caffe's `blob`, and how the one lies in the other."""
+
+    name: str
+    blob: str
+    layout: Layout
+
+
+@dataclass(frozen=True)
+class Op:
+    """TensorFlow's op `name` of type `op`, and the names of what it reads."""
+
+    name: str
+    op: str
+    reads: list
+
+
+@dataclass(frozen=True)
+class Table:
+    """The inputs and the layers in order; `answers` names the layer that gives the labels.
+
+    Several blobs may hold the same output of TensorFlow's: that of the layer, and that which is the
+    net's output. `ops` are all of TensorFlow's, those too of which Caffe has no blob; `outputs` are
+    the model's, in its order.
+    """
+
+    inputs: list
+    layers: list
+    answers: list
+    classes: list
+    source: str
+    ops: list
+    outputs: list
+
+    @classmethod
+    def of(cls, net):
+        """The table of a network that was mapped from a graph."""
+        graph = net.graph
+        entries = [Blob(name, blob, net.layouts[name]) for name, blob in net.blobs.items() if blob]
+        inputs = [entry for entry in entries if entry.name in graph.inputs]
+        layers = [entry for entry in entries if entry.name not in graph.inputs]
+        layers += [Blob(*copy) for copy in net.copies]
+        rest = graph.classes, graph.source, ops_of(graph), net.results
+        return cls(inputs, layers, answers(graph, layers), *rest)
+
+    def write(self, path):
+        """One line an entry."""
+        lines = []
+        for key, value in vars(self).items():
+            if key in ("inputs", "layers", "ops", "outputs"):
+                rows = [f"    {json.dumps(entry, default=_record)}" for entry in value]
+                lines.append(f"  {json.dumps(key)}: [\n" + ",\n".join(rows) + "\n  ]")
+            else:
+                lines.append(f"  {json.dumps(key)}: {json.dumps(value)}")
+        path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+
+
+def ops_of(graph):
+    return [Op(node.name, node.op, node.inputs) for node in graph.nodes]
+
+
+def answers(graph, layers):
+    """The ops that give labels: the outputs that are vectors."""
+    vectors = {entry.name for entry in layers if len(entry.layout.tf_shape) == 1}
+    ops = dict.fromkeys(op for op in graph.outputs.values() if op not in graph.inputs)
+    return [op for op in ops if op in vectors]
+
+
+def _record(entry):
+    return {key: value for key, value in vars(entry).items() if key != "parts"}
+
+
+def load(path):
+    """Read the table. Raises `Failure` where it is missing or damaged."""
+    again = "build_caffe.py (step 5) makes it"
+    if not path.exists():
+        raise Failure(f"{path} does not exist; {again}")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        for key in ("inputs", "layers"):
+            record[key] = [_blob(entry) for entry in record[key]]
+        record["ops"] = [Op(**entry) for entry in record["ops"]]
+        record["outputs"] = [Output(**entry) for entry in record["outputs"]]
+        table = Table(**record)
+        _check(table)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise Failure(f"{path} is damaged ({error}); {again}") from None
+    return table
+
+
+def _blob(entry):
+    layout = entry["layout"]
+    axes = {key: tuple(map(tuple, layout[key])) for key in ("tf", "caffe")}
+    index = tuple(layout["index"]) if layout["index"] else None
+    return Blob(entry["name"], entry["blob"], Layout(tuple(layout["sizes"]), **axes, index=index))
+
+
+def _check(table):
+    """Raise `ValueError` unless names are texts, layouts are sound and something is compared."""
+    entries = [*table.inputs, *table.layers]
+    texts = [table.source, *table.answers, *table.classes]
+    texts += [text for entry in entries for text in (entry.name, entry.blob)]
+    texts += [text for op in table.ops for text in (op.name, op.op, *op.reads)]
+    for output in table.outputs:
+        texts += [output.name, output.tensorflow, output.blob, output.order]
+        if not all(type(size) is int for size in output.shape):
+            raise ValueError(f"the shape of {output.name}")
+        ranks = [len(entry.layout.tf) for entry in entries if entry.blob == output.blob]
+        axes = range(1, ranks[0] + 1) if ranks else [output.axis]
+        if output.axis is not None and not (type(output.axis) is int and output.axis in axes):
+            raise ValueError(f"the axis of {output.name}")
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("a name is not a text")
+    if not table.inputs or not table.layers:
+        raise ValueError("no inputs or no layers")
+    known = {entry.name for entry in table.inputs} | {op.name for op in table.ops}
+    strange = [entry.name for entry in table.layers if entry.name not in known]
+    if strange:
+        raise ValueError(f"{strange[0]} is no op of the network's")
+    for entry in entries:
+        layout = entry.layout
+        atoms, index = list(range(len(layout.sizes))), layout.index
+        if not all(type(size) is int and size > 0 for size in layout.sizes):
+            raise ValueError(f"the sizes of {entry.name}")
+        if sorted(layout.order) != atoms or sorted(layout.tf_order) != atoms:
+            raise ValueError(f"the axes of {entry.name}")
+        if index and (layout.tf_shape != (len(index),) or sorted(index) != list(range(len(index)))):
+            raise ValueError(f"the index of {entry.name}")

@@ -1,0 +1,1 @@
+"""The engines' own processes: each worker runs in any Python that has its engine."""

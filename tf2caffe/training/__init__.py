@@ -1,0 +1,1 @@
+"""What train.py needs beyond Keras. May import TensorFlow."""
