@@ -23,9 +23,9 @@ WRITERS = 2  # as many weights are in memory at once
 
 def main():
     args = arguments()
-    from tf2caffe.frontend import source  # imports TensorFlow
+    from tf2caffe.frontend import source as reading  # imports TensorFlow
 
-    source = source.open(args)
+    source = reading.open(args)
     for weight in source.graph.weights():
         print(weight.source.name)
     print("-" * 60)

@@ -21,14 +21,14 @@ from tqdm import tqdm
 
 def main():
     args = arguments()
-    from tf2caffe.frontend import source  # imports TensorFlow
+    from tf2caffe.frontend import source as reading  # imports TensorFlow
 
-    source.check_input(args)
-    source = source.open(args)
+    reading.check_input(args)
+    source = reading.open(args)
     from tf2caffe.frontend import original
 
     print_ops(source, args.all)
-    inputs, names = source.inputs(source, args)
+    inputs, names = reading.inputs(source, args)
     shown = position(args.image, names)
     activations.check(args.layers, [node.name for node in source.graph.nodes if node.shape[1:]])
     layers = run(source, inputs)

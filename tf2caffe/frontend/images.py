@@ -8,7 +8,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from tf2caffe.failure import Failure, first_line
 
-PROJECT = Path(__file__).resolve().parents[1]
+PROJECT = Path(__file__).resolve().parents[2]
 ORIENTATION = ExifTags.Base.Orientation
 KINDS = {".png", ".jpg", ".jpeg", ".bmp"}
 

@@ -22,7 +22,7 @@ from tf2caffe.failure import Failure
 from tf2caffe.proof.workers.protocol import receive, send
 
 HERE = Path(__file__).resolve().parent / "workers"
-PROJECT_PYTHON = HERE.parent / ".pycaffe" / "python"  # made by tools/make_pycaffe.sh
+PROJECT_PYTHON = Path(__file__).resolve().parents[2] / ".pycaffe" / "python"  # make pycaffe
 TIMEOUT = 600  # seconds
 PIPE = 1 << 20  # bytes that wait in a pipe; Linux's default of 64 KB makes both sides wait often
 
