@@ -2,8 +2,8 @@
 
     python -m tests.applications [NAME ...]
 
-Prints the README's table: the largest error of a layer from the input on, of a layer alone, and
-of a channel of a layer alone on the probes.
+Prints the table of docs/networks.md: the largest error of a layer from the input on, of a layer
+alone, and of a channel of a layer alone on the probes.
 Exit status 1 if a layer of any network is not equal.
 """
 
