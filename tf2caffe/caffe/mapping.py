@@ -10,7 +10,7 @@ from math import prod
 
 import numpy as np
 
-from tf2caffe.caffe import outputs, targets
+from tf2caffe.caffe import outputs, products, targets
 from tf2caffe.caffe.builder import Builder, Refused, dilated, embedded, mistaken
 from tf2caffe.failure import Failure, listed
 from tf2caffe.graph.layout import carry, described, final, reduced_axes, regrouped, usual
@@ -1049,6 +1049,7 @@ OPS = {
     "Erf": erf,
     "Erfc": erfc,
     "Exp": layer("Exp"),
+    "Einsum": products.einsum,
     "ExpandDims": reshape,
     "Expm1": expm1,
     "FusedBatchNormV3": batch_norm,

@@ -18,6 +18,7 @@ import tensorflow as tf
 from tensorflow.python.framework import op_def_registry
 
 from tf2caffe.failure import Failure, listed
+from tf2caffe.frontend import products
 from tf2caffe.frontend.tf_import import uncollected
 from tf2caffe.frontend.trace import Trace, ancestors, is_random, known_size
 from tf2caffe.graph.graph import Graph, Node, Weight, file_stem
@@ -339,6 +340,14 @@ def _settle_old_slice(op):
     ]
     op.type = "StridedSlice"
     op.attrs = {"begin": op.attrs["begin"], "sizes": sizes, "strides": [1] * len(shape)}
+
+
+def _products(ops):
+    """Products of two computed tensors as equations."""
+    for op in ops:
+        if op.type in (*PRODUCTS, "MatMul") and len(op.inputs) == 2:
+            products.settle(op)
+            op.computed = []
 
 
 def _settle_batch_matmul(op):
@@ -891,7 +900,7 @@ NEUTRAL = {
 
 # Put together again what TensorFlow or Keras takes apart, in this order.
 RECOGNISERS = (
-    _settings, _plain_argmax, _computed_bias, _dilation, _padded_pool, _pixelwise_dense, _repeat,
+    _settings, _products, _plain_argmax, _computed_bias, _dilation, _padded_pool, _pixelwise_dense, _repeat,
     _elu, _batch_norm, _bias,
 )  # fmt: skip
 
@@ -929,6 +938,7 @@ OPS = {
     "Conv2DBackpropInput": (("input_sizes!", "filter", "out_backprop"), CONVOLUTION),
     "DepthToSpace": (("input",), ("block_size", "data_format")),
     "DepthwiseConv2dNative": (("input", "filter"), CONVOLUTION),
+    "Einsum": (("a", "b"), ("equation",)),
     "ExpandDims": (("input", "dim!"), ()),
     "LRN": (("input",), ("depth_radius", "bias", "alpha", "beta")),
     "LeakyRelu": (("features",), ("alpha",)),
@@ -945,7 +955,7 @@ OPS = {
 # Ops that a recogniser turns into one of the above, and what it needs of them.
 OPS_ON_THE_WAY = {
     "BatchMatMulV2": (("a", "b"), ("adj_x", "adj_y")),
-    "Einsum": (("a", "b"), ("equation",)),
+    "BatchMatMulV3": (("a", "b"), ("adj_x", "adj_y")),
     "BatchToSpaceND": (("input", "block_shape!", "crops!"), ()),
     "PadV2": (("input", "paddings!", "constant_values!"), ()),
     "Slice": (("input", "begin!", "size!"), ()),

@@ -287,6 +287,14 @@ def _dense(node, layouts):
     return usual(node.shape[1:]) if len(layouts[0].tf) == 1 else _plain(node, layouts)
 
 
+def _einsum(node, layouts):
+    from tf2caffe.graph import contraction
+
+    plan = contraction.plan(node.attrs["equation"], layouts)
+    letters = contraction.parse(node.attrs["equation"])[1][1:]
+    return contraction.laid_out(letters, node.shape[1:], plan.result)
+
+
 def _norm(node, layouts):
     """A vector in any order; an image as it lies, as long as its channels are Caffe's."""
     layout = layouts[0]
@@ -450,6 +458,7 @@ ELEMENTWISE = (
 RULES = {
     **dict.fromkeys(ELEMENTWISE, _elementwise),
     "ConcatV2": _concat,
+    "Einsum": _einsum,
     "ExpandDims": _reshape,
     "FusedBatchNormV3": _norm,
     "LogSoftmax": _log_softmax,

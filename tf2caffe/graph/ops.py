@@ -278,6 +278,17 @@ def _dense(node, shapes):
     return (*shape[:-1], out)
 
 
+def _einsum(node, shapes):
+    operands, _, result = node.attrs["equation"].partition("->")
+    sizes = {}
+    for letters, shape in zip(operands.split(","), shapes, strict=True):
+        for letter, size in zip(letters, shape, strict=True):
+            if size != 1 and sizes.get(letter, 1) not in (1, size):
+                raise ValueError(f"{shapes} do not fit {node.attrs['equation']}")
+            sizes[letter] = max(size, sizes.get(letter, 1))
+    return [sizes[letter] for letter in result]
+
+
 def _pooling(node, shapes):
     if not _is_plain(node, "ksize", "strides"):
         return None
@@ -419,6 +430,7 @@ OPS = {
         _transposed_convolution, CONVOLUTION | {"input_sizes?": INTEGERS}, BIASED,
     ),
     "DepthToSpace": Op(_depth_to_space, BLOCKS),
+    "Einsum": Op(_einsum, {"equation": Kind("an equation", lambda v: isinstance(v, str))}, (), (2, 2)),
     "Elu": Op(_same, {"alpha?": POSITIVE}),
     "ExpandDims": Op(_reshape, {"dim": AXES}),
     "FusedBatchNormV3": Op(
