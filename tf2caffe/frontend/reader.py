@@ -18,7 +18,7 @@ import tensorflow as tf
 from tensorflow.python.framework import op_def_registry
 
 from tf2caffe.failure import Failure, listed
-from tf2caffe.frontend import products
+from tf2caffe.frontend import batch, products
 from tf2caffe.frontend.tf_import import uncollected
 from tf2caffe.frontend.trace import Trace, ancestors, is_random, known_size
 from tf2caffe.graph.graph import Graph, Node, Weight, file_stem
@@ -80,6 +80,7 @@ class Op:
     constants: dict = field(default_factory=dict)
     attrs: dict = field(default_factory=dict)
     computed: list = field(default_factory=list)
+    lifted: bool = False
     name: str = ""
     layer: str = ""
 
@@ -113,7 +114,8 @@ def read(trace, name, names=None, classes=()):
     for recognise in RECOGNISERS:
         ops = _live(ops, outputs.values())
         recognise(ops)
-    ops = _live(ops, outputs.values())
+    ops = batch.lift(_live(ops, outputs.values()), Op)
+    trace.graph_def = trace.graph.as_graph_def()
     _name(ops, trace, outputs)
     problems = _unknown(ops, OPS) + _other_types(ops) + _infinite(ops) + _misplaced(ops)
     _refuse(problems + _unprintable(inputs + ops))
@@ -851,7 +853,7 @@ def _node(op):
             attrs[name] = _plain(float(constant.value().reshape(())))
     weights = {ROLES.get(name, name): Weight("", (), constant) for name, constant in arrays.items()}
     inputs = [source.name for source in op.inputs]
-    return Node(op.name, op.layer, op.type, inputs, op.shape, attrs, weights)
+    return Node(op.name, op.layer, op.type, inputs, batch.shape(op), attrs, weights)
 
 
 def _name_files(graph):

@@ -331,14 +331,21 @@ def _concat(node, layouts):
 
 
 def _transpose(node, layouts):
+    """Of a lifted tensor all axes move, and one of one element in front."""
     perm, layout = node.attrs["perm"], layouts[0]
-    if perm[0] != 0:
-        raise ValueError("it moves the batch axis; keep axis 0 where it is")
-    if perm == sorted(perm):
+    axes = [(), *layout.tf] if len(perm) == len(layout.tf) + 2 else list(layout.tf)
+    moved = [axes[axis - 1] for axis in perm[1:]]
+    if len(moved) == len(node.shape):  # the batch again, of one element
+        layout, moved = _without(layout, moved[0]), moved[1:]
+    if layout.index is not None:
         return layout
-    return Layout(
-        layout.sizes, tuple(layout.tf[axis - 1] for axis in perm[1:]), layout.caffe
-    ).settled()
+    return Layout(layout.sizes, tuple(moved), layout.caffe).settled()
+
+
+def _without(layout, axis):
+    """The layout without an axis of one element."""
+    caffe = tuple(tuple(atom for atom in one if atom not in axis) for one in layout.caffe)
+    return Layout(layout.sizes, layout.tf, caffe, layout.index, layout.parts)
 
 
 def _reduction(node, layouts):

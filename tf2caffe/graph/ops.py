@@ -318,10 +318,13 @@ def _reshape(node, shapes):
 
 
 def _transpose(node, shapes):
-    perm = node.attrs["perm"]
-    if sorted(perm) != list(range(len(shapes[0]))):
-        raise ValueError(f"its perm is {perm} of {len(shapes[0])} axes")
-    return [shapes[0][axis] for axis in perm]
+    """Of a lifted tensor all axes move, and one of one element in front."""
+    perm, shape = node.attrs["perm"], shapes[0]
+    shape = (1, *shape) if len(perm) == len(shape) + 1 else shape
+    if sorted(perm) != list(range(len(shape))) or perm[:1] != [0]:
+        raise ValueError(f"its perm is {perm} of {len(shape)} axes")
+    moved = [shape[axis] for axis in perm]
+    return moved[1:] if len(node.shape) < len(moved) and moved[1] == 1 else moved
 
 
 def _concat(node, shapes):
