@@ -1038,6 +1038,7 @@ OPS = {
     **dict.fromkeys(ONE_BLOB, elementwise),
     "Abs": absolute,
     "AddN": add_many,
+    "Along": products.along,
     "ArgMax": argmax,
     "AvgPool": average_pool,
     "ConcatV2": concat,

@@ -10,6 +10,7 @@ from math import prod
 import numpy as np
 
 from tf2caffe.graph import contraction
+from tf2caffe.graph.layout import regrouped
 
 
 def einsum(node, net):
@@ -82,3 +83,21 @@ def _runs(letters, chosen):
                 runs.append(letter)
             former = at
     return runs
+
+
+def along(node, net):
+    """Each axis in turn multiplied by a matrix (M, K): a Convolution of one channel into M.
+
+    (before, K, after) -> (M, before, after), with M K weights.
+    """
+    apart, steps, layout = contraction.along(node, net.layouts[node.inputs[0]])
+    wanted = net.layouts[node.inputs[0]].as_tensorflow()
+    blob = net.put_in_order(node.layer, node.inputs[0], wanted) if apart else net.blob(node)
+    for role, before, size, after in steps:
+        matrix = node.array(role)
+        blob = net.viewed(f"{node.layer}/{role}_view", blob, (1, before * size, after))
+        kernel = np.ascontiguousarray(matrix).reshape(len(matrix), 1, size, 1)
+        blob = net.convolve(f"{node.layer}/{role}", blob, kernel, stride=(size, 1))
+    if regrouped(layout, node.shape[1:])[1]:
+        blob = net.moved(f"{node.layer}/order", blob, layout, layout.as_tensorflow())
+    return net.settle(node, blob)

@@ -74,8 +74,10 @@ def _lift_settings(op):
         operands, _, result = op.attrs["equation"].partition("->")
         first, second = operands.split(",")
         op.attrs["equation"] = f"{free}{first},{free}{second}->{free}{result}"
+    if op.type == "Along":
+        op.constants = {_next(name): constant for name, constant in op.constants.items()}
     for name, more in (("begin", 0), ("sizes", 1), ("strides", 1), ("paddings", [0, 0])):
-        if name in op.attrs and op.type in ("StridedSlice", "Pad"):
+        if name in op.attrs and op.type in ("Along", "StridedSlice", "Pad"):
             op.attrs[name] = [more, *op.attrs[name]]
 
 
@@ -84,3 +86,8 @@ def _moved(axes, rank):
     if isinstance(axes, list):
         return [axis % rank + 1 for axis in axes]
     return axes % rank + 1
+
+
+def _next(name):
+    """along2 of along1."""
+    return f"along{int(name.removeprefix('along')) + 1}"

@@ -18,7 +18,7 @@ import tensorflow as tf
 from tensorflow.python.framework import op_def_registry
 
 from tf2caffe.failure import Failure, listed
-from tf2caffe.frontend import batch, products
+from tf2caffe.frontend import batch, linear, products
 from tf2caffe.frontend.tf_import import uncollected
 from tf2caffe.frontend.trace import Trace, ancestors, is_random, known_size
 from tf2caffe.graph.graph import Graph, Node, Weight, file_stem
@@ -114,6 +114,7 @@ def read(trace, name, names=None, classes=()):
     for recognise in RECOGNISERS:
         ops = _live(ops, outputs.values())
         recognise(ops)
+    _linear(ops, trace)
     ops = batch.lift(_live(ops, outputs.values()), Op)
     trace.graph_def = trace.graph.as_graph_def()
     _name(ops, trace, outputs)
@@ -342,6 +343,18 @@ def _settle_old_slice(op):
     ]
     op.type = "StridedSlice"
     op.attrs = {"begin": op.attrs["begin"], "sizes": sizes, "strides": [1] * len(shape)}
+
+
+def _linear(ops, trace):
+    """Whatever is linear along its axes, as matrices."""
+
+    def constant(array):
+        with trace.graph.as_default():
+            return Constant(tf.constant(array), trace)
+
+    for op in ops:
+        if op.type in linear.AXES and len(op.inputs) == 1 and not op.computed:
+            linear.settle(op, constant)
 
 
 def _products(ops):
@@ -932,6 +945,7 @@ OPS = {
     **dict.fromkeys(("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"), NORM),
     **dict.fromkeys(("ResizeBilinear", "ResizeNearestNeighbor"), RESIZE),
     "AddN": ((), ()),
+    "Along": (("x",), ()),
     "ArgMax": (("input", "dimension!"), ()),
     "AvgPool": (("value",), POOLING),
     "BiasAdd": (("x", "y"), ("data_format",)),
@@ -964,7 +978,7 @@ OPS_ON_THE_WAY = {
     "SpaceToBatchND": (("input", "block_shape!", "paddings!"), ()),
     "Split": (("axis!", "value"), ()),
     "SplitV": (("value", "size_splits!", "axis!"), ()),
-    "Tile": (("input", "multiples!"), ()),
+    **{op: (operands, ()) for op, operands in linear.OPERANDS.items()},
     "Unpack": (("value",), ("axis",)),
 }
 

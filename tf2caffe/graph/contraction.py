@@ -6,6 +6,8 @@ does not have. An order of all letters that agrees with how both operands lie ne
 """
 
 from dataclasses import dataclass
+from math import prod
+from string import ascii_letters
 
 from tf2caffe.graph.layout import Layout
 
@@ -128,3 +130,36 @@ def laid_out(letters, shape, order):
     head = max(len(run) - 2, min(1, len(run)))
     caffe = ((*run[:head],), *((atom,) for atom in run[head:]))
     return Layout(tuple(shape), axes, caffe).settled()
+
+
+def names(layout):
+    """A letter for each of TensorFlow's axes."""
+    return ascii_letters[: len(layout.tf)]
+
+
+def lie(layout):
+    """The letters of a tensor's axes as its blob runs; True if it must be put in order before."""
+    letters = names(layout)
+    found = lying_letters(letters, layout)
+    return (large(letters, layout), True) if found is None else (found, False)
+
+
+def along(node, layout):
+    """(the letters of the input, whether it must be put in order, steps) of an op along axes.
+
+    A step is (letter, role of its matrix, the numbers before and after it). An axis behind
+    others comes to the front.
+    """
+    order, apart = lie(layout)
+    sizes, steps = dict(zip(names(layout), layout.tf_shape, strict=True)), []
+    for role in sorted(node.weights):
+        letter = names(layout)[int(role.removeprefix("along")) - 1]
+        order = order if letter in order else letter + order
+        at = order.index(letter)
+        before, after = (prod(sizes[one] for one in part) for part in (order[:at], order[at + 1 :]))
+        steps.append((role, before, sizes[letter], after))
+        order = letter + order[:at] + order[at + 1 :]
+        sizes[letter] = node.attrs["sizes"][names(layout).index(letter) + 1]
+    shape = [sizes[letter] for letter in names(layout)]
+    order = "".join(letter for letter in order if sizes[letter] > 1)
+    return apart, steps, laid_out(names(layout), shape, order)

@@ -287,6 +287,12 @@ def _dense(node, layouts):
     return usual(node.shape[1:]) if len(layouts[0].tf) == 1 else _plain(node, layouts)
 
 
+def _along(node, layouts):
+    from tf2caffe.graph import contraction
+
+    return regrouped(contraction.along(node, layouts[0])[2], node.shape[1:])[0]
+
+
 def _einsum(node, layouts):
     from tf2caffe.graph import contraction
 
@@ -414,6 +420,10 @@ def _vector(node, array, inputs, output):
     return output.to_caffe(flat[None])[0] if len(output.tf) == 1 else flat
 
 
+def _as_it_is(node, array, inputs, output):
+    return array
+
+
 def _convolution_kernel(node, array, inputs, output):
     return array.transpose(3, 2, 0, 1)  # HWIO -> OIHW
 
@@ -465,6 +475,7 @@ ELEMENTWISE = (
 RULES = {
     **dict.fromkeys(ELEMENTWISE, _elementwise),
     "ConcatV2": _concat,
+    "Along": _along,
     "Einsum": _einsum,
     "ExpandDims": _reshape,
     "FusedBatchNormV3": _norm,
@@ -495,4 +506,5 @@ ARRANGEMENTS = {
         for op in ("Conv2D", "Conv2DBackpropInput", "DepthwiseConv2dNative", "MatMul")
     },
     ("MatMul", "kernel"): _dense_kernel,
+    **{("Along", f"along{axis}"): _as_it_is for axis in range(1, 9)},
 }

@@ -278,6 +278,18 @@ def _dense(node, shapes):
     return (*shape[:-1], out)
 
 
+def _along(node, shapes):
+    shape = list(shapes[0])
+    for role, weight in node.weights.items():
+        axis = int(role.removeprefix("along"))
+        if not 0 < axis < len(shape) or weight.shape[1:] != (shape[axis],):
+            raise ValueError(f"its {role} is {weight.shape} of {shapes[0]}")
+        shape[axis] = weight.shape[0]
+    if prod(shape) != prod(node.shape) or shape != node.attrs["sizes"]:
+        raise ValueError(f"its shape is {node.shape}, it makes {shape}")
+    return node.shape
+
+
 def _einsum(node, shapes):
     operands, _, result = node.attrs["equation"].partition("->")
     sizes = {}
@@ -424,6 +436,7 @@ OPS = {
         ("Conv2D", "DepthwiseConv2dNative"), Op(_convolution, CONVOLUTION, BIASED),
     ),
     "AddN": Op(_alike, {}, ("operand*",), (1, None)),
+    "Along": Op(_along, {"sizes": wholes(1, "a list of numbers from 1 on")}, ("along*",)),
     "ArgMax": Op(_argmax, {"dimension": AXIS}),
     "BiasAdd": Op(
         _elementwise, {"x?": NUMBER, "y?": NUMBER, "data_format?": FORMAT}, ("x?", "y?"), (1, 2),
