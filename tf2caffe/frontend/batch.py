@@ -27,8 +27,8 @@ def lift(ops, draft):
         else:
             op.lifted = not _has_batch(op) or any(one.lifted for one in op.inputs)
             if op.lifted:
-                found += _lift_operands(op, draft)
                 _lift_settings(op)
+                found += _lift_operands(op, draft)
         found.append(op)
     return found
 
@@ -59,7 +59,6 @@ def _lift_operands(op, draft):
         with operand.tensor.graph.as_default():
             tensor = tf.reshape(operand.tensor, (1, *operand.shape))
         made.append(draft("Reshape", tensor, [operand], attrs={"shape": [1, *operand.shape]}))
-        made[-1].lifted = True
         op.inputs[at] = made[-1]
     return made
 

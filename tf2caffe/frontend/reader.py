@@ -115,6 +115,7 @@ def read(trace, name, names=None, classes=()):
         ops = _live(ops, outputs.values())
         recognise(ops)
     _linear(ops, trace)
+    ops = _packed(ops, trace)
     ops = batch.lift(_live(ops, outputs.values()), Op)
     trace.graph_def = trace.graph.as_graph_def()
     _name(ops, trace, outputs)
@@ -355,6 +356,31 @@ def _linear(ops, trace):
     for op in ops:
         if op.type in linear.AXES and len(op.inputs) == 1 and not op.computed:
             linear.settle(op, constant)
+
+
+def _packed(ops, trace):
+    """Tensors that are stacked are joined along an axis of one element that each of them gets.
+
+    Pack(x, y) -> ConcatV2(Reshape(x), Reshape(y))
+    """
+    found = []
+    for op in ops:
+        if op.type == "Pack":
+            axis = op.attrs["axis"] % len(op.shape)
+            shape = [1 if at == axis else size for at, size in enumerate(op.shape)]
+            inputs = iter(op.inputs)
+            op.inputs, given, op.constants = [], op.constants, {}
+            with trace.graph.as_default():
+                for at, tensor in enumerate(op.tensor.op.inputs):
+                    turned = tf.reshape(tensor, shape)
+                    if f"operand{at}" in given:
+                        op.constants[f"values{at}"] = Constant(turned, trace)
+                    else:
+                        op.inputs.append(Op("Reshape", turned, [next(inputs)], {}, {"shape": shape}))
+                        found.append(op.inputs[-1])
+            op.type, op.attrs = "ConcatV2", {"axis": axis}
+        found.append(op)
+    return found
 
 
 def _products(ops):
@@ -979,6 +1005,7 @@ OPS_ON_THE_WAY = {
     "Split": (("axis!", "value"), ()),
     "SplitV": (("value", "size_splits!", "axis!"), ()),
     **{op: (operands, ()) for op, operands in linear.OPERANDS.items()},
+    "Pack": ((), ("axis",)),
     "Unpack": (("value",), ("axis",)),
 }
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import prod
 from string import ascii_letters
 
-from tf2caffe.graph.layout import Layout
+from tf2caffe.graph.layout import Layout, plain
 
 
 @dataclass(frozen=True)
@@ -163,3 +163,42 @@ def along(node, layout):
     shape = [sizes[letter] for letter in names(layout)]
     order = "".join(letter for letter in order if sizes[letter] > 1)
     return apart, steps, laid_out(names(layout), shape, order)
+
+
+def reduced(node, layout, axes):
+    """(whether the input is put in order first, steps, the result's layout) of a reduction.
+
+    A step is what lies before, within and after a run of letters that go. `axes` count from 1.
+    """
+    order, apart = lie(layout)
+    sizes = dict(zip(names(layout), layout.tf_shape, strict=True))
+    gone = [names(layout)[axis - 1] for axis in axes]
+    steps = []
+    for run in runs(order, gone):
+        at = order.index(run[0])
+        parts = order[:at], run, order[at + len(run) :]
+        steps.append(tuple(prod(sizes[one] for one in part) for part in parts))
+        order = parts[0] + parts[2]
+    shape = [1 if letter in gone else sizes[letter] for letter in names(layout)]
+    return apart, steps, laid_out(names(layout), shape, order)
+
+
+def runs(letters, chosen):
+    """Each longest stretch of letters that are among the chosen."""
+    found, former = [], None
+    for at, letter in enumerate(letters):
+        if letter in chosen:
+            if former is not None and former == at - 1:
+                found[-1] += letter
+            else:
+                found.append(letter)
+            former = at
+    return found
+
+
+def widest(node, layouts):
+    """The layout of an elementwise op on tensors of many axes: that of an operand as large."""
+    for layout in layouts:
+        if layout.tf_shape == node.shape[1:] and not lie(layout)[1]:
+            return layout
+    return plain(node.shape[1:]).settled()

@@ -257,7 +257,7 @@ def _together(graph, readers, fed):
     for name, found in readers.items():
         for node, _, _ in found:
             reads.setdefault(node.name, set()).add(name)
-            if node.weights.keys() & {"x", "y"}:
+            if node.weights.keys() & {"x", "y"} or node.op == "ConcatV2" and node.weights:
                 reads[node.name].add(first)
     for names in reads.values():
         merged = set().union(*(groups[name] for name in names))
