@@ -44,6 +44,7 @@ def _pad(op):
     """Zeros beside channels, or in a tensor that is no image."""
     pads = op.attrs["paddings"]
     plain = len(pads) in (3, 4) and not any(pads[0]) and not any(pads[-1])
+    plain = plain and op.inputs[0].shape[0] == 1
     if plain or op.attrs.get("constant_values"):
         return None
     eyes = _eyes(op, [axis for axis, pair in enumerate(pads) if any(pair)])
@@ -88,7 +89,8 @@ def _gather(op):
 def _slice(op):
     """Backwards through an image, and of a tensor that is none; others are cut."""
     begin, sizes, steps = (op.attrs[name] for name in ("begin", "sizes", "strides"))
-    if len(sizes) <= 4 and all(step > 0 for step in steps[:-1]):
+    plain = len(sizes) <= 4 and op.inputs[0].shape[0] == 1
+    if plain and all(step > 0 for step in steps[:-1]):
         return None
     axes = [at for at, size in enumerate(op.inputs[0].shape) if sizes[at] < size or steps[at] < 0]
     return {

@@ -115,7 +115,8 @@ def read(trace, name, names=None, classes=()):
         ops = _live(ops, outputs.values())
         recognise(ops)
     _linear(ops, trace)
-    ops = _packed(ops, trace)
+    ops = _expanded(ops, trace)
+    _divide_no_nan(ops)
     ops = batch.lift(_live(ops, outputs.values()), Op)
     trace.graph_def = trace.graph.as_graph_def()
     _name(ops, trace, outputs)
@@ -358,29 +359,64 @@ def _linear(ops, trace):
             linear.settle(op, constant)
 
 
-def _packed(ops, trace):
-    """Tensors that are stacked are joined along an axis of one element that each of them gets.
-
-    Pack(x, y) -> ConcatV2(Reshape(x), Reshape(y))
-    """
+def _expanded(ops, trace):
+    """Ops that are several others, which TensorFlow then computes for the proof."""
     found = []
     for op in ops:
-        if op.type == "Pack":
-            axis = op.attrs["axis"] % len(op.shape)
-            shape = [1 if at == axis else size for at, size in enumerate(op.shape)]
-            inputs = iter(op.inputs)
-            op.inputs, given, op.constants = [], op.constants, {}
+        if op.type in EXPANDED:
             with trace.graph.as_default():
-                for at, tensor in enumerate(op.tensor.op.inputs):
-                    turned = tf.reshape(tensor, shape)
-                    if f"operand{at}" in given:
-                        op.constants[f"values{at}"] = Constant(turned, trace)
-                    else:
-                        op.inputs.append(Op("Reshape", turned, [next(inputs)], {}, {"shape": shape}))
-                        found.append(op.inputs[-1])
-            op.type, op.attrs = "ConcatV2", {"axis": axis}
+                found += EXPANDED[op.type](op, trace)
         found.append(op)
     return found
+
+
+def _pack(op, trace):
+    """Pack(x, y) -> ConcatV2(Reshape(x), Reshape(y)), each with an axis of one element."""
+    axis = op.attrs["axis"] % len(op.shape)
+    shape = [1 if at == axis else size for at, size in enumerate(op.shape)]
+    inputs, given = iter(op.inputs), op.constants
+    op.type, op.attrs, op.inputs, op.constants = "ConcatV2", {"axis": axis}, [], {}
+    for at, tensor in enumerate(op.tensor.op.inputs):
+        turned = tf.reshape(tensor, shape)
+        if f"operand{at}" in given:
+            op.constants[f"values{at}"] = Constant(turned, trace)
+        else:
+            op.inputs.append(Op("Reshape", turned, [next(inputs)], {}, {"shape": shape}))
+    return list(op.inputs)
+
+
+def _patches(op, trace):
+    """ExtractImagePatches(x) -> Depthwise(x) -> Reshape -> Transpose -> Reshape
+
+    Each channel's window becomes channels, (C, h w), which are then put as (h w, C).
+    """
+    raw, (image,) = op.tensor.op, op.inputs
+    high, wide = raw.get_attr("ksizes")[1:3]
+    channels, count = image.shape[3], high * wide
+    kernel = tf.constant(np.tile(np.eye(count, dtype="f").reshape(high, wide, 1, count), (1, 1, channels, 1)))
+    strides, rates = raw.get_attr("strides"), raw.get_attr("rates")
+    padding = raw.get_attr("padding").decode()
+    tensor = tf.raw_ops.DepthwiseConv2dNative(
+        input=image.tensor, filter=kernel, strides=strides, padding=padding, dilations=rates
+    )
+    attrs = {"strides": strides, "dilations": rates, "padding": padding, "data_format": "NHWC"}
+    windows = Op("DepthwiseConv2dNative", tensor, [image], {"filter": Constant(kernel, trace)}, attrs)
+    shape = [*op.shape[:3], channels, count]
+    apart = Op("Reshape", tf.reshape(tensor, shape), [windows], {}, {"shape": shape})
+    perm = [0, 1, 2, 4, 3]
+    turned = Op("Transpose", tf.transpose(apart.tensor, perm), [apart], {}, {"perm": perm})
+    op.type, op.attrs, op.inputs = "Reshape", {"shape": list(op.shape)}, [turned]
+    return [windows, apart, turned]
+
+
+def _divide_no_nan(ops):
+    """DivNoNan(x, c) -> RealDiv(x, c), where no number of c is 0."""
+    for op in ops:
+        if op.type == "DivNoNan" and "y" in op.constants and op.constants["y"].value().all():
+            op.type = "RealDiv"
+
+
+EXPANDED = {"ExtractImagePatches": _patches, "Pack": _pack}
 
 
 def _products(ops):
@@ -1005,6 +1041,8 @@ OPS_ON_THE_WAY = {
     "Split": (("axis!", "value"), ()),
     "SplitV": (("value", "size_splits!", "axis!"), ()),
     **{op: (operands, ()) for op, operands in linear.OPERANDS.items()},
+    "DivNoNan": (("x", "y"), ()),
+    "ExtractImagePatches": (("images",), ()),
     "Pack": ((), ("axis",)),
     "Unpack": (("value",), ("axis",)),
 }
