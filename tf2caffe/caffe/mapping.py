@@ -279,6 +279,17 @@ def convolution(node, net):
     return net.convolve(node.layer, bottom, kernel, _bias(node), stride, pad, dilation)
 
 
+def patches(node, net):
+    """A depthwise convolution with a kernel for each place of the window."""
+    size, stride, dilation = _spatial(node, "ksizes", "strides", "rates")
+    channels, count = net.shape(node)[2], prod(size)
+    kernel = np.tile(np.eye(count, dtype=np.float32).reshape(count, 1, *size), (channels, 1, 1, 1))
+    pads = _pads(node, net.shape(node), size, stride, dilation)
+    kernel, dilation = dilated(kernel, dilation), (1, 1)
+    bottom, pad = net.bottom(node), [max(pair) for pair in pads]
+    return net.convolve(node.layer, bottom, embedded(kernel, pads), None, stride, pad)
+
+
 def _bias(node):
     return node.array("bias") if "bias" in node.weights else None
 
@@ -1082,6 +1093,7 @@ OPS = {
     "Erfc": erfc,
     "Exp": layer("Exp"),
     "Einsum": products.einsum,
+    "ExtractImagePatches": patches,
     "ExpandDims": reshape,
     "Expm1": expm1,
     "FusedBatchNormV3": batch_norm,

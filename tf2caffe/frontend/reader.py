@@ -385,30 +385,6 @@ def _pack(op, trace):
     return list(op.inputs)
 
 
-def _patches(op, trace):
-    """ExtractImagePatches(x) -> Depthwise(x) -> Reshape -> Transpose -> Reshape
-
-    Each channel's window becomes channels, (C, h w), which are then put as (h w, C).
-    """
-    raw, (image,) = op.tensor.op, op.inputs
-    high, wide = raw.get_attr("ksizes")[1:3]
-    channels, count = image.shape[3], high * wide
-    kernel = tf.constant(np.tile(np.eye(count, dtype="f").reshape(high, wide, 1, count), (1, 1, channels, 1)))
-    strides, rates = raw.get_attr("strides"), raw.get_attr("rates")
-    padding = raw.get_attr("padding").decode()
-    tensor = tf.raw_ops.DepthwiseConv2dNative(
-        input=image.tensor, filter=kernel, strides=strides, padding=padding, dilations=rates
-    )
-    attrs = {"strides": strides, "dilations": rates, "padding": padding, "data_format": "NHWC"}
-    windows = Op("DepthwiseConv2dNative", tensor, [image], {"filter": Constant(kernel, trace)}, attrs)
-    shape = [*op.shape[:3], channels, count]
-    apart = Op("Reshape", tf.reshape(tensor, shape), [windows], {}, {"shape": shape})
-    perm = [0, 1, 2, 4, 3]
-    turned = Op("Transpose", tf.transpose(apart.tensor, perm), [apart], {}, {"perm": perm})
-    op.type, op.attrs, op.inputs = "Reshape", {"shape": list(op.shape)}, [turned]
-    return [windows, apart, turned]
-
-
 def _divide_no_nan(ops):
     """DivNoNan(x, c) -> RealDiv(x, c), where no number of c is 0."""
     for op in ops:
@@ -416,7 +392,7 @@ def _divide_no_nan(ops):
             op.type = "RealDiv"
 
 
-EXPANDED = {"ExtractImagePatches": _patches, "Pack": _pack}
+EXPANDED = {"Pack": _pack}
 
 
 def _products(ops):
@@ -1017,6 +993,7 @@ OPS = {
     "DepthToSpace": (("input",), ("block_size", "data_format")),
     "DepthwiseConv2dNative": (("input", "filter"), CONVOLUTION),
     "Einsum": (("a", "b"), ("equation",)),
+    "ExtractImagePatches": (("images",), ("ksizes", "strides", "rates", "padding")),
     "ExpandDims": (("input", "dim!"), ()),
     "LRN": (("input",), ("depth_radius", "bias", "alpha", "beta")),
     "LeakyRelu": (("features",), ("alpha",)),
@@ -1042,7 +1019,6 @@ OPS_ON_THE_WAY = {
     "SplitV": (("value", "size_splits!", "axis!"), ()),
     **{op: (operands, ()) for op, operands in linear.OPERANDS.items()},
     "DivNoNan": (("x", "y"), ()),
-    "ExtractImagePatches": (("images",), ()),
     "Pack": ((), ("axis",)),
     "Unpack": (("value",), ("axis",)),
 }

@@ -297,6 +297,13 @@ def _along(node, layouts):
     return regrouped(contraction.along(node, layouts[0])[2], node.shape[1:])[0]
 
 
+def _patches(node, layouts):
+    """Caffe has each channel's window together, TensorFlow the channels of each place."""
+    _, height, width, out = node.shape
+    count = node.attrs["ksizes"][1] * node.attrs["ksizes"][2]
+    return Layout((height, width, count, out // count), ((0,), (1,), (2, 3)), ((3, 2), (0,), (1,)))
+
+
 def _einsum(node, layouts):
     from tf2caffe.graph import contraction
 
@@ -502,6 +509,7 @@ RULES = {
     "ConcatV2": _concat,
     "Along": _along,
     "Einsum": _einsum,
+    "ExtractImagePatches": _patches,
     "ExpandDims": _reshape,
     "FusedBatchNormV3": _norm,
     "LogSoftmax": _log_softmax,

@@ -290,6 +290,13 @@ def _along(node, shapes):
     return node.shape
 
 
+def _patches(node, shapes):
+    _rank(shapes[0], 4)
+    (batch, *size, channels), high, wide = shapes[0], *node.attrs["ksizes"][1:3]
+    settings = [node.attrs[name][1:3] for name in ("strides", "rates")]
+    return (batch, *_windows(node, size, (high, wide), *settings), channels * high * wide)
+
+
 def _einsum(node, shapes):
     operands, _, result = node.attrs["equation"].partition("->")
     sizes = {}
@@ -447,6 +454,9 @@ OPS = {
     ),
     "DepthToSpace": Op(_depth_to_space, BLOCKS),
     "Einsum": Op(_einsum, {"equation": Kind("an equation", lambda v: isinstance(v, str))}, (), (2, 2)),
+    "ExtractImagePatches": Op(_patches, {
+        "ksizes": FOUR, "strides": FOUR, "rates": FOUR, "padding": one_of("SAME", "VALID"),
+    }),
     "Elu": Op(_same, {"alpha?": POSITIVE}),
     "ExpandDims": Op(_reshape, {"dim": AXES}),
     "FusedBatchNormV3": Op(
