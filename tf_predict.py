@@ -97,8 +97,8 @@ def run(source, inputs):
         for at in tqdm(range(count), "images", disable=None, leave=False)
     ]
     return {
-        name: np.concatenate([np.atleast_1d(result[at]) for result in results])
-        for at, name in enumerate(names)
+        node.name: np.concatenate([result[at].reshape(node.shape or 1) for result in results])
+        for at, node in enumerate(source.graph.nodes)
     }
 
 

@@ -10,7 +10,7 @@ from math import prod
 
 import numpy as np
 
-from tf2caffe.caffe import outputs, targets
+from tf2caffe.caffe import outputs, products, targets
 from tf2caffe.caffe.builder import Builder, Refused, dilated, embedded, mistaken
 from tf2caffe.failure import Failure, listed
 from tf2caffe.graph.layout import carry, described, final, reduced_axes, regrouped, usual
@@ -279,6 +279,17 @@ def convolution(node, net):
     return net.convolve(node.layer, bottom, kernel, _bias(node), stride, pad, dilation)
 
 
+def patches(node, net):
+    """A depthwise convolution with a kernel for each place of the window."""
+    size, stride, dilation = _spatial(node, "ksizes", "strides", "rates")
+    channels, count = net.shape(node)[2], prod(size)
+    kernel = np.tile(np.eye(count, dtype=np.float32).reshape(count, 1, *size), (channels, 1, 1, 1))
+    pads = _pads(node, net.shape(node), size, stride, dilation)
+    kernel, dilation = dilated(kernel, dilation), (1, 1)
+    bottom, pad = net.bottom(node), [max(pair) for pair in pads]
+    return net.convolve(node.layer, bottom, embedded(kernel, pads), None, stride, pad)
+
+
 def _bias(node):
     return node.array("bias") if "bias" in node.weights else None
 
@@ -470,7 +481,7 @@ def reduction(node, net):
     if 0 in axes:
         raise Refused("it reduces the batch axis; leave axis 0 out")
     if len(shape) > 3:
-        raise Refused(f"it reduces a tensor of {len(shape) + 1} axes, tf2caffe converts up to 4")
+        return products.reduction(node, net, axes)
     caffe_axes = {len(shape): 1}  # TensorFlow's last axis is Caffe's channels
     if len(shape) > 1:
         caffe_axes |= {axis: axis + 4 - len(shape) for axis in range(1, len(shape))}
@@ -553,19 +564,29 @@ def transpose(node, net):
 
 def concat(node, net):
     """Vectors are joined as they lie."""
-    return _joined(node, net, net.blob if len(node.shape) == 2 else net.bottom)
+    if len(node.shape) > 4:
+        return products.concat(node, net)
+    as_they_lie = len(node.shape) == 2 and not node.weights
+    return _joined(node, net, net.blob if as_they_lie else net.bottom)
 
 
 def _joined(node, net, take):
     rank = len(node.shape)
-    if node.weights:
-        raise Refused("one of what it joins is a constant; pad, or join it after the network")
     axis = node.attrs["axis"] % rank
     if axis == 0:
         raise Refused("it joins along the batch axis; join along another")
     caffe_axis = 1 if axis == rank - 1 else axis + max(4 - rank, 0) + 1
-    blobs = [take(node, at) for at in range(len(node.inputs))]
+    computed = iter(range(len(node.inputs)))
+    blobs = [
+        _constant(node, net, role) if role in node.weights else take(node, next(computed))
+        for role in products.joined(node)
+    ]
     return net.add("Concat", node.layer, blobs, concat_param={"axis": caffe_axis})
+
+
+def _constant(node, net, role):
+    """A constant among what is joined."""
+    return net.constant(f"{node.layer}/{role}", node.array(role))
 
 
 def pad(node, net):
@@ -794,22 +815,43 @@ def add_many(node, net):
 
 def _operands(node, net, sides):
     """The blobs to combine, as large as the result; constants that are no channels among them."""
+    if len(node.shape) > 4:
+        return _many_axes(node, net, sides)
     shape = net.layouts[node.name].caffe_shape
     alike = all(net.layouts[name] == net.layouts[node.name] for name in node.inputs)
     blobs = []
     for at, name in enumerate(node.inputs):
         blob = net.blob(node, at) if alike else net.bottom(node, at)
         axes = len(net.layouts[name].tf)
-        if axes not in (0, len(node.shape[1:])):
-            raise Refused("its operands have different numbers of axes; reshape one of them")
         if axes == 0 and len(shape) > 1:  # one number, whatever the other has
             blob = net.reshape(f"{node.layer}/number{at}", blob, (1,) * len(shape))
+        elif 0 < axes < len(node.shape[1:]):
+            ones = (1,) * (len(node.shape[1:]) - axes)
+            wanted = usual(ones + net.layouts[name].tf_shape).caffe_shape
+            blob = net.viewed(f"{node.layer}/axes{at}", net.bottom(node, at), wanted)
         blobs.append(net.spread(f"{node.layer}/operand{at}", blob, shape))
     for role, value in list(sides.items()):
         if np.ndim(value) > 1:
             del sides[role]
             blob = net.constant(f"{node.layer}/{role}", np.asarray(value))
             blobs.insert(0 if role == "x" else 1, net.spread(f"{node.layer}/{role}x", blob, shape))
+    return blobs
+
+
+def _many_axes(node, net, sides):
+    """The same, of a tensor of more axes than an image."""
+    blobs = [
+        products.operand(node, net, f"{node.layer}/operand{at}", net.blob(node, at), net.layouts[name], at)
+        for at, name in enumerate(node.inputs)
+    ]
+    for role, value in list(sides.items()):
+        if np.ndim(value):
+            del sides[role]
+            name = f"{node.layer}/{role}"
+            value = np.asarray(value)
+            shape = (*value.shape[1:], value.shape[0]) if value.ndim > 1 else value.shape
+            blob = net.constant(name, value)
+            blobs.insert(role == "y", products.operand(node, net, f"{name}x", blob, usual(shape)))
     return blobs
 
 
@@ -1038,6 +1080,7 @@ OPS = {
     **dict.fromkeys(ONE_BLOB, elementwise),
     "Abs": absolute,
     "AddN": add_many,
+    "Along": products.along,
     "ArgMax": argmax,
     "AvgPool": average_pool,
     "ConcatV2": concat,
@@ -1049,6 +1092,8 @@ OPS = {
     "Erf": erf,
     "Erfc": erfc,
     "Exp": layer("Exp"),
+    "Einsum": products.einsum,
+    "ExtractImagePatches": patches,
     "ExpandDims": reshape,
     "Expm1": expm1,
     "FusedBatchNormV3": batch_norm,

@@ -18,6 +18,7 @@ import tensorflow as tf
 from tensorflow.python.framework import op_def_registry
 
 from tf2caffe.failure import Failure, listed
+from tf2caffe.frontend import batch, linear, products
 from tf2caffe.frontend.tf_import import uncollected
 from tf2caffe.frontend.trace import Trace, ancestors, is_random, known_size
 from tf2caffe.graph.graph import Graph, Node, Weight, file_stem
@@ -79,6 +80,7 @@ class Op:
     constants: dict = field(default_factory=dict)
     attrs: dict = field(default_factory=dict)
     computed: list = field(default_factory=list)
+    lifted: bool = False
     name: str = ""
     layer: str = ""
 
@@ -112,7 +114,11 @@ def read(trace, name, names=None, classes=()):
     for recognise in RECOGNISERS:
         ops = _live(ops, outputs.values())
         recognise(ops)
-    ops = _live(ops, outputs.values())
+    _linear(ops, trace)
+    ops = _expanded(ops, trace)
+    _divide_no_nan(ops)
+    ops = batch.lift(_live(ops, outputs.values()), Op)
+    trace.graph_def = trace.graph.as_graph_def()
     _name(ops, trace, outputs)
     problems = _unknown(ops, OPS) + _other_types(ops) + _infinite(ops) + _misplaced(ops)
     _refuse(problems + _unprintable(inputs + ops))
@@ -339,6 +345,62 @@ def _settle_old_slice(op):
     ]
     op.type = "StridedSlice"
     op.attrs = {"begin": op.attrs["begin"], "sizes": sizes, "strides": [1] * len(shape)}
+
+
+def _linear(ops, trace):
+    """Whatever is linear along its axes, as matrices."""
+
+    def constant(array):
+        with trace.graph.as_default():
+            return Constant(tf.constant(array), trace)
+
+    for op in ops:
+        if op.type in linear.AXES and len(op.inputs) == 1 and not op.computed:
+            linear.settle(op, constant)
+
+
+def _expanded(ops, trace):
+    """Ops that are several others, which TensorFlow then computes for the proof."""
+    found = []
+    for op in ops:
+        if op.type in EXPANDED:
+            with trace.graph.as_default():
+                found += EXPANDED[op.type](op, trace)
+        found.append(op)
+    return found
+
+
+def _pack(op, trace):
+    """Pack(x, y) -> ConcatV2(Reshape(x), Reshape(y)), each with an axis of one element."""
+    axis = op.attrs["axis"] % len(op.shape)
+    shape = [1 if at == axis else size for at, size in enumerate(op.shape)]
+    inputs, given = iter(op.inputs), op.constants
+    op.type, op.attrs, op.inputs, op.constants = "ConcatV2", {"axis": axis}, [], {}
+    for at, tensor in enumerate(op.tensor.op.inputs):
+        turned = tf.reshape(tensor, shape)
+        if f"operand{at}" in given:
+            op.constants[f"values{at}"] = Constant(turned, trace)
+        else:
+            op.inputs.append(Op("Reshape", turned, [next(inputs)], {}, {"shape": shape}))
+    return list(op.inputs)
+
+
+def _divide_no_nan(ops):
+    """DivNoNan(x, c) -> RealDiv(x, c), where no number of c is 0."""
+    for op in ops:
+        if op.type == "DivNoNan" and "y" in op.constants and op.constants["y"].value().all():
+            op.type = "RealDiv"
+
+
+EXPANDED = {"Pack": _pack}
+
+
+def _products(ops):
+    """Products of two computed tensors as equations."""
+    for op in ops:
+        if op.type in (*PRODUCTS, "MatMul") and len(op.inputs) == 2:
+            products.settle(op)
+            op.computed = []
 
 
 def _settle_batch_matmul(op):
@@ -842,7 +904,7 @@ def _node(op):
             attrs[name] = _plain(float(constant.value().reshape(())))
     weights = {ROLES.get(name, name): Weight("", (), constant) for name, constant in arrays.items()}
     inputs = [source.name for source in op.inputs]
-    return Node(op.name, op.layer, op.type, inputs, op.shape, attrs, weights)
+    return Node(op.name, op.layer, op.type, inputs, batch.shape(op), attrs, weights)
 
 
 def _name_files(graph):
@@ -891,7 +953,7 @@ NEUTRAL = {
 
 # Put together again what TensorFlow or Keras takes apart, in this order.
 RECOGNISERS = (
-    _settings, _plain_argmax, _computed_bias, _dilation, _padded_pool, _pixelwise_dense, _repeat,
+    _settings, _products, _plain_argmax, _computed_bias, _dilation, _padded_pool, _pixelwise_dense, _repeat,
     _elu, _batch_norm, _bias,
 )  # fmt: skip
 
@@ -921,6 +983,7 @@ OPS = {
     **dict.fromkeys(("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"), NORM),
     **dict.fromkeys(("ResizeBilinear", "ResizeNearestNeighbor"), RESIZE),
     "AddN": ((), ()),
+    "Along": (("x",), ()),
     "ArgMax": (("input", "dimension!"), ()),
     "AvgPool": (("value",), POOLING),
     "BiasAdd": (("x", "y"), ("data_format",)),
@@ -929,6 +992,8 @@ OPS = {
     "Conv2DBackpropInput": (("input_sizes!", "filter", "out_backprop"), CONVOLUTION),
     "DepthToSpace": (("input",), ("block_size", "data_format")),
     "DepthwiseConv2dNative": (("input", "filter"), CONVOLUTION),
+    "Einsum": (("a", "b"), ("equation",)),
+    "ExtractImagePatches": (("images",), ("ksizes", "strides", "rates", "padding")),
     "ExpandDims": (("input", "dim!"), ()),
     "LRN": (("input",), ("depth_radius", "bias", "alpha", "beta")),
     "LeakyRelu": (("features",), ("alpha",)),
@@ -945,14 +1010,16 @@ OPS = {
 # Ops that a recogniser turns into one of the above, and what it needs of them.
 OPS_ON_THE_WAY = {
     "BatchMatMulV2": (("a", "b"), ("adj_x", "adj_y")),
-    "Einsum": (("a", "b"), ("equation",)),
+    "BatchMatMulV3": (("a", "b"), ("adj_x", "adj_y")),
     "BatchToSpaceND": (("input", "block_shape!", "crops!"), ()),
     "PadV2": (("input", "paddings!", "constant_values!"), ()),
     "Slice": (("input", "begin!", "size!"), ()),
     "SpaceToBatchND": (("input", "block_shape!", "paddings!"), ()),
     "Split": (("axis!", "value"), ()),
     "SplitV": (("value", "size_splits!", "axis!"), ()),
-    "Tile": (("input", "multiples!"), ()),
+    **{op: (operands, ()) for op, operands in linear.OPERANDS.items()},
+    "DivNoNan": (("x", "y"), ()),
+    "Pack": ((), ("axis",)),
     "Unpack": (("value",), ("axis",)),
 }
 

@@ -85,7 +85,13 @@ class Trace:
         variables = {f"{name}:0": value for name, (_, value) in self.variables.items()}
 
         def call(inputs):
-            fed = variables | {self.inputs[name]: array for name, array in inputs.items()}
+            fed = {self.inputs[name]: array for name, array in inputs.items()}
+            shaped = {
+                tensor.name: fed[tensor.name].reshape([-1 if n is None else n for n in tensor.shape])
+                for tensor in read
+                if tensor.name in fed and tensor.shape.rank
+            }  # a lifted tensor has an axis more
+            fed = variables | fed | shaped
             return self._computed(function, [_tensor(fed[tensor.name]) for tensor in read])
 
         return call

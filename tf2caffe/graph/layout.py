@@ -276,6 +276,10 @@ def _elementwise(node, layouts):
     """
     alike = all(layout.tf_shape == node.shape[1:] for layout in layouts)
     alike = alike and all(layout == layouts[0] for layout in layouts)
+    if len(node.shape) > 4:
+        from tf2caffe.graph import contraction
+
+        return contraction.widest(node, layouts)
     arrays = {"x", "y"} & node.weights.keys() and len(node.shape) != 2
     if alike and (not arrays or layouts[0].is_usual()):
         return layouts[0]
@@ -285,6 +289,27 @@ def _elementwise(node, layouts):
 def _dense(node, layouts):
     """A dense layer takes a flat tensor in any order: the rows of its kernel are permuted."""
     return usual(node.shape[1:]) if len(layouts[0].tf) == 1 else _plain(node, layouts)
+
+
+def _along(node, layouts):
+    from tf2caffe.graph import contraction
+
+    return regrouped(contraction.along(node, layouts[0])[2], node.shape[1:])[0]
+
+
+def _patches(node, layouts):
+    """Caffe has each channel's window together, TensorFlow the channels of each place."""
+    _, height, width, out = node.shape
+    count = node.attrs["ksizes"][1] * node.attrs["ksizes"][2]
+    return Layout((height, width, count, out // count), ((0,), (1,), (2, 3)), ((3, 2), (0,), (1,)))
+
+
+def _einsum(node, layouts):
+    from tf2caffe.graph import contraction
+
+    plan = contraction.plan(node.attrs["equation"], layouts)
+    letters = contraction.parse(node.attrs["equation"])[1][1:]
+    return contraction.laid_out(letters, node.shape[1:], plan.result)
 
 
 def _norm(node, layouts):
@@ -313,7 +338,9 @@ def regrouped(layout, shape):
 
 def _concat(node, layouts):
     """Vectors may be joined in any order; images only in the usual one."""
-    if len(node.shape) != 2 or all(layout.is_usual() for layout in layouts):
+    if len(node.shape) > 4:
+        return plain(node.shape[1:]).settled()
+    if len(node.shape) != 2 or node.weights or all(layout.is_usual() for layout in layouts):
         return _plain(node, layouts)
     ends = np.cumsum([0, *(layout.tf_shape[0] for layout in layouts)])
     places = [start + _places(layout) for start, layout in zip(ends, layouts, strict=False)]
@@ -323,18 +350,37 @@ def _concat(node, layouts):
 
 
 def _transpose(node, layouts):
+    """Of a lifted tensor all axes move, and one of one element in front."""
     perm, layout = node.attrs["perm"], layouts[0]
-    if perm[0] != 0:
-        raise ValueError("it moves the batch axis; keep axis 0 where it is")
-    if perm == sorted(perm):
+    axes = [(), *layout.tf] if len(perm) == len(layout.tf) + 2 else list(layout.tf)
+    moved = [axes[axis - 1] for axis in perm[1:]]
+    layout = Layout(layout.sizes, tuple(moved), layout.caffe, layout.index, layout.parts)
+    if len(moved) == len(node.shape):  # the batch again, of one element
+        layout = _without(layout, moved[0])
+        layout = Layout(layout.sizes, layout.tf[1:], layout.caffe, layout.index, layout.parts)
+    return layout if layout.index is not None else layout.settled()
+
+
+def _without(layout, axis):
+    """The layout without an axis of one element, whose atoms go; the batch is one axis."""
+    if not axis:
         return layout
-    return Layout(
-        layout.sizes, tuple(layout.tf[axis - 1] for axis in perm[1:]), layout.caffe
-    ).settled()
+    place = {atom: at for at, atom in enumerate(a for a in layout.tf_order if a not in axis)}
+
+    def renamed(axes):
+        return tuple(tuple(place[atom] for atom in one if atom in place) for one in axes)
+
+    sizes = tuple(layout.sizes[atom] for atom in place)
+    return Layout(sizes, renamed(layout.tf), renamed(layout.caffe), layout.index, layout.parts)
 
 
 def _reduction(node, layouts):
     """Reduced axes stay as axes of one element; without keep_dims they are then dropped."""
+    if len(layouts[0].tf) > 3:
+        from tf2caffe.graph import contraction
+
+        axes = [axis for axis in reduced_axes(node, len(layouts[0].tf) + 1) if axis]
+        return regrouped(contraction.reduced(node, layouts[0], axes)[2], node.shape[1:])[0]
     return usual(_kept(node, layouts[0])).reshaped(node.shape[1:])
 
 
@@ -399,6 +445,17 @@ def _vector(node, array, inputs, output):
     return output.to_caffe(flat[None])[0] if len(output.tf) == 1 else flat
 
 
+def _joined(node, array, inputs, output):
+    """As the whole lies: in the usual order, of many axes in TensorFlow's."""
+    shape = (1,) * (len(node.shape) - array.ndim) + array.shape
+    made = usual(shape[1:]) if len(shape) < 5 else plain(shape[1:])
+    return made.to_caffe(array.reshape(shape))[0]
+
+
+def _as_it_is(node, array, inputs, output):
+    return array
+
+
 def _convolution_kernel(node, array, inputs, output):
     return array.transpose(3, 2, 0, 1)  # HWIO -> OIHW
 
@@ -450,6 +507,9 @@ ELEMENTWISE = (
 RULES = {
     **dict.fromkeys(ELEMENTWISE, _elementwise),
     "ConcatV2": _concat,
+    "Along": _along,
+    "Einsum": _einsum,
+    "ExtractImagePatches": _patches,
     "ExpandDims": _reshape,
     "FusedBatchNormV3": _norm,
     "LogSoftmax": _log_softmax,
@@ -479,4 +539,6 @@ ARRANGEMENTS = {
         for op in ("Conv2D", "Conv2DBackpropInput", "DepthwiseConv2dNative", "MatMul")
     },
     ("MatMul", "kernel"): _dense_kernel,
+    **{("Along", f"along{axis}"): _as_it_is for axis in range(1, 9)},
+    **{("ConcatV2", f"values{at}"): _joined for at in range(64)},
 }

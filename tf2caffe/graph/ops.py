@@ -278,6 +278,36 @@ def _dense(node, shapes):
     return (*shape[:-1], out)
 
 
+def _along(node, shapes):
+    shape = list(shapes[0])
+    for role, weight in node.weights.items():
+        axis = int(role.removeprefix("along"))
+        if not 0 < axis < len(shape) or weight.shape[1:] != (shape[axis],):
+            raise ValueError(f"its {role} is {weight.shape} of {shapes[0]}")
+        shape[axis] = weight.shape[0]
+    if prod(shape) != prod(node.shape) or shape != node.attrs["sizes"]:
+        raise ValueError(f"its shape is {node.shape}, it makes {shape}")
+    return node.shape
+
+
+def _patches(node, shapes):
+    _rank(shapes[0], 4)
+    (batch, *size, channels), high, wide = shapes[0], *node.attrs["ksizes"][1:3]
+    settings = [node.attrs[name][1:3] for name in ("strides", "rates")]
+    return (batch, *_windows(node, size, (high, wide), *settings), channels * high * wide)
+
+
+def _einsum(node, shapes):
+    operands, _, result = node.attrs["equation"].partition("->")
+    sizes = {}
+    for letters, shape in zip(operands.split(","), shapes, strict=True):
+        for letter, size in zip(letters, shape, strict=True):
+            if size != 1 and sizes.get(letter, 1) not in (1, size):
+                raise ValueError(f"{shapes} do not fit {node.attrs['equation']}")
+            sizes[letter] = max(size, sizes.get(letter, 1))
+    return [sizes[letter] for letter in result]
+
+
 def _pooling(node, shapes):
     if not _is_plain(node, "ksize", "strides"):
         return None
@@ -307,10 +337,13 @@ def _reshape(node, shapes):
 
 
 def _transpose(node, shapes):
-    perm = node.attrs["perm"]
-    if sorted(perm) != list(range(len(shapes[0]))):
-        raise ValueError(f"its perm is {perm} of {len(shapes[0])} axes")
-    return [shapes[0][axis] for axis in perm]
+    """Of a lifted tensor all axes move, and one of one element in front."""
+    perm, shape = node.attrs["perm"], shapes[0]
+    shape = (1, *shape) if len(perm) == len(shape) + 1 else shape
+    if sorted(perm) != list(range(len(shape))) or perm[:1] != [0]:
+        raise ValueError(f"its perm is {perm} of {len(shape)} axes")
+    moved = [shape[axis] for axis in perm]
+    return moved[1:] if len(node.shape) < len(moved) and moved[1] == 1 else moved
 
 
 def _concat(node, shapes):
@@ -410,6 +443,7 @@ OPS = {
         ("Conv2D", "DepthwiseConv2dNative"), Op(_convolution, CONVOLUTION, BIASED),
     ),
     "AddN": Op(_alike, {}, ("operand*",), (1, None)),
+    "Along": Op(_along, {"sizes": wholes(1, "a list of numbers from 1 on")}, ("along*",)),
     "ArgMax": Op(_argmax, {"dimension": AXIS}),
     "BiasAdd": Op(
         _elementwise, {"x?": NUMBER, "y?": NUMBER, "data_format?": FORMAT}, ("x?", "y?"), (1, 2),
@@ -419,6 +453,10 @@ OPS = {
         _transposed_convolution, CONVOLUTION | {"input_sizes?": INTEGERS}, BIASED,
     ),
     "DepthToSpace": Op(_depth_to_space, BLOCKS),
+    "Einsum": Op(_einsum, {"equation": Kind("an equation", lambda v: isinstance(v, str))}, (), (2, 2)),
+    "ExtractImagePatches": Op(_patches, {
+        "ksizes": FOUR, "strides": FOUR, "rates": FOUR, "padding": one_of("SAME", "VALID"),
+    }),
     "Elu": Op(_same, {"alpha?": POSITIVE}),
     "ExpandDims": Op(_reshape, {"dim": AXES}),
     "FusedBatchNormV3": Op(

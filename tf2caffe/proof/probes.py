@@ -100,12 +100,12 @@ class _Runner:
         """What the ops make of the inputs, {name: (P, ...)}."""
         names = tuple(node.name for node in nodes)
         again = tuple(name for name in names if self.counts[name] > 1)
-        found = {name: [] for name in names}
+        found, shapes = {name: [] for name in names}, {node.name: node.shape for node in nodes}
         for at in range(max((self.counts[name] for name in names), default=0)):
             alive = again if at else names
             one = {name: array[at % len(array)][None] for name, array in inputs.items()}
             for name, output in zip(alive, self.function(alive)(one), strict=True):
-                found[name].append(np.atleast_1d(output))
+                found[name].append(output.reshape(shapes[name] or 1))
         return {name: np.concatenate(found[name][: self.counts[name]]) for name in names}
 
     def function(self, names):
@@ -257,7 +257,7 @@ def _together(graph, readers, fed):
     for name, found in readers.items():
         for node, _, _ in found:
             reads.setdefault(node.name, set()).add(name)
-            if node.weights.keys() & {"x", "y"}:
+            if node.weights.keys() & {"x", "y"} or node.op == "ConcatV2" and node.weights:
                 reads[node.name].add(first)
     for names in reads.values():
         merged = set().union(*(groups[name] for name in names))

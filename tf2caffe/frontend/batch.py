@@ -1,0 +1,92 @@
+"""The batch axis, of which a traced model has one image only.
+
+A model may fold other axes into it: windows of an image, heads, steps of time. There axis 0 is one
+axis more, and such a tensor is *lifted*: graph.json has it with an axis of one element in front.
+
+    (1, 56, 56, 96) -> Reshape (1, 8, 7, 8, 7, 96) -> Transpose -> Reshape (64, 49, 96)
+    graph.json has the last as (1, 64, 49, 96)
+"""
+
+import tensorflow as tf
+
+RESHAPES = ("ExpandDims", "Reshape", "Squeeze")
+
+
+def lift(ops, draft):
+    """Lift the drafts that need it, in order; their settings then speak of the lifted axes.
+
+    `draft(type, tensor, inputs, attrs=...)` makes a new one, for operands that must be lifted too. The
+    ops as they are afterwards.
+    """
+    found = []
+    for op in ops:
+        if op.type in RESHAPES:
+            op.lifted = not _has_batch(op)
+        elif op.type == "Transpose":
+            _lift_transpose(op)
+        else:
+            op.lifted = not _has_batch(op) or any(one.lifted for one in op.inputs)
+            if op.lifted:
+                _lift_settings(op)
+                found += _lift_operands(op, draft)
+        found.append(op)
+    return found
+
+
+def shape(op):
+    """The shape that graph.json has."""
+    return (1, *op.shape) if op.lifted else op.shape
+
+
+def _has_batch(op):
+    return op.shape[:1] in ((), (1,))
+
+
+def _lift_transpose(op):
+    """Where the batch axis moves, or was lifted, all axes move behind one of one element."""
+    perm = op.attrs["perm"]
+    op.lifted = not _has_batch(op)
+    if op.lifted or op.inputs[0].lifted or perm[0] != 0:
+        op.attrs["perm"] = [0, *(axis + 1 for axis in perm)]
+
+
+def _lift_operands(op, draft):
+    """Reshapes of the operands that have a batch axis still."""
+    made = []
+    for at, operand in enumerate(op.inputs):
+        if operand.lifted or not operand.shape:
+            continue
+        with operand.tensor.graph.as_default():
+            tensor = tf.reshape(operand.tensor, (1, *operand.shape))
+        made.append(draft("Reshape", tensor, [operand], attrs={"shape": [1, *operand.shape]}))
+        op.inputs[at] = made[-1]
+    return made
+
+
+def _lift_settings(op):
+    rank = len(op.inputs[0].shape)
+    for name in ("axis", "dimension"):
+        if name in op.attrs:
+            op.attrs[name] = _moved(op.attrs[name], rank)
+    if "equation" in op.attrs:
+        free = next(letter for letter in "zyxwvutsrqpo" if letter not in op.attrs["equation"])
+        operands, _, result = op.attrs["equation"].partition("->")
+        first, second = operands.split(",")
+        op.attrs["equation"] = f"{free}{first},{free}{second}->{free}{result}"
+    if op.type == "Along":
+        op.constants = {_next(name): constant for name, constant in op.constants.items()}
+    for name, more in (("begin", 0), ("sizes", 1), ("strides", 1), ("paddings", [0, 0])):
+        if name in op.attrs and op.type in ("Along", "StridedSlice", "Pad"):
+            op.attrs[name] = [more, *op.attrs[name]]
+
+
+def _moved(axes, rank):
+    """Axes as numbers from 0 on, with one more in front."""
+    if isinstance(axes, list):
+        return [axis % rank + 1 for axis in axes]
+    return axes % rank + 1
+
+
+def _next(name):
+    """along2 of along1."""
+    return f"along{int(name.removeprefix('along')) + 1}"

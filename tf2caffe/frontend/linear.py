@@ -1,0 +1,169 @@
+"""Ops that are linear along one axis, or several in turn: each becomes a matrix for each axis.
+
+    MirrorPad, Pad, ReverseV2, Roll, Tile, BroadcastTo, GatherV2, ResourceGather, Cumsum,
+    ResizeBicubic, ResizeArea, ScaleAndTranslate  ->  Along(x, matrix for each axis)
+
+What an op does to an axis of n elements is what it does to the n rows of the identity, so the
+matrices are numpy's or TensorFlow's own answer to that.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+
+def settle(op, constant):
+    """Make a draft of such an op one of Along, if it can be; `constant(array)` makes an operand."""
+    found = AXES[op.type](op)
+    if found is None:
+        return
+    sizes = list(op.inputs[0].shape)
+    for axis, matrix in found.items():
+        sizes[axis] = len(matrix)
+    op.type, op.attrs = "Along", {"sizes": sizes}
+    op.constants = {
+        f"along{axis}": constant(matrix.astype(np.float32))
+        for axis, matrix in found.items()
+        if matrix.shape[0] != matrix.shape[1] or (matrix != np.eye(len(matrix))).any()
+    }
+
+
+def _eyes(op, axes):
+    """{axis: the identity of its size}."""
+    shape = op.inputs[0].shape
+    return {axis % len(shape): np.eye(shape[axis]) for axis in axes}
+
+
+def _mirror_pad(op):
+    mode = op.tensor.op.get_attr("mode").decode().lower()
+    pads = op.attrs["paddings"]
+    eyes = _eyes(op, [axis for axis, pair in enumerate(pads) if any(pair)])
+    return {axis: np.pad(eye, [pads[axis], (0, 0)], mode) for axis, eye in eyes.items()}
+
+
+def _pad(op):
+    """Zeros beside channels, or in a tensor that is no image."""
+    pads = op.attrs["paddings"]
+    plain = len(pads) in (3, 4) and not any(pads[0]) and not any(pads[-1])
+    plain = plain and op.inputs[0].shape[0] == 1
+    if plain or op.attrs.get("constant_values"):
+        return None
+    eyes = _eyes(op, [axis for axis, pair in enumerate(pads) if any(pair)])
+    return {axis: np.pad(eye, [pads[axis], (0, 0)]) for axis, eye in eyes.items()}
+
+
+def _reverse(op):
+    return {axis: eye[::-1] for axis, eye in _eyes(op, op.attrs["axis"]).items()}
+
+
+def _roll(op):
+    axes, shifts = np.atleast_1d(op.attrs["axis"]), np.atleast_1d(op.attrs["shift"])
+    total = {}
+    for axis, shift in zip(axes.tolist(), shifts.tolist(), strict=True):
+        axis %= len(op.shape)
+        total[axis] = total.get(axis, 0) + shift
+    return {axis: np.roll(eye, total[axis], 0) for axis, eye in _eyes(op, total).items()}
+
+
+def _tile(op):
+    times = op.attrs["multiples"]
+    eyes = _eyes(op, [axis for axis, count in enumerate(times) if count > 1])
+    return {axis: np.tile(eye, (times[axis], 1)) for axis, eye in eyes.items()}
+
+
+def _broadcast(op):
+    shape = op.inputs[0].shape
+    if len(shape) != len(op.shape):
+        return None
+    axes = [axis for axis, size in enumerate(shape) if size != op.shape[axis]]
+    return {axis: np.ones((op.shape[axis], 1)) for axis in axes}
+
+
+def _gather(op):
+    """The indices may be of any shape: their axes take the place of the one."""
+    indices, axis = np.asarray(op.attrs["indices"]), op.attrs.get("axis", 0)
+    if op.tensor.op.type == "GatherV2" and op.tensor.op.get_attr("batch_dims"):
+        return None
+    return {axis: eye[indices.reshape(-1)] for axis, eye in _eyes(op, [axis]).items()}
+
+
+def _slice(op):
+    """Backwards through an image, and of a tensor that is none; others are cut."""
+    begin, sizes, steps = (op.attrs[name] for name in ("begin", "sizes", "strides"))
+    plain = len(sizes) <= 4 and op.inputs[0].shape[0] == 1
+    if plain and all(step > 0 for step in steps[:-1]):
+        return None
+    axes = [at for at, size in enumerate(op.inputs[0].shape) if sizes[at] < size or steps[at] < 0]
+    return {
+        axis: eye[begin[axis] + steps[axis] * np.arange(sizes[axis])]
+        for axis, eye in _eyes(op, axes).items()
+    }
+
+
+def _cumsum(op):
+    raw = op.tensor.op
+    return {
+        axis: tf.cumsum(eye, 0, raw.get_attr("exclusive"), raw.get_attr("reverse")).numpy()
+        for axis, eye in _eyes(op, [op.attrs["axis"]]).items()
+    }
+
+
+def _resized(op):
+    """Height and width apart: the op itself resizes the identity."""
+    raw = op.tensor.op
+    size = list(op.shape[1:3])
+    return {
+        axis: _resized_eye(raw, op, axis, length, size[axis - 1])
+        for axis, length in ((1, op.inputs[0].shape[1]), (2, op.inputs[0].shape[2]))
+    }
+
+
+def _resized_eye(raw, op, axis, length, out):
+    eye = np.eye(length, dtype=np.float32)[None, :, None]  # (1, length, 1, length)
+    if raw.type == "ScaleAndTranslate":
+        scale, shift = op.attrs["scale"], op.attrs["translation"]
+        made = tf.raw_ops.ScaleAndTranslate(
+            images=eye, size=[out, 1], scale=[scale[axis - 1], 1.0],
+            translation=[shift[axis - 1], 0.0], kernel_type=raw.get_attr("kernel_type").decode(),
+            antialias=raw.get_attr("antialias"),
+        )  # fmt: skip
+    elif raw.type == "ResizeArea":
+        made = tf.raw_ops.ResizeArea(
+            images=eye, size=[out, 1], align_corners=raw.get_attr("align_corners")
+        )
+    else:
+        made = tf.raw_ops.ResizeBicubic(
+            images=eye, size=[out, 1], align_corners=raw.get_attr("align_corners"),
+            half_pixel_centers=raw.get_attr("half_pixel_centers"),
+        )  # fmt: skip
+    return made.numpy()[0, :, 0]
+
+
+# Op -> {axis: matrix (out, in)}, or None where the op is taken otherwise.
+AXES = {
+    "BroadcastTo": _broadcast,
+    "Cumsum": _cumsum,
+    "GatherV2": _gather,
+    "MirrorPad": _mirror_pad,
+    "Pad": _pad,
+    "ResizeArea": _resized,
+    "ResizeBicubic": _resized,
+    "ReverseV2": _reverse,
+    "Roll": _roll,
+    "ScaleAndTranslate": _resized,
+    "StridedSlice": _slice,
+    "Tile": _tile,
+}
+
+# Op -> its operands; those with ! are settings.
+OPERANDS = {
+    "BroadcastTo": ("input", "shape!"),
+    "Cumsum": ("x", "axis!"),
+    "GatherV2": ("params", "indices!", "axis!"),
+    "MirrorPad": ("input", "paddings!"),
+    "ResizeArea": ("images", "size!"),
+    "ResizeBicubic": ("images", "size!"),
+    "ReverseV2": ("tensor", "axis!"),
+    "Roll": ("input", "shift!", "axis!"),
+    "ScaleAndTranslate": ("images", "size!", "scale!", "translation!"),
+    "Tile": ("input", "multiples!"),
+}
