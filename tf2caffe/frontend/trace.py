@@ -484,8 +484,27 @@ def _reads_as_placeholders(graph_def, captured):
             if node.op == "ReadVariableOp" or not resource:
                 node = placeholder(node.name, value)
                 variables[node.name] = captured[source]
+        elif node.op == "ResourceGather" and node.input[0] in captured:
+            table = placeholder(f"{node.name}/table", captured[node.input[0]][1])
+            variables[table.name] = captured[node.input[0]]
+            rewritten.node.extend([table, *_lookup(node, table.name)])
+            continue
         rewritten.node.append(node)
     return rewritten, variables
+
+
+def _lookup(node, table):
+    """GatherV2(table, indices, 0) in the place of ResourceGather(variable, indices)."""
+    axis = tf.compat.v1.NodeDef(name=f"{node.name}/axis", op="Const")
+    axis.attr["dtype"].type = tf.int32.as_datatype_enum
+    axis.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(0))
+    gather = tf.compat.v1.NodeDef(name=node.name, op="GatherV2")
+    gather.input.extend([table, node.input[1], axis.name])
+    gather.attr["Tparams"].CopyFrom(node.attr["dtype"])
+    gather.attr["Tindices"].CopyFrom(node.attr["Tindices"])
+    gather.attr["Taxis"].type = tf.int32.as_datatype_enum
+    gather.attr["batch_dims"].i = node.attr["batch_dims"].i
+    return axis, gather
 
 
 def placeholder(name, value):
