@@ -629,7 +629,8 @@ def _repeat(ops):
         repeated = list(source.shape)
         repeated[axis - 1] *= times[axis]
         alone = prod(times) == times[axis]
-        if alone and 1 < axis < len(tile.shape) - 1 and op.shape == tuple(repeated):
+        image = len(source.shape) in (3, 4) and source.shape[0] == 1
+        if alone and image and 1 < axis < len(tile.shape) - 1 and op.shape == tuple(repeated):
             op.type, op.inputs = "ResizeNearestNeighbor", [source]
             op.attrs = {"align_corners": False, "half_pixel_centers": False}
 
