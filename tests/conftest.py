@@ -32,3 +32,18 @@ def pycaffe():
 def runtime(request):
     """Each of the two in turn."""
     return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(params=["ref", "resource"])
+def old_graph(request):
+    """A graph as TF1 builds it: ref or resource variables, TF1's own conditions."""
+    import tensorflow as tf  # here, so that tests without TensorFlow start at once
+
+    v1 = tf.compat.v1
+    resource = v1.resource_variables_enabled()
+    (v1.enable_resource_variables if request.param == "resource" else
+     v1.disable_resource_variables)()  # fmt: skip
+    v1.disable_control_flow_v2()
+    yield tf.Graph()
+    v1.enable_control_flow_v2()
+    (v1.enable_resource_variables if resource else v1.disable_resource_variables)()

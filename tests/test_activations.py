@@ -12,8 +12,8 @@ import pytest
 import tensorflow as tf
 from keras import activations, layers
 
+from tests.deployed import Deployed
 from tests.harness import TOLERANCE, Converted
-from tests.test_deploy import Deployed
 
 MAGNITUDES = [m * sign for m in (*10.0 ** np.arange(-8, 9), 3, 5, 8, 20, 30) for sign in (1, -1)]
 TINY, HUGE = 2e-38, 3e38  # what float32 holds in full

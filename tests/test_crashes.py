@@ -8,11 +8,11 @@ import pytest
 import tensorflow as tf
 from keras import layers, ops
 
-from tests import harness, test_ops
+from tests import harness, op_networks
+from tests.deployed import Deployed
 from tests.harness import TOLERANCE, Converted, function_trace
+from tests.makers import loaded, v1
 from tests.pipeline import complaint, contents, run
-from tests.test_deploy import Deployed
-from tests.test_formats import loaded, v1
 from tf2caffe.caffe import handwritten, mapping
 from tf2caffe.failure import Failure
 from tf2caffe.frontend import reader, tf_import
@@ -451,8 +451,8 @@ SPOILT_NETWORKS = ("transposed_extra", "dense_image", "slice_strided", "squeeze_
 @pytest.mark.parametrize("name", SPOILT_NETWORKS)
 def test_every_field_of_an_op(name, tmp_path):
     """Whatever is in it, step 5 builds a network or says in one line what is wrong."""
-    data = keras.Input(test_ops.IMAGE, name="data")
-    model = harness.randomise(keras.Model(data, test_ops.NETWORKS[name](data)))
+    data = keras.Input(op_networks.IMAGE, name="data")
+    model = harness.randomise(keras.Model(data, op_networks.NETWORKS[name](data)))
     handoff = Converted(model, tmp_path).handoff
     for path, value, record in spoilt(json.loads(handoff.graph.read_text())):
         handoff.graph.write_text(json.dumps(record))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.test_formats import loaded, v1
-from tests.test_refusals import refusal
+from tests.makers import loaded, v1
+from tests.refusals import refusal
 from tf2caffe.frontend import reader
 
 IMAGE = np.random.default_rng(0).normal(size=(1, 12)).astype(np.float32)

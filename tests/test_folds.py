@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from keras import layers
 
+from tests.deployed import Deployed, kinds, strays
 from tests.harness import Converted, randomise
-from tests.test_deploy import Deployed, kinds, strays
 from tf2caffe.caffe import folding
 from tf2caffe.caffe.net import Net
 

@@ -10,20 +10,19 @@ from keras import layers
 
 import tf_predict
 from tests.harness import random_input, randomise
-from tests.pipeline import run
-from tests.test_formats import (
+from tests.makers import (
     IMAGE,
     Module,
     frozen,
     inception,
     loaded,
     network,
-    old_graph,  # noqa: F401 (a fixture)
     saved,
     several,
     started,
     v1,
 )  # fmt: skip
+from tests.pipeline import run
 from tf2caffe.failure import Failure
 from tf2caffe.frontend import original, reader, trace, training_graph
 from tf2caffe.proof import activations

@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 from keras import layers, random
 
-from tests.test_formats import IMAGE, loaded, saved, started, v1
-from tests.test_refusals import VECTOR, function_trace, refusal
+from tests.makers import IMAGE, loaded, saved, started, v1
+from tests.refusals import VECTOR, function_trace, refusal
 from tf2caffe.frontend import reader, trace
 
 GENERATOR = tf.random.Generator.from_seed(1)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.deployed import Deployed
 from tests.harness import TOLERANCE, Converted, function_trace
-from tests.test_deploy import Deployed
-from tests.test_formats import loaded
+from tests.makers import loaded
 from tf2caffe.failure import Failure
 from tf2caffe.proof import parity
 
