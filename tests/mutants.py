@@ -480,7 +480,7 @@ MUTANTS = [
         "relative_error",
         'if not (np.isfinite(tf).all() and np.isfinite(caffe).all()): return float("inf")',
         "if not (np.isfinite(tf).all() and np.isfinite(caffe).all()): return 0.0",
-        "planted", "test_pipeline",
+        "finite", "test_parity",
     ),
     Mutant(
         "proof: layers alone are not looked at",
