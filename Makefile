@@ -1,4 +1,5 @@
 # make               everything: .venv, then the six steps for mnistcls, as far as they are out of date
+# make check         the linter and the tests of a minute: each op in OpenCV, the proof, the schema
 # make test          the linter and all tests; those that need pycaffe are skipped where there is none
 # make test-onednn   the op tests twice more, with OpenCV: without TensorFlow's oneDNN, and with it
 # make pycaffe       real BVLC Caffe into .pycaffe/ (once; needs root and debootstrap)
@@ -29,7 +30,8 @@ training := $(wildcard models/*.py data/*.npz) \
 # a stamp beside it, since train.py leaves a whole checkpoint after every epoch
 checkpoint := checkpoints/mnistcls.keras checkpoints/.mnistcls.trained
 
-.PHONY: all test test-onednn pycaffe applications consumers bench fuzz rubbish killed mutants clean help
+.PHONY: all lint check test test-onednn pycaffe applications consumers bench fuzz rubbish killed \
+    mutants clean help
 .NOTPARALLEL:
 .PRECIOUS: checkpoints/mnistcls.keras
 
@@ -74,10 +76,16 @@ nets/.mnistcls.proven: caffe_predict.py nets/mnistcls.prototxt nets/mnistcls.caf
 	$(pip) -r requirements-test.txt
 	@touch $@
 
-test: .venv/installed-for-tests
+lint: .venv/installed-for-tests
 	$(python) -m ruff check .
 	$(python) -m ruff format --check .
+
+test: lint
 	$(python) -m pytest tests -q -rs
+
+quick := ops parity shapes schema docs mutants
+check: lint
+	$(python) -m pytest $(quick:%=tests/test_%.py) -q -m "not slow" -k "not pycaffe"
 
 # which kernels TensorFlow takes depends on the processor, and on this setting
 test-onednn: .venv/installed-for-tests

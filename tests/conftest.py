@@ -1,4 +1,4 @@
-"""The runtimes that tests share: started once, kept for the whole run."""
+"""What tests share: the runtimes, started once and kept for the whole run, and graphs of TF1."""
 
 import os
 
@@ -7,6 +7,13 @@ import pytest
 from tests.pipeline import finished, work  # noqa: F401 (fixtures)
 from tf2caffe.failure import Failure
 from tf2caffe.proof import runtimes
+
+
+def pytest_collection_modifyitems(items):
+    """What needs the six scripts to have run is slow."""
+    for item in items:
+        if "finished" in item.fixturenames:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

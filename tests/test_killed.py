@@ -24,6 +24,8 @@ from tests.pipeline import PROJECT, complaint, contents, end, run, run_warm, sta
 from tf2caffe import files
 from tf2caffe.proof import runtimes
 
+pytestmark = pytest.mark.slow
+
 PROBE = hashlib.sha256(b"blat").hexdigest()  # of what Python's tempfile tries a folder with
 
 COUNT = int(os.environ.get("KILLED", 5))  # of each step
