@@ -278,6 +278,7 @@ def test_names_that_cannot_be_printed():
         reader.read(traced, "net")
 
 
+@pytest.mark.slow
 def test_scripts_on_single_numbers(tmp_path):
     """All that the network computes is one number a batch, also in the pictures."""
     with tf.Graph().as_default() as made:

@@ -195,6 +195,7 @@ def test_size_given(tmp_path, pycaffe):
     assert "conv" in proven(trace, tmp_path, pycaffe, answers(model))
 
 
+@pytest.mark.slow
 def test_a_thousand_layers(tmp_path):
     """Keras calls itself for each; Python's own limit is 1,000 calls."""
     limit = sys.getrecursionlimit()
@@ -444,6 +445,7 @@ def steps(folder, given, name, *options):
     return ended.out
 
 
+@pytest.mark.slow
 def test_scripts_keras(custom, tmp_path):
     file, classes = custom
     model = classes.Net(5)
@@ -453,6 +455,7 @@ def test_scripts_keras(custom, tmp_path):
     assert (tmp_path / "nets" / "my.caffemodel").exists()
 
 
+@pytest.mark.slow
 def test_scripts_checkpoint(tmp_path):
     with tf.Graph().as_default():
         inception(v1.placeholder(tf.float32, [None, None, None, 3], "x"))

@@ -125,10 +125,12 @@ def test_drawn_layers_and_labels_are_looked_for_first(work):
     assert "--labels does nothing here" in refused(work, "caffe_predict.py", "--labels few.txt")
 
 
+@pytest.mark.slow
 def test_shape_of_a_known_network(work):
     line = refused(work, "save_weights.py", "--shape 1,9,9,1")
     assert "--shape 1,9,9,1: input data is (None, 28, 28, 1)" in line
 
 
+@pytest.mark.slow
 def test_order_of_one_channel(work):
     assert "--bgr does nothing here" in refused(work, "tf_predict.py", "--bgr")

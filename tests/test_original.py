@@ -243,6 +243,7 @@ def test_a_model_that_does_not_run(tmp_path, monkeypatch):
     assert said(traced) == "not compared: it does not run by itself (no such thing)"
 
 
+@pytest.mark.slow
 def test_script(tmp_path):
     path, _ = keras_file(tmp_path)
     ended = run("tf_predict.py", path, "--dir", tmp_path)

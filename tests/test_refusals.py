@@ -393,6 +393,7 @@ def test_not_a_model(files, tmp_path):
         assert "\n" not in str(raised.value)
 
 
+@pytest.mark.slow
 def test_for_scripts(files, tmp_path):
     """As a user meets it: the list, exit status 1, no traceback, nothing left."""
     line = refused_file(files["SavedModel"][0], tmp_path / "out")
