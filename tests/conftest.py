@@ -8,11 +8,13 @@ from tests.pipeline import finished, work  # noqa: F401 (fixtures)
 from tf2caffe.failure import Failure
 from tf2caffe.proof import runtimes
 
+SCRIPTS_HAVE_RUN = {"finished", "scripts", "trained", "two"}  # fixtures
+
 
 def pytest_collection_modifyitems(items):
-    """What needs the six scripts to have run is slow."""
+    """Tests that need scripts to have run are slow."""
     for item in items:
-        if "finished" in item.fixturenames:
+        if not SCRIPTS_HAVE_RUN.isdisjoint(item.fixturenames):
             item.add_marker(pytest.mark.slow)
 
 

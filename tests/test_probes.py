@@ -9,6 +9,7 @@ from models import mnistcls
 from tests import op_networks, planted
 from tests.deployed import Deployed
 from tests.harness import Converted, function_trace, randomise, traced
+from tf2caffe.caffe import schema
 from tf2caffe.frontend import reader
 from tf2caffe.proof import parity, probes, reach
 
@@ -266,7 +267,7 @@ def test_what_is_not_reached_is_told(pycaffe, tmp_path):
     )
     net = dead.proof(pycaffe).reach
     assert net.missed == {}  # the product is fed anew: nothing is dead there
-    message = parity.caffe_schema.LayerParameter(
+    message = schema.LayerParameter(
         name="conv", type="Convolution", bottom=["x"], top=["conv"],
         convolution_param={"num_output": 2, "kernel_size": [3], "pad": [1], "bias_term": False},
     )  # fmt: skip
