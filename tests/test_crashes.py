@@ -27,7 +27,7 @@ def weights(*shape):
     return tf.constant(np.random.default_rng(0).normal(size=shape).astype(np.float32))
 
 
-# What a function computes -> its inputs' shapes; of numbers, vectors, images and more.
+# Description -> (function, the shapes of its inputs): single numbers, vectors, images and more.
 CONVERTED = {
     "divided by its largest": (lambda x: x / tf.reduce_max(x), [IMAGE]),
     "divided by its sum and one": (lambda x: x / (tf.reduce_sum(x * x) + 1.0), [IMAGE]),
@@ -228,7 +228,7 @@ def test_loops_of_tf1(tmp_path):
     frozen_loop(tmp_path / "loop.pb")
     with pytest.raises(Failure, match=r"\(NextIteration\): control flow is not .*unroll=True"):
         reader.read(loaded(tmp_path / "loop.pb"), "net")
-    frozen_loop(tmp_path / "constant.pb", reads=False)  # of what does not depend on the input
+    frozen_loop(tmp_path / "constant.pb", reads=False)  # the loop does not depend on the input
     with pytest.raises(Failure, match=r"\(AddV2\): its output's shape is known only when"):
         reader.read(loaded(tmp_path / "constant.pb"), "net")
 

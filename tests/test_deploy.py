@@ -209,7 +209,7 @@ def turned(pads):
     return [(after, before) for before, after in pads]
 
 
-# What a fold might get wrong: the composition that tells, what is planted
+# A wrong fold -> the composition in which it shows, and what plants it.
 FAULTS = {
     "beta": ("conv_norm", "affine", wrong_beta),
     "epsilon": ("conv_norm", "affine", wrong_epsilon),

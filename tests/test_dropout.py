@@ -74,7 +74,7 @@ RIGHT = {
     "twice": lambda x: tf.nn.dropout(tf.nn.dropout(x, 0.3), 0.2),
 }  # fmt: skip
 
-# What only looks like it: the scale, the mask, or what is chosen is another.
+# Not dropout, although it looks like it: another scale, another mask, or another choice.
 WRONG = {
     "scaled by a vector": lambda x: x * GAMMA * floor(0.7),
     "divided by a vector": lambda x: x / GAMMA * floor(0.7),

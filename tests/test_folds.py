@@ -101,7 +101,7 @@ def errors(net, blob, exact, image, runtime, folder):
     return (difference.max(axes) / np.abs(exact).max(axes)).max()
 
 
-# What normalises numbers of these means and deviations, and what follows -> the layers left
+# Norms of numbers with these means and deviations, and what follows -> the layers that are left.
 CHAINS = {
     "shift, scale": lambda c, m, s: c.shift(-m).scale(1 / s),
     "shift, scale, convolution": lambda c, m, s: c.shift(-m).scale(1 / s).convolution(),
@@ -201,7 +201,7 @@ def pixels(random, size):
     return random.integers(0, 256, size)
 
 
-# A network whose inputs are not about 1 -> these, the layers left
+# A network whose inputs are far from 1 -> its inputs, the layers that are left.
 NETWORKS = {
     "air pressure": (air_pressure, lambda random, size: random.normal(101325, 10, size), 2),
     "air pressure, cropped": (

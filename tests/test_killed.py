@@ -26,9 +26,9 @@ from tf2caffe.proof import runtimes
 
 pytestmark = pytest.mark.slow
 
-PROBE = hashlib.sha256(b"blat").hexdigest()  # of what Python's tempfile tries a folder with
+PROBE = hashlib.sha256(b"blat").hexdigest()  # what Python's tempfile writes to try a folder
 
-COUNT = int(os.environ.get("KILLED", 5))  # of each step
+COUNT = int(os.environ.get("KILLED", 5))  # runs of each step that are killed
 OPENCV = ("--runtime", "opencv")
 # script -> its arguments, and what of the folder it reads
 STEPS = {

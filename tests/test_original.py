@@ -131,7 +131,7 @@ def turned(choice, name, nodes, *_):
     return not choice if nodes[name.removesuffix(":0")].op == "PlaceholderWithDefault" else choice
 
 
-# What our own rewriting might get wrong: the format, the function, what it makes of its result
+# A wrong rewrite: the format, the function that rewrites, how its result is changed.
 FAULTS = {
     "keras": ("keras", trace, "inlined", lambda made, *_: elu_for_relu(made)),
     "saved model": ("saved model", trace, "inlined", lambda made, *_: elu_for_relu(made)),

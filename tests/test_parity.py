@@ -52,7 +52,7 @@ TENSORS = {
     "one": np.ones((1, 1)),
     "half": np.full((1, 32), 0.5),
 }
-# op type, what it reads, what it gives -> what the errors of that are relative to
+# op type, its inputs, its output -> what the output's errors are measured by
 MEASURES = {
     "a sum of which much is left": ("Sub", ["x", "small"], "x", 32),
     "a sum of which little is left": ("Sub", ["x", "x"], "half", 2),

@@ -104,7 +104,7 @@ def test_floors_are_the_size_of_a_sums_terms():
     assert (floor / terms).min() > 0.2 and (floor / terms).max() < 2.5
 
 
-# What hid from a user's input: a composition, the layer, its blob, and what becomes of a number.
+# Faults that a user's input does not show: composition, layer, its blob, change of one number.
 HIDDEN = {
     "noise behind a dead ReLU": (
         lambda x: layers.Conv2D(4, 3, name="hidden")(layers.ReLU()(x - 1e3)), 0,
@@ -129,7 +129,7 @@ def test_what_a_users_input_does_not_reach(name, runtime, tmp_path):
     assert "on the probes" in planted.verdict(lambda: whole.rows(runtime))
 
 
-# Bounds and slopes that no number of the input reaches: the composition, the text, another text.
+# Bounds and slopes that the input does not reach: composition, right text, wrong text.
 BOUNDS = {
     "a clip": (lambda x: layers.ReLU(6)(x), "shift: -6.0", "shift: -60.0"),
     "a slope": (

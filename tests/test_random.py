@@ -24,7 +24,7 @@ def drawn_in_a_function(x):
     return x + tf.function(lambda: tf.random.stateless_normal(SIZE, SEED), jit_compile=True)()
 
 
-# What a function of a vector draws -> the type of the op that is told.
+# A function of a vector that draws random numbers -> the op that the refusal names.
 DRAWN = {
     "keras normal": (lambda x: x + random.normal((1, 12), seed=3), "StatelessRandomNormalV2"),
     "keras uniform": (lambda x: x * random.uniform((1, 12), seed=3), "StatelessRandomUniformV2"),

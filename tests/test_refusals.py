@@ -44,7 +44,7 @@ def lookup(x):
     return tf.lookup.StaticHashTable(table, 0.0).lookup(tf.cast(x, tf.int64))
 
 
-# What a function of one tensor does -> (function, the tensor's shape, the line that refuses it).
+# Description -> (function of one tensor, the tensor's shape, the line that refuses it).
 REFUSED = {
     # by the reader
     "unknown op": (lambda x: tf.cumsum(x, 1), MAPS,

@@ -49,7 +49,7 @@ NETWORKS = {
     "input under two names": (lambda x, y: (tf.abs(identity(x)), tf.abs(y)), [(1, 4, 3), (1, 3)]),
     # refused, because no op reads it
     "output that is the input alone": (lambda x, y: (x + 0.0, tf.abs(y)), [(1, 3), (1, 3)]),
-    # Caffe's channels are not TensorFlow's there: it was refused
+    # refused, because there Caffe's channels are not TensorFlow's
     "transposed sequence normalised": (
         lambda x: normalised(tf.transpose(x, [0, 2, 1])),
         [(1, 4, 4)],
