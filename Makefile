@@ -1,17 +1,18 @@
 # make               everything: .venv, then the six steps for mnistcls, as far as they are out of date
+# make check         the linter and the tests of a minute: each op in OpenCV, the proof, the schema
 # make test          the linter and all tests; those that need pycaffe are skipped where there is none
-# make test-onednn   the op tests twice more, with OpenCV: without TensorFlow's oneDNN, and with it
+# make test-onednn   the op tests in OpenCV, once without TensorFlow's oneDNN and once with it
 # make pycaffe       real BVLC Caffe into .pycaffe/ (once; needs root and debootstrap)
 # make applications  every network of keras.applications, each layer compared (half an hour)
-# make fuzz N=10000  random networks from SEED=1, each layer compared; a bug is shrunk
-# make rubbish N=100 spoils each kind of file so often, and looks how it is told
-# make killed N=100  kills each step so often, and looks what is left
-# make mutants       plants faults in the mapping, each of which the tests have to find
-# make consumers     our files in OpenCV, OpenVINO and Netron, next to real Caffe (minutes);
+# make fuzz N=10000  N random networks from SEED=1, each layer compared; a failure is shrunk
+# make rubbish N=100 damages each kind of file N times: each step must refuse it in one line
+# make killed N=100  kills each step N times: what it leaves must be whole
+# make mutants       plants faults in the code, one at a time: the tests must find each
+# make consumers     runs our files in OpenCV, OpenVINO and Netron, next to real Caffe (minutes);
 #                    with CONSUMERS=rknn in RKNN-Toolkit2 too (5.6 GB on disk)
-# make bench         every benchmark next to its rivals: benchmarks/RESULTS.md (an hour)
-# make clean         removes what the six steps left, pictures apart; environments stay
-# PYTHON=...         the Python, 3.11 or newer, that .venv is made of (default: python3)
+# make bench         runs each benchmark next to other tools: benchmarks/RESULTS.md (an hour)
+# make clean         removes what the six steps left, but no pictures and no environments
+# PYTHON=...         the Python, 3.11 or newer, that makes .venv (default: python3)
 # PYTHON311=...      the Python 3.11 that OpenVINO and RKNN-Toolkit2 need (default: PYTHON)
 
 PYTHON ?= python3
@@ -21,19 +22,20 @@ python := .venv/bin/python
 pip := $(python) -m pip install -qq --disable-pip-version-check
 
 modules := $(shell find tf2caffe models -name "*.py") .venv/installed
-# training takes minutes, so it is run again only for what it imports
+# Training takes minutes, so it depends only on the modules that it imports.
 training := $(wildcard models/*.py data/*.npz) \
     $(addprefix tf2caffe/,cli.py failure.py files.py paths.py frontend/tf_import.py \
     pictures/figures.py) $(wildcard tf2caffe/training/*.py)
 
-# a stamp beside it, since train.py leaves a whole checkpoint after every epoch
+# train.py writes a checkpoint after every epoch, so a stamp says that the training is complete.
 checkpoint := checkpoints/mnistcls.keras checkpoints/.mnistcls.trained
 
-.PHONY: all test test-onednn pycaffe applications consumers bench fuzz rubbish killed mutants clean help
+.PHONY: all lint check test test-onednn pycaffe applications consumers bench fuzz rubbish killed \
+    mutants clean help
 .NOTPARALLEL:
 .PRECIOUS: checkpoints/mnistcls.keras
 
-# in the order of the steps
+# The six steps in order.
 all: $(checkpoint) imgs/mnistcls/tf/res10.png activations/mnistcls.npz \
     tf_weights/mnistcls/graph.json nets/mnistcls.prototxt nets/.mnistcls.proven
 
@@ -55,13 +57,13 @@ nets/mnistcls.prototxt nets/mnistcls.caffemodel imgs/mnistcls/caffe-net.png &: \
     build_caffe.py tf_weights/mnistcls/graph.json $(modules)
 	$(python) build_caffe.py
 
-# a stamp, since step 6 leaves its report also where the networks differ
+# Step 6 writes its report even if the networks differ, so a stamp says that they are equal.
 nets/.mnistcls.proven: caffe_predict.py nets/mnistcls.prototxt nets/mnistcls.caffemodel \
     activations/mnistcls.npz $(wildcard .pycaffe/python) $(modules)
 	$(python) caffe_predict.py
 	@touch $@
 
-# the stamps come last: a killed installation does not count as done
+# The stamp comes last, so that an installation that was killed is run again.
 .venv/installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
 	    "make: Python 3.11 or newer is needed, this is " + sys.version.split()[0] + \
@@ -74,12 +76,18 @@ nets/.mnistcls.proven: caffe_predict.py nets/mnistcls.prototxt nets/mnistcls.caf
 	$(pip) -r requirements-test.txt
 	@touch $@
 
-test: .venv/installed-for-tests
+lint: .venv/installed-for-tests
 	$(python) -m ruff check .
 	$(python) -m ruff format --check .
+
+test: lint
 	$(python) -m pytest tests -q -rs
 
-# which kernels TensorFlow takes depends on the processor, and on this setting
+quick := ops parity shapes schema docs mutants
+check: lint
+	$(python) -m pytest $(quick:%=tests/test_%.py) -q -m "not slow" -k "not pycaffe"
+
+# This setting, and the processor, decide which kernels TensorFlow uses.
 test-onednn: .venv/installed-for-tests
 	for setting in 0 1; do \
 	    TF_ENABLE_ONEDNN_OPTS=$$setting $(python) -m pytest -q \
@@ -113,7 +121,7 @@ consumers: $(tools:%=.consumers/%/installed) .venv/installed-for-tests .pycaffe/
 	$(python) -m consumers.matrix \
 	    --consumers opencv$(subst $(empty) $(empty),$(comma),$(tools:%=,%))
 
-# each in an environment of its own: what they pin does not go together
+# Each tool has its own environment, because their pinned packages conflict.
 .consumers/%/installed: consumers/requirements-%.txt
 	@$(PYTHON311) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and \
 	    "make: $* needs Python 3.11, this is " + sys.version.split()[0] + \

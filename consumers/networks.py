@@ -1,8 +1,7 @@
 """The networks of the matrix: small, of odd sizes, with random weights.
 
-Together they have every layer type and every setting that `tf2caffe/mapping.py`, and the deploy
-form after it, write for the ops of `tests/test_ops.py`: `constructs` of both is compared by
-`tests/test_consumers.py`.
+Together they have every layer type and setting that we write, in both forms, for the networks of
+`tests/op_networks.py`: `tests/test_consumers.py` compares the `constructs` of both.
 """
 
 import keras

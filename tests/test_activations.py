@@ -12,13 +12,13 @@ import pytest
 import tensorflow as tf
 from keras import activations, layers
 
+from tests.deployed import Deployed
 from tests.harness import TOLERANCE, Converted
-from tests.test_deploy import Deployed
 
 MAGNITUDES = [m * sign for m in (*10.0 ** np.arange(-8, 9), 3, 5, 8, 20, 30) for sign in (1, -1)]
 TINY, HUGE = 2e-38, 3e38  # what float32 holds in full
 
-# What is swept; a name alone is Keras's.
+# The functions to sweep; a bare name is one of Keras's activations.
 ACTIVATIONS = {
     **{name: getattr(activations, name) for name in (
         "celu", "elu", "exponential", "hard_sigmoid", "hard_silu", "hard_tanh", "leaky_relu",
@@ -46,7 +46,7 @@ def below(high):
     return lambda value: value <= high
 
 
-# Where float32 has not enough digits for what TensorFlow computes, op by op: its own error there.
+# Where TensorFlow's own float32 ops lose digits, and the error that they make there.
 TENSORFLOW = {
     "elu": (below(0), "e^x - 1 of -1e-4 is wrong by 3e-4"),
     "selu": (below(0), "e^x - 1 of -1e-4 is wrong by 3e-4"),
@@ -119,7 +119,7 @@ def test_every_magnitude(name, form, runtime, tmp_path):
     assert wrong == []
 
 
-# Where x is, and how far off erf and erfc may be, relative to themselves.
+# A range of x, and the largest relative error of erf and erfc in it.
 RANGES = {
     math.erf: [
         (1e-30, 1e-3, 1e-6), (0.001, 1, 1e-6), (1, 5, 1e-6), (-5, -1, 1e-6), (5, 1e10, 1e-6),

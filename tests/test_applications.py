@@ -10,6 +10,8 @@ from tests.harness import TOLERANCE, Converted
 from tf2caffe.caffe import schema
 from tf2caffe.proof import parity
 
+pytestmark = pytest.mark.slow
+
 NETWORKS = (
     "ConvNeXtTiny", "DenseNet121", "EfficientNetB0", "EfficientNetV2B0", "InceptionV3",
     "MobileNetV2", "MobileNetV3Small", "NASNetMobile", "ResNet50V2", "Xception",

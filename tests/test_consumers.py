@@ -6,7 +6,7 @@ import pytest
 
 import save_weights
 from consumers import matrix, networks, tools
-from tests import harness, test_ops
+from tests import harness, op_networks
 from tf2caffe.caffe import folding
 from tf2caffe.failure import Failure
 from tf2caffe.frontend import reader
@@ -29,9 +29,9 @@ def test_networks_have_every_construct(tmp_path):
     for name in networks.NETWORKS:
         for net in forms(networks.built(name), tmp_path / "network" / name):
             have |= networks.constructs(net)
-    for name in set(test_ops.NETWORKS) - {"log"}:  # which has no portable equal
-        data = keras.Input(test_ops.IMAGE, name="data")
-        model = harness.randomise(keras.Model(data, test_ops.NETWORKS[name](data)))
+    for name in set(op_networks.NETWORKS) - {"log"}:  # which has no portable equal
+        data = keras.Input(op_networks.IMAGE, name="data")
+        model = harness.randomise(keras.Model(data, op_networks.NETWORKS[name](data)))
         for net in forms(model, tmp_path / "op" / name):
             unmet |= dict.fromkeys(networks.constructs(net) - have, name)
     assert not unmet

@@ -8,11 +8,11 @@ import pytest
 import tensorflow as tf
 from keras import layers, ops
 
-from tests import harness, test_ops
+from tests import harness, op_networks
+from tests.deployed import Deployed
 from tests.harness import TOLERANCE, Converted, function_trace
+from tests.makers import loaded, v1
 from tests.pipeline import complaint, contents, run
-from tests.test_deploy import Deployed
-from tests.test_formats import loaded, v1
 from tf2caffe.caffe import handwritten, mapping
 from tf2caffe.failure import Failure
 from tf2caffe.frontend import reader, tf_import
@@ -27,7 +27,7 @@ def weights(*shape):
     return tf.constant(np.random.default_rng(0).normal(size=shape).astype(np.float32))
 
 
-# What a function computes -> its inputs' shapes; of numbers, vectors, images and more.
+# Description -> (function, the shapes of its inputs): single numbers, vectors, images and more.
 CONVERTED = {
     "divided by its largest": (lambda x: x / tf.reduce_max(x), [IMAGE]),
     "divided by its sum and one": (lambda x: x / (tf.reduce_sum(x * x) + 1.0), [IMAGE]),
@@ -228,7 +228,7 @@ def test_loops_of_tf1(tmp_path):
     frozen_loop(tmp_path / "loop.pb")
     with pytest.raises(Failure, match=r"\(NextIteration\): control flow is not .*unroll=True"):
         reader.read(loaded(tmp_path / "loop.pb"), "net")
-    frozen_loop(tmp_path / "constant.pb", reads=False)  # of what does not depend on the input
+    frozen_loop(tmp_path / "constant.pb", reads=False)  # the loop does not depend on the input
     with pytest.raises(Failure, match=r"\(AddV2\): its output's shape is known only when"):
         reader.read(loaded(tmp_path / "constant.pb"), "net")
 
@@ -278,6 +278,7 @@ def test_names_that_cannot_be_printed():
         reader.read(traced, "net")
 
 
+@pytest.mark.slow
 def test_scripts_on_single_numbers(tmp_path):
     """All that the network computes is one number a batch, also in the pictures."""
     with tf.Graph().as_default() as made:
@@ -451,8 +452,8 @@ SPOILT_NETWORKS = ("transposed_extra", "dense_image", "slice_strided", "squeeze_
 @pytest.mark.parametrize("name", SPOILT_NETWORKS)
 def test_every_field_of_an_op(name, tmp_path):
     """Whatever is in it, step 5 builds a network or says in one line what is wrong."""
-    data = keras.Input(test_ops.IMAGE, name="data")
-    model = harness.randomise(keras.Model(data, test_ops.NETWORKS[name](data)))
+    data = keras.Input(op_networks.IMAGE, name="data")
+    model = harness.randomise(keras.Model(data, op_networks.NETWORKS[name](data)))
     handoff = Converted(model, tmp_path).handoff
     for path, value, record in spoilt(json.loads(handoff.graph.read_text())):
         handoff.graph.write_text(json.dumps(record))

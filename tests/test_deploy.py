@@ -7,56 +7,17 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-import build_caffe
 from models import mnistcls
-from tests import test_ops
+from tests import op_networks
 from tests.applications import network
-from tests.harness import TOLERANCE, Converted, random_input, randomise
+from tests.deployed import Deployed, kinds, strays
+from tests.harness import TOLERANCE, random_input, randomise
 from tests.pipeline import contents, run
-from tf2caffe.caffe import folding, schema, targets
+from tf2caffe.caffe import folding, schema
 from tf2caffe.caffe.net import Net
-from tf2caffe.paths import Handoff
-from tf2caffe.proof import blobs, errors, parity
+from tf2caffe.proof import errors, parity
 
 IMAGE = (9, 11, 6)
-
-
-class Deployed:
-    """A network, converted or to be, in its deploy form, beside the inspectable one."""
-
-    def __init__(self, model, folder, images=2, target="portable"):
-        ready = isinstance(model, Converted)
-        self.converted = model if ready else Converted(model, folder, images, target=target)
-        self.table = blobs.load(self.converted.handoff.blobs)
-        self.outputs = folding.outputs_of(self.converted.graph, self.table)
-        self.handoff = Handoff(folder, "net", deploy=True)
-        self.net = folding.deploy(self.converted.net, self.outputs, targets.TARGETS[target])
-        self.table = folding.surviving(self.table, self.converted.net, self.net)
-        build_caffe.write(self.handoff, self.net, self.net.prototxt(), self.table)
-
-    def rows(self, runtime):
-        """Each layer on both sides; and what strays besides."""
-        proof = self.proof(runtime)
-        stray, _ = parity.first_stray(proof.before + proof.within, TOLERANCE)
-        return proof.rows + [stray] * bool(stray)
-
-    def proof(self, runtime):
-        files = self.handoff.prototxt, self.handoff.caffemodel
-        table, converted = blobs.load(self.handoff.blobs), self.converted
-        beside = converted.handoff
-        reference = beside.prototxt, beside.caffemodel, blobs.load(beside.blobs)
-        return parity.prove(runtime, *files, table, converted.kept, reference)
-
-    def layer(self, kind):
-        """The one layer of this type."""
-        (found,) = (layer for layer in self.net.layers if layer.type == kind)
-        return found
-
-    def types(self):
-        return " ".join(SHORT.get(layer.type, layer.type) for layer in self.net.layers[1:])
-
-
-SHORT = {"Convolution": "Conv", "Deconvolution": "Deconv", "InnerProduct": "Dense"}
 
 
 def norm(x, **settings):
@@ -186,10 +147,6 @@ def composition(name):
     return randomise(keras.Model(data, NETWORKS[name][0](data)))
 
 
-def strays(rows):
-    return [row.name for row in rows if not max(row.error, row.own, row.probed or 0) <= TOLERANCE]
-
-
 @pytest.mark.parametrize("name", NETWORKS)
 def test_composition(name, runtime, tmp_path):
     deployed = Deployed(composition(name), tmp_path)
@@ -204,10 +161,10 @@ def test_composition(name, runtime, tmp_path):
     assert len(after.layers) <= len(before.layers)
 
 
-@pytest.mark.parametrize("name", test_ops.NETWORKS)
+@pytest.mark.parametrize("name", op_networks.NETWORKS)
 def test_every_op_deploys(name, pycaffe, tmp_path):
-    data = keras.Input(test_ops.IMAGE, name="data")
-    model = randomise(keras.Model(data, test_ops.NETWORKS[name](data)))
+    data = keras.Input(op_networks.IMAGE, name="data")
+    model = randomise(keras.Model(data, op_networks.NETWORKS[name](data)))
     assert strays(Deployed(model, tmp_path).rows(pycaffe)) == []
 
 
@@ -252,7 +209,7 @@ def turned(pads):
     return [(after, before) for before, after in pads]
 
 
-# What a fold might get wrong: the composition that tells, what is planted
+# A wrong fold -> the composition in which it shows, and what plants it.
 FAULTS = {
     "beta": ("conv_norm", "affine", wrong_beta),
     "epsilon": ("conv_norm", "affine", wrong_epsilon),
@@ -310,10 +267,6 @@ def assert_same(net, outputs, runtime, folder):
     for blob in outputs:
         assert errors.relative_error(made[0][blob], made[1][blob]) < 2e-6
     return form
-
-
-def kinds(net):
-    return [layer.type for layer in net.layers[1:]]
 
 
 def test_idle_layers(runtime, tmp_path):

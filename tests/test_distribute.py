@@ -63,6 +63,7 @@ def two(tmp_path_factory):
     return folder, [said(child) for child in start_two(folder, "--epochs", EPOCHS)]
 
 
+@pytest.mark.slow
 def test_two_machines_learn_what_one_does(two, tmp_path):
     _, (chief, _) = two
     one = said(start(tmp_path, "--epochs", EPOCHS))
@@ -80,6 +81,7 @@ def figures(lines):
     return float(last[last.index("loss") + 1]), float(accuracy)
 
 
+@pytest.mark.slow
 def test_only_the_first_machine_leaves_files(two):
     folder, (_, second) = two
     assert load_checkpoint(Handoff(folder / "0", "mnistcls")).name == "mnistcls"
@@ -88,6 +90,7 @@ def test_only_the_first_machine_leaves_files(two):
     assert [line.split()[0] for line in second] == ["data:", "waiting"]
 
 
+@pytest.mark.slow
 def test_machine_that_goes_is_told_in_one_line(tmp_path):
     first, second = start_two(tmp_path, "--epochs", 500)
     try:
@@ -129,6 +132,7 @@ print(training.test()[1])
 """
 
 
+@pytest.mark.slow
 def test_two_devices_of_one_machine(tmp_path):
     """What two GPUs would do, on halves of a CPU: one step, the same weights on both."""
     words = [sys.executable, "-c", MIRRORED, tmp_path / "mirrored.keras"]
@@ -178,6 +182,7 @@ def test_wrong_configuration(monkeypatch, config, line):
         replicas.chief()
 
 
+@pytest.mark.slow
 def test_address_that_is_none_is_told_in_one_line(tmp_path):
     cluster = {"worker": ["nowhere", "elsewhere"]}
     child = start(tmp_path, cluster=cluster, task={"type": "worker", "index": 0})

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.test_formats import loaded, v1
-from tests.test_refusals import refusal
+from tests.makers import loaded, v1
+from tests.refusals import refusal
 from tf2caffe.frontend import reader
 
 IMAGE = np.random.default_rng(0).normal(size=(1, 12)).astype(np.float32)
@@ -74,7 +74,7 @@ RIGHT = {
     "twice": lambda x: tf.nn.dropout(tf.nn.dropout(x, 0.3), 0.2),
 }  # fmt: skip
 
-# What only looks like it: the scale, the mask, or what is chosen is another.
+# Not dropout, although it looks like it: another scale, another mask, or another choice.
 WRONG = {
     "scaled by a vector": lambda x: x * GAMMA * floor(0.7),
     "divided by a vector": lambda x: x / GAMMA * floor(0.7),

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from keras import layers
 
+from tests.deployed import Deployed, kinds, strays
 from tests.harness import Converted, randomise
-from tests.test_deploy import Deployed, kinds, strays
 from tf2caffe.caffe import folding
 from tf2caffe.caffe.net import Net
 
@@ -101,7 +101,7 @@ def errors(net, blob, exact, image, runtime, folder):
     return (difference.max(axes) / np.abs(exact).max(axes)).max()
 
 
-# What normalises numbers of these means and deviations, and what follows -> the layers left
+# Norms of numbers with these means and deviations, and what follows -> the layers that are left.
 CHAINS = {
     "shift, scale": lambda c, m, s: c.shift(-m).scale(1 / s),
     "shift, scale, convolution": lambda c, m, s: c.shift(-m).scale(1 / s).convolution(),
@@ -201,7 +201,7 @@ def pixels(random, size):
     return random.integers(0, 256, size)
 
 
-# A network whose inputs are not about 1 -> these, the layers left
+# A network whose inputs are far from 1 -> its inputs, the layers that are left.
 NETWORKS = {
     "air pressure": (air_pressure, lambda random, size: random.normal(101325, 10, size), 2),
     "air pressure, cropped": (

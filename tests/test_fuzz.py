@@ -10,6 +10,8 @@ from tests.fuzz.specs import FORMS, Network, Spec, Step, script
 from tests.fuzz.trial import is_true, tried
 from tests.pipeline import PROJECT
 
+pytestmark = pytest.mark.slow
+
 
 def test_random_networks(pycaffe):
     """Three hundred, in processes of their own, since TensorFlow itself ends some.

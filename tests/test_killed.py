@@ -24,9 +24,11 @@ from tests.pipeline import PROJECT, complaint, contents, end, run, run_warm, sta
 from tf2caffe import files
 from tf2caffe.proof import runtimes
 
-PROBE = hashlib.sha256(b"blat").hexdigest()  # of what Python's tempfile tries a folder with
+pytestmark = pytest.mark.slow
 
-COUNT = int(os.environ.get("KILLED", 5))  # of each step
+PROBE = hashlib.sha256(b"blat").hexdigest()  # what Python's tempfile writes to try a folder
+
+COUNT = int(os.environ.get("KILLED", 5))  # runs of each step that are killed
 OPENCV = ("--runtime", "opencv")
 # script -> its arguments, and what of the folder it reads
 STEPS = {

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.test_formats import IMAGE, loaded, saved, started, v1
-from tests.test_refusals import refusal
+from tests.makers import IMAGE, loaded, saved, started, v1
+from tests.refusals import refusal
 from tf2caffe.frontend import reader
 
 STORED = {"mean": 0.25, "variance": 2.0}  # what the averages are in the checkpoint

@@ -8,7 +8,7 @@ from PIL import Image
 
 from tests.pipeline import complaint, contents, run
 
-# Step 3 or 4 with a model that need not exist, and what is said.
+# Options of step 3 or 4 -> the complaint. The model need not exist.
 MODELS = {
     "inputs of a .keras": ("my.keras --inputs a", "--inputs does nothing here: .*is neither"),
     "outputs of an .h5": ("my.h5 --outputs a,b", "--outputs does nothing here: only the ops of"),
@@ -31,7 +31,7 @@ INPUTS = {
     "two inputs": ("my.keras --input x.npy --images photos", "--input and --images contradict"),
     "no images": ("my.keras --images nowhere", "nowhere: no images here"),
 }  # fmt: skip
-# What argparse refuses.
+# Options that argparse refuses.
 USAGE = {
     "scale of 0": ("tf_predict.py", "--scale 0"),
     "scale of nan": ("tf_predict.py", "--scale nan"),
@@ -125,10 +125,12 @@ def test_drawn_layers_and_labels_are_looked_for_first(work):
     assert "--labels does nothing here" in refused(work, "caffe_predict.py", "--labels few.txt")
 
 
+@pytest.mark.slow
 def test_shape_of_a_known_network(work):
     line = refused(work, "save_weights.py", "--shape 1,9,9,1")
     assert "--shape 1,9,9,1: input data is (None, 28, 28, 1)" in line
 
 
+@pytest.mark.slow
 def test_order_of_one_channel(work):
     assert "--bgr does nothing here" in refused(work, "tf_predict.py", "--bgr")

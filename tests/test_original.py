@@ -10,20 +10,19 @@ from keras import layers
 
 import tf_predict
 from tests.harness import random_input, randomise
-from tests.pipeline import run
-from tests.test_formats import (
+from tests.makers import (
     IMAGE,
     Module,
     frozen,
     inception,
     loaded,
     network,
-    old_graph,  # noqa: F401 (a fixture)
     saved,
     several,
     started,
     v1,
 )  # fmt: skip
+from tests.pipeline import run
 from tf2caffe.failure import Failure
 from tf2caffe.frontend import original, reader, trace, training_graph
 from tf2caffe.proof import activations
@@ -132,7 +131,7 @@ def turned(choice, name, nodes, *_):
     return not choice if nodes[name.removesuffix(":0")].op == "PlaceholderWithDefault" else choice
 
 
-# What our own rewriting might get wrong: the format, the function, what it makes of its result
+# A wrong rewrite: the format, the function that rewrites, how its result is changed.
 FAULTS = {
     "keras": ("keras", trace, "inlined", lambda made, *_: elu_for_relu(made)),
     "saved model": ("saved model", trace, "inlined", lambda made, *_: elu_for_relu(made)),
@@ -244,6 +243,7 @@ def test_a_model_that_does_not_run(tmp_path, monkeypatch):
     assert said(traced) == "not compared: it does not run by itself (no such thing)"
 
 
+@pytest.mark.slow
 def test_script(tmp_path):
     path, _ = keras_file(tmp_path)
     ended = run("tf_predict.py", path, "--dir", tmp_path)

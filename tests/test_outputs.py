@@ -8,10 +8,10 @@ import pytest
 import tensorflow as tf
 from keras import layers, ops
 
+from tests.deployed import Deployed
 from tests.harness import TOLERANCE, Converted, function_trace, randomise
+from tests.makers import loaded
 from tests.pipeline import run_warm
-from tests.test_deploy import Deployed
-from tests.test_formats import loaded
 from tf2caffe.caffe import mapping, orders, outputs, schema
 from tf2caffe.caffe.builder import Builder
 from tf2caffe.caffe.net import Net

@@ -30,6 +30,16 @@ def test_the_first_layer_that_strays_is_told(fault):
     assert found is STRAYS[fault] and "allowed" in why
 
 
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("side", ["TensorFlow", "Caffe", "both"])
+def test_a_number_that_is_not_finite_is_infinitely_wrong(wrong, side):
+    right, spoilt = np.ones((2, 3)), np.ones((2, 3))
+    spoilt[1, 1] = wrong
+    pair = {"TensorFlow": (spoilt, right), "Caffe": (right, spoilt), "both": (spoilt, spoilt)}
+    assert errors.relative_error(*pair[side]) == np.inf
+    assert errors.by_channel(*pair[side], floor=1)[0] == np.inf
+
+
 def test_what_deep_layers_inherit_is_allowed():
     deep = row("deep", 1e-5 * (40 - parity.SHALLOW), 1e-6, 40)
     assert parity.first_stray([RIGHT, deep], TOLERANCE) == (None, None)
@@ -42,7 +52,7 @@ TENSORS = {
     "one": np.ones((1, 1)),
     "half": np.full((1, 32), 0.5),
 }
-# op type, what it reads, what it gives -> what the errors of that are relative to
+# op type, its inputs, its output -> what the output's errors are measured by
 MEASURES = {
     "a sum of which much is left": ("Sub", ["x", "small"], "x", 32),
     "a sum of which little is left": ("Sub", ["x", "x"], "half", 2),

@@ -346,7 +346,7 @@ def by_hand(prototxt):
     header += "input_dim: 28 input_dim: 28\n"
     text, count = re.subn(r'layer \{\n  name: "data".*?\n\}\n', header, prototxt, flags=re.DOTALL)
     assert count == 1
-    for number in "12":  # in place, the blob called otherwise than the layer
+    for number in "12":  # in place; blob and layer have different names
         text = text.replace(f'top: "relu0{number}"', f'top: "norm{number}"')
         text = text.replace(f'bottom: "relu0{number}"', f'bottom: "norm{number}"')
         text = text.replace(f'"bn0{number}"', f'"norm{number}"')
@@ -395,7 +395,7 @@ def test_a_network_written_by_hand_without_the_answers(work, tmp_path):
     own.write_text((work / PROTOTXT).read_text().rpartition("layer {")[0])
     assert run_warm("build_caffe.py", "--dir", work, "--prototxt", own).status == 0
     ended = run_warm("caffe_predict.py", "--dir", work, "--runtime", "opencv")
-    assert ended.status == 1 and "answers" not in ended.out  # none were compared
+    assert ended.status == 1 and "answers" not in ended.out  # no answers were compared
     told = f"NOT EQUAL: the outputs of {work / PROTOTXT} are not the model's: no output is "
     assert ended.err.startswith(told), ended.err
 

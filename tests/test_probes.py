@@ -6,16 +6,17 @@ import pytest
 from keras import layers, ops
 
 from models import mnistcls
-from tests import planted, test_ops
+from tests import op_networks, planted
+from tests.deployed import Deployed
 from tests.harness import Converted, function_trace, randomise, traced
-from tests.test_deploy import Deployed
+from tf2caffe.caffe import schema
 from tf2caffe.frontend import reader
 from tf2caffe.proof import parity, probes, reach
 
 NUMBERS = 20  # changes of each file of each network
 
 
-def converted(output, folder, shape=test_ops.IMAGE, **settings):
+def converted(output, folder, shape=op_networks.IMAGE, **settings):
     data = keras.Input(shape, name="data")
     return Converted(randomise(keras.Model(data, output(data))), folder, **settings)
 
@@ -30,11 +31,11 @@ def probed(model):
 
 
 def composition(name):
-    data = keras.Input(test_ops.IMAGE, name="data")
-    return randomise(keras.Model(data, test_ops.NETWORKS[name](data)))
+    data = keras.Input(op_networks.IMAGE, name="data")
+    return randomise(keras.Model(data, op_networks.NETWORKS[name](data)))
 
 
-@pytest.mark.parametrize("name", test_ops.NETWORKS)
+@pytest.mark.parametrize("name", op_networks.NETWORKS)
 def test_no_number_of_a_probe_is_zero(name):
     for array in probed(composition(name))[1].values():
         assert np.all(array) and np.isfinite(array).all()
@@ -56,7 +57,7 @@ BENDS = {
 @pytest.mark.parametrize("name", BENDS)
 def test_each_channel_lies_on_both_sides_of_each_bend(name):
     output, bends = BENDS[name]
-    data = keras.Input(test_ops.IMAGE, name="data")
+    data = keras.Input(op_networks.IMAGE, name="data")
     graph, found = probed(keras.Model(data, output(data)))
     source = next(node.inputs[0] for node in graph.nodes if node.op not in ("Max", "AddV2"))
     array = found[source].reshape(-1, 6)
@@ -73,7 +74,7 @@ def test_probes_are_made_again_of_their_regions():
 
 @pytest.mark.parametrize("name", ["log", "length", "divide"])
 def test_probes_lie_where_an_op_is_defined(name, tmp_path, pycaffe):
-    rows = converted(test_ops.NETWORKS[name], tmp_path).rows(pycaffe)
+    rows = converted(op_networks.NETWORKS[name], tmp_path).rows(pycaffe)
     assert all(row.probed < 1e-5 for row in rows)
 
 
@@ -103,7 +104,7 @@ def test_floors_are_the_size_of_a_sums_terms():
     assert (floor / terms).min() > 0.2 and (floor / terms).max() < 2.5
 
 
-# What hid from a user's input: a composition, the layer, its blob, and what becomes of a number.
+# Faults that a user's input does not show: composition, layer, its blob, change of one number.
 HIDDEN = {
     "noise behind a dead ReLU": (
         lambda x: layers.Conv2D(4, 3, name="hidden")(layers.ReLU()(x - 1e3)), 0,
@@ -128,7 +129,7 @@ def test_what_a_users_input_does_not_reach(name, runtime, tmp_path):
     assert "on the probes" in planted.verdict(lambda: whole.rows(runtime))
 
 
-# Bounds and slopes that no number of the input reaches: the composition, the text, another text.
+# Bounds and slopes that the input does not reach: composition, right text, wrong text.
 BOUNDS = {
     "a clip": (lambda x: layers.ReLU(6)(x), "shift: -6.0", "shift: -60.0"),
     "a slope": (
@@ -190,7 +191,7 @@ FIVE = {
 
 
 def shape_of(name):
-    return (28, 28, 1) if name == "mnistcls" else test_ops.IMAGE
+    return (28, 28, 1) if name == "mnistcls" else op_networks.IMAGE
 
 
 def both(name, folder, form):
@@ -266,7 +267,7 @@ def test_what_is_not_reached_is_told(pycaffe, tmp_path):
     )
     net = dead.proof(pycaffe).reach
     assert net.missed == {}  # the product is fed anew: nothing is dead there
-    message = parity.caffe_schema.LayerParameter(
+    message = schema.LayerParameter(
         name="conv", type="Convolution", bottom=["x"], top=["conv"],
         convolution_param={"num_output": 2, "kernel_size": [3], "pad": [1], "bias_term": False},
     )  # fmt: skip

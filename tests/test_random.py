@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 from keras import layers, random
 
-from tests.test_formats import IMAGE, loaded, saved, started, v1
-from tests.test_refusals import VECTOR, function_trace, refusal
+from tests.makers import IMAGE, loaded, saved, started, v1
+from tests.refusals import VECTOR, function_trace, refusal
 from tf2caffe.frontend import reader, trace
 
 GENERATOR = tf.random.Generator.from_seed(1)
@@ -24,7 +24,7 @@ def drawn_in_a_function(x):
     return x + tf.function(lambda: tf.random.stateless_normal(SIZE, SEED), jit_compile=True)()
 
 
-# What a function of a vector draws -> the type of the op that is told.
+# A function of a vector that draws random numbers -> the op that the refusal names.
 DRAWN = {
     "keras normal": (lambda x: x + random.normal((1, 12), seed=3), "StatelessRandomNormalV2"),
     "keras uniform": (lambda x: x * random.uniform((1, 12), seed=3), "StatelessRandomUniformV2"),

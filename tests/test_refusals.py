@@ -10,9 +10,7 @@ from keras import layers
 
 import build_caffe
 import save_weights
-from tests import harness
-from tests.pipeline import complaint, contents, run
-from tests.test_formats import (
+from tests.makers import (
     IMAGE,
     Module,
     frozen,
@@ -24,38 +22,12 @@ from tests.test_formats import (
     started,
     v1,
 )  # fmt: skip
+from tests.pipeline import complaint, contents, run
+from tests.refusals import MAPS, SEQUENCE, VECTOR, function_trace, refusal, weights
 from tf2caffe.caffe.net import Net
 from tf2caffe.failure import Failure
 from tf2caffe.frontend import reader, trace
 from tf2caffe.paths import Handoff
-
-MAPS, SEQUENCE, VECTOR = (1, 6, 8, 4), (1, 6, 4), (1, 12)
-
-
-def weights(*shape):
-    return tf.constant(np.random.default_rng(0).normal(size=shape).astype(np.float32))
-
-
-def function_trace(function, shape):
-    """The trace of a function of one tensor, which is called as it is written."""
-    autograph = tf.autograph.experimental.do_not_convert
-    return harness.function_trace(autograph(function), shape)
-
-
-def refusal(traced, folder):
-    """The lines of the refusal, after the summary; what stopped has left nothing."""
-    handoff = Handoff(folder, "net")
-    with pytest.raises(Failure) as raised:
-        graph, _ = reader.read(traced, "net")
-        save_weights.save(graph, handoff.weights, told=lambda line: None)
-        before = contents(folder)
-        harness.rebuilt(handoff)
-    saved = handoff.weights.exists()
-    assert contents(folder) == (before if saved else {})
-    summary, *problems = str(raised.value).split("\n  ")
-    assert summary.endswith(":") and problems, raised.value
-    assert all(problem and "\n" not in problem for problem in problems)
-    return problems
 
 
 def loop(x):
@@ -72,7 +44,7 @@ def lookup(x):
     return tf.lookup.StaticHashTable(table, 0.0).lookup(tf.cast(x, tf.int64))
 
 
-# What a function of one tensor does -> (function, the tensor's shape, the line that refuses it).
+# Description -> (function of one tensor, the tensor's shape, the line that refuses it).
 REFUSED = {
     # by the reader
     "unknown op": (lambda x: tf.cumsum(x, 1), MAPS,
@@ -421,6 +393,7 @@ def test_not_a_model(files, tmp_path):
         assert "\n" not in str(raised.value)
 
 
+@pytest.mark.slow
 def test_for_scripts(files, tmp_path):
     """As a user meets it: the list, exit status 1, no traceback, nothing left."""
     line = refused_file(files["SavedModel"][0], tmp_path / "out")

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.deployed import Deployed
 from tests.harness import TOLERANCE, Converted, function_trace
-from tests.test_deploy import Deployed
-from tests.test_formats import loaded
+from tests.makers import loaded
 from tf2caffe.failure import Failure
 from tf2caffe.proof import parity
 
@@ -49,7 +49,7 @@ NETWORKS = {
     "input under two names": (lambda x, y: (tf.abs(identity(x)), tf.abs(y)), [(1, 4, 3), (1, 3)]),
     # refused, because no op reads it
     "output that is the input alone": (lambda x, y: (x + 0.0, tf.abs(y)), [(1, 3), (1, 3)]),
-    # Caffe's channels are not TensorFlow's there: it was refused
+    # refused, because there Caffe's channels are not TensorFlow's
     "transposed sequence normalised": (
         lambda x: normalised(tf.transpose(x, [0, 2, 1])),
         [(1, 4, 4)],

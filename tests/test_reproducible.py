@@ -42,6 +42,7 @@ def left_by(model, folder, seed):
     return {part: contents(folder / part) for part in LEFT}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [".keras", ".h5", "/"])
 def test_same_model_same_bytes(kind, tmp_path):
     model, file = branches(), tmp_path / f"net{kind}".rstrip("/")

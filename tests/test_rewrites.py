@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tests.harness import assert_equal
-from tests.test_refusals import function_trace, refusal
+from tests.refusals import function_trace, refusal
 from tf2caffe.frontend import reader
 
 IMAGE, SEQUENCE, VECTOR = (1, 8, 8, 4), (1, 5, 6), (1, 12)

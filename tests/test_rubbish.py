@@ -19,6 +19,8 @@ from PIL import Image
 
 from tests.pipeline import contents, run_warm
 
+pytestmark = pytest.mark.slow
+
 COUNT = int(os.environ.get("RUBBISH", 6))  # of each kind of file
 SECONDS, MEMORY = 60, 3 << 30  # of one run; bytes beyond what is imported
 

@@ -348,20 +348,35 @@ def test_python_that_cannot_be_run(tmp_path):
 class TestChoice:
     @pytest.fixture(autouse=True)
     def engines(self, monkeypatch, tmp_path):
-        """Stand-ins that only say what was chosen; no pycaffe in the environment or the project."""
+        """Nothing is started; no pycaffe in the environment or the project."""
         monkeypatch.delenv("CAFFE_PYTHON", raising=False)
         monkeypatch.setattr(runtimes, "PROJECT_PYTHON", tmp_path / "python")
-        monkeypatch.setattr(runtimes, "Pycaffe", lambda *given: ("pycaffe", *given))
-        monkeypatch.setattr(runtimes, "OpenCV", lambda *given: ("opencv", *given))
+        monkeypatch.setattr(runtimes.Runtime, "_start", lambda self: "not started")
+
+    @staticmethod
+    def chosen(*given, **named):
+        runtime = runtimes.choose(*given, **named)
+        return runtime.name, runtime.python, runtime.timeout
 
     def test_order(self, monkeypatch):
-        assert runtimes.choose() == ("opencv", 600)
+        ours = sys.executable
+        assert self.chosen() == ("opencv", ours, 600)
         runtimes.PROJECT_PYTHON.touch()
-        assert runtimes.choose(timeout=5) == ("pycaffe", None, 5)
+        assert self.chosen(timeout=5) == ("pycaffe", str(runtimes.PROJECT_PYTHON), 5)
         monkeypatch.setenv("CAFFE_PYTHON", "env")
-        assert runtimes.choose() == ("pycaffe", "env", 600)
-        assert runtimes.choose("pycaffe", "named") == ("pycaffe", "named", 600)
-        assert runtimes.choose("opencv") == ("opencv", 600)
+        assert self.chosen() == ("pycaffe", "env", 600)
+        assert self.chosen("pycaffe", "named") == ("pycaffe", "named", 600)
+        assert self.chosen("opencv") == ("opencv", ours, 600)
+
+    def test_layers_that_bvlc_lacks(self, monkeypatch, tmp_path):
+        monkeypatch.setenv("CAFFE_PYTHON", "env")
+        bvlc, foreign = tmp_path / "bvlc", tmp_path / "foreign"
+        bvlc.write_text('layer { name: "x" type: "ReLU" }')
+        foreign.write_text('layer { name: "x" type: "ReLU6" }')
+        assert self.chosen(prototxt=bvlc)[0] == "pycaffe"
+        assert self.chosen(prototxt=foreign)[0] == "opencv"
+        assert self.chosen("pycaffe", prototxt=foreign)[0] == "pycaffe"
+        assert self.chosen("auto", "named", prototxt=foreign)[:2] == ("pycaffe", "named")
 
     def test_none_to_choose(self):
         with pytest.raises(Failure, match="no pycaffe found: make pycaffe sets one up, or"):

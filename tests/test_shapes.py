@@ -1,4 +1,4 @@
-"""The shape rules of `caffe_net`, for every layer type, against real Caffe on random settings."""
+"""The shape rules of `caffe.net`, for every layer type, against real Caffe on random settings."""
 
 import numpy as np
 import pytest

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
+from tests.deployed import Deployed, strays
 from tests.harness import Converted, randomise
 from tests.pipeline import contents, run
-from tests.test_deploy import Deployed, strays
 from tf2caffe.caffe import lowering, schema, targets
 from tf2caffe.caffe.builder import Builder
 from tf2caffe.failure import Failure

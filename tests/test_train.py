@@ -87,6 +87,7 @@ def test_tensorboard_finds_curves_and_graph(trained):
     assert found["train"].count((31, "loss")) == 1 and len(found["train"]) == 62 + 2
 
 
+@pytest.mark.slow
 def test_estimator_names_the_ten_digits(trained):
     folder, _ = trained
     status, out, err = run("estimator_predict.py", "--dir", folder)
@@ -98,6 +99,7 @@ def test_estimator_names_the_ten_digits(trained):
     assert Image.open(folder / "imgs/mnistcls/tf/res10.png").format == "PNG"
 
 
+@pytest.mark.slow
 def test_same_seed_same_training():
     digits = mnistcls.read_digits(mnistcls.SAMPLE)
     digits = digits._replace(x_train=digits.x_train[::20], y_train=digits.y_train[::20])
@@ -165,6 +167,7 @@ def test_bends_are_smooth_and_of_unit_size():
         assert np.diff(bends, axis=axis).std() < 0.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "status", "line"),
     [(signal.SIGKILL, -signal.SIGKILL, ""), (signal.SIGINT, 1, "interrupted; {} holds epoch ")],

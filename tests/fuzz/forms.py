@@ -6,7 +6,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from tests.fuzz.steps import Weights
 from tests.harness import function_trace
-from tests.test_formats import loaded
+from tests.makers import loaded
 from tf2caffe.frontend import trace
 
 v1 = tf.compat.v1

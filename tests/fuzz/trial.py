@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tests.deployed import Deployed
 from tests.fuzz.forms import TRACES
 from tests.fuzz.specs import Network, Unfit, label
 from tests.harness import TOLERANCE, Converted
-from tests.test_deploy import Deployed
 from tf2caffe.caffe import outputs, schema
 from tf2caffe.failure import Failure
 from tf2caffe.proof import blobs, errors, parity, runtimes

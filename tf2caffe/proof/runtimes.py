@@ -30,7 +30,7 @@ PIPE = 1 << 20  # bytes that wait in a pipe; Linux's default of 64 KB makes both
 def add_arguments(parser):
     """The options that `choose` takes."""
     parser.add_argument(
-        "--runtime", choices=("auto", "pycaffe", "opencv"), default="auto",
+        "--runtime", choices=("auto", *RUNTIMES), default="auto",
         help="what runs the Caffe network (default: auto = pycaffe if there is one, else opencv)",
     )  # fmt: skip
     parser.add_argument(
@@ -52,23 +52,20 @@ def seconds(text):
 
 
 def choose(runtime="auto", caffe_python=None, timeout=TIMEOUT, prototxt=None):
-    """The runtime that the user asked for, started; one that has the layers of `prototxt`.
+    """The runtime that the user asked for, started; `auto` is one that has what `prototxt` has."""
+    if runtime == "auto":
+        runtime = Pycaffe.name if caffe_python else first_able(prototxt)
+    return RUNTIMES[runtime](caffe_python, timeout)
 
-    A chip's own layer (ReLU6) is not in BVLC Caffe, but in OpenCV.
+
+def first_able(prototxt):
+    """The name of the first runtime that is installed and has each layer type of `prototxt`.
+
+    BVLC Caffe has no ReLU6, which some chips have; OpenCV has it.
     """
-    if runtime == "auto" and not caffe_python and prototxt and has_foreign_layers(prototxt):
-        runtime = "opencv"
-    if runtime == "opencv":
-        refuse_python(caffe_python)
-        return OpenCV(timeout)
-    python = caffe_python or os.environ.get("CAFFE_PYTHON")
-    if python or PROJECT_PYTHON.exists():
-        return Pycaffe(python, timeout)
-    if runtime == "pycaffe":
-        raise Failure(
-            "no pycaffe found: make pycaffe sets one up, or --caffe-python names a Python with it"
-        )
-    return OpenCV(timeout)
+    types = {layer.type for layer in schema.load(prototxt).layer} if prototxt else set()
+    able = (name for name, kind in RUNTIMES.items() if kind.python_with_it() and kind.has(types))
+    return next(able)
 
 
 def refuse_python(caffe_python):
@@ -77,18 +74,23 @@ def refuse_python(caffe_python):
         raise Failure("--caffe-python and --runtime opencv contradict each other")
 
 
-def has_foreign_layers(prototxt):
-    """Whether it has layers that BVLC Caffe has not."""
-    kinds = {layer.type for layer in schema.load(prototxt).layer}
-    return not kinds <= set(targets.BVLC)
-
-
 class Refused(Exception):
     """What the child, or its death, has against a request."""
 
 
 class Runtime:
-    """A child process that runs network after network; started again after it died."""
+    """A child process that runs network after network; started again after it died.
+
+    `name` is its name on the command line, `title` its name in messages. `worker` is the script
+    that the child runs, `needs` what that script must find in its Python, `advice` how to get it.
+    """
+
+    layers = None  # the layer types that it has; None: all that we write
+
+    @classmethod
+    def has(cls, types):
+        """Whether it has all of these layer types."""
+        return cls.layers is None or types <= cls.layers
 
     def __init__(self, python, timeout=TIMEOUT):
         self.python, self.timeout = str(python), timeout
@@ -214,13 +216,25 @@ class Runtime:
 
 
 class Pycaffe(Runtime):
-    """Real BVLC Caffe, in any Python that has it (default: the one that `make pycaffe` made)."""
+    """Real BVLC Caffe, in any Python that has it (default: $CAFFE_PYTHON, or `make pycaffe`'s)."""
 
     name, title, worker = "pycaffe", "Caffe", "pycaffe_worker.py"
     needs, advice = "caffe", "make pycaffe sets one up"
+    layers = frozenset(targets.BVLC)
 
     def __init__(self, python=None, timeout=TIMEOUT):
-        super().__init__(python or PROJECT_PYTHON, timeout)
+        python = python or self.python_with_it()
+        if not python:
+            raise Failure(
+                f"no pycaffe found: {self.advice}, or --caffe-python names a Python with it"
+            )
+        super().__init__(python, timeout)
+
+    @staticmethod
+    def python_with_it():
+        """The Python that should have Caffe; None where there is none."""
+        project = PROJECT_PYTHON if PROJECT_PYTHON.exists() else None
+        return os.environ.get("CAFFE_PYTHON") or project
 
 
 class OpenCV(Runtime):
@@ -229,8 +243,14 @@ class OpenCV(Runtime):
     name, title, worker = "opencv", "OpenCV", "opencv_worker.py"
     needs, advice = "OpenCV 4", "pip install -r requirements.txt brings it"
 
-    def __init__(self, timeout=TIMEOUT):
-        super().__init__(sys.executable, timeout)
+    def __init__(self, caffe_python=None, timeout=TIMEOUT):
+        refuse_python(caffe_python)
+        super().__init__(self.python_with_it(), timeout)
+
+    @staticmethod
+    def python_with_it():
+        """Ours."""
+        return sys.executable
 
 
 class Network:
@@ -315,3 +335,7 @@ def cause(log, otherwise):
         text = re.sub(pattern, plainer, text)
     layer = "".join((LAYER.findall(log) or [[]])[-1])
     return f"layer {layer!r}: {text}" if layer and f"'{layer}'" not in text else text
+
+
+# In the order in which `--runtime auto` tries them.
+RUNTIMES = {kind.name: kind for kind in (Pycaffe, OpenCV)}
