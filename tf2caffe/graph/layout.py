@@ -119,7 +119,14 @@ class Layout:
         if len(self.tf) == 1:
             return Layout(self.sizes, self.tf, (tuple(self.order),))
         usual = Layout(self.sizes, self.tf, _usual(self.tf))
-        return usual if usual.runs() == self.runs() else self
+        return (usual if usual.runs() == self.runs() else self).with_few_axes()
+
+    def with_few_axes(self):
+        """The first axes as one, where there are more than an image's: OpenCV adds up to five."""
+        if len(self.caffe) <= 4:
+            return self
+        first = tuple(atom for axis in self.caffe[:-2] for atom in axis)
+        return Layout(self.sizes, self.tf, (first, *self.caffe[-2:]))
 
     def is_usual(self):
         """Whether the blob is plain NCHW (or NC) of the tensor."""
