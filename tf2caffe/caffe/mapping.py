@@ -13,7 +13,8 @@ import numpy as np
 from tf2caffe.caffe import outputs, targets
 from tf2caffe.caffe.builder import Builder, Refused, dilated, embedded, mistaken
 from tf2caffe.failure import Failure, listed
-from tf2caffe.graph.layout import carry, described, final, reduced_axes, regrouped, usual
+from tf2caffe.graph.carry import carry
+from tf2caffe.graph.layout import described, final, reduced_axes, regrouped, usual
 
 LARGE = 256  # numbers in one window
 STEEP = 1e4  # taken twice; half precision, as chips compute, has no 1e8

@@ -16,8 +16,6 @@ from math import prod
 
 import numpy as np
 
-from tf2caffe.failure import Failure, listed
-
 
 @dataclass(frozen=True)
 class Layout:
@@ -226,78 +224,6 @@ def _spans(bounds, place):
     ]
 
 
-def carry(graph):
-    """The layout of every input's and op's output, as {name: Layout}.
-
-    Raises `Failure` that lists each op through which a layout cannot be carried.
-    """
-    layouts = {name: usual(shape[1:]) for name, shape in graph.inputs.items()}
-    wanted, problems = _wanted(graph), []
-    for node in graph.nodes:
-        rule = RULES.get(node.op, _plain)
-        try:
-            if node.shape[:1] not in ((), (1,)):
-                raise ValueError("it mixes the batch with other axes; keep axis 0 as it is")
-            layout = rule(node, [layouts[name] for name in node.inputs])
-            layouts[node.name] = wanted.get(node.name, layout) if node.op == "MatMul" else layout
-        except ValueError as error:
-            problems.append(f"{node.name} ({node.op}): {error}")
-            layouts[node.name] = usual(node.shape[1:])
-    if problems:
-        raise Failure(listed(f"{len(problems)} op(s) of {graph.name} cannot be laid out", problems))
-    return layouts
-
-
-def _wanted(graph):
-    """The order in which a dense layer shall give its output, where it is then made an image."""
-    wanted, vectors = {}, {}
-    for node in reversed(graph.nodes):
-        asked = vectors.get(node.name)
-        if node.op == "Reshape" and len(node.shape) > 2:
-            shape = node.shape[1:]
-            vectors.setdefault(node.inputs[0], usual(shape).reshaped((prod(shape),)))
-        elif asked and RULES.get(node.op) in KEEPING and len(node.inputs) == 1:
-            vectors.setdefault(node.inputs[0], asked)
-        elif asked and node.op == "MatMul" and node.shape[1:] == asked.tf_shape:
-            wanted[node.name] = asked
-    outputs = set(graph.outputs.values())
-    return {name: layout for name, layout in wanted.items() if name not in outputs}
-
-
-def _plain(node, layouts):
-    """An output in the usual layout, made from inputs that are brought into it."""
-    return usual(node.shape[1:])
-
-
-def _elementwise(node, layouts):
-    """The operands' common layout; where one is broadcast, or they differ, the usual one.
-
-    An array among them is stored as the usual one asks for, unless it is a vector.
-    """
-    alike = all(layout.tf_shape == node.shape[1:] for layout in layouts)
-    alike = alike and all(layout == layouts[0] for layout in layouts)
-    arrays = {"x", "y"} & node.weights.keys() and len(node.shape) != 2
-    if alike and (not arrays or layouts[0].is_usual()):
-        return layouts[0]
-    return _plain(node, layouts)
-
-
-def _dense(node, layouts):
-    """A dense layer takes a flat tensor in any order: the rows of its kernel are permuted."""
-    return usual(node.shape[1:]) if len(layouts[0].tf) == 1 else _plain(node, layouts)
-
-
-def _norm(node, layouts):
-    """A vector in any order; an image as it lies, as long as its channels are Caffe's."""
-    layout = layouts[0]
-    kept = len(layout.tf) < 2 or layout.caffe[0] == layout.tf[-1]
-    return layout if kept else _plain(node, layouts)
-
-
-def _reshape(node, layouts):
-    return regrouped(layouts[0], node.shape[1:])[0]
-
-
 def regrouped(layout, shape):
     """The layout after a reshape, and whether the blob must be put in TensorFlow's order before.
 
@@ -311,172 +237,12 @@ def regrouped(layout, shape):
         return plain(shape).settled(), True
 
 
-def _concat(node, layouts):
-    """Vectors may be joined in any order; images only in the usual one."""
-    if len(node.shape) != 2 or all(layout.is_usual() for layout in layouts):
-        return _plain(node, layouts)
-    ends = np.cumsum([0, *(layout.tf_shape[0] for layout in layouts)])
-    places = [start + _places(layout) for start, layout in zip(ends, layouts, strict=False)]
-    index, whole = tuple(np.concatenate(places).tolist()), usual(node.shape[1:])
-    parts = [part for layout in layouts for part in layout.parts or (layout,)]
-    return Layout(whole.sizes, whole.tf, whole.caffe, index, tuple(parts))
-
-
-def _transpose(node, layouts):
-    perm, layout = node.attrs["perm"], layouts[0]
-    if perm[0] != 0:
-        raise ValueError("it moves the batch axis; keep axis 0 where it is")
-    if perm == sorted(perm):
-        return layout
-    return Layout(
-        layout.sizes, tuple(layout.tf[axis - 1] for axis in perm[1:]), layout.caffe
-    ).settled()
-
-
-def _reduction(node, layouts):
-    """Reduced axes stay as axes of one element; without keep_dims they are then dropped."""
-    return usual(_kept(node, layouts[0])).reshaped(node.shape[1:])
-
-
-def _kept(node, layout):
-    axes = reduced_axes(node, len(layout.tf) + 1)
-    return tuple(1 if at + 1 in axes else size for at, size in enumerate(layout.tf_shape))
-
-
 def reduced_axes(node, rank):
     """The axes that a reduction takes away, as positive numbers."""
     axes = node.attrs["axis"]
     return sorted(axis % rank for axis in (axes if isinstance(axes, list) else [axes]))
 
 
-def _slice(node, layouts):
-    """The slice with all its axes, those given by one index then dropped."""
-    return usual(node.attrs["sizes"][1:]).reshaped(node.shape[1:])
-
-
-def _softmax(node, layouts):
-    """As it lies, if TensorFlow's last axis is one of Caffe's, or is by a reshape."""
-    layout = layouts[0]
-    if len(layout.tf) < 2 or any(set(layout.tf[-1]) == set(axis) for axis in layout.caffe):
-        return layout
-    if layout.span(-1) is None:
-        return _plain(node, layouts)
-    order, (start, stop) = layout.order, layout.span(-1)
-    axes = tuple(order[:start]), tuple(order[start:stop]), tuple(order[stop:])
-    return Layout(layout.sizes, layout.tf, axes)
-
-
-def _log_softmax(node, layouts):
-    """A whole vector in any order."""
-    return layouts[0] if len(layouts[0].tf) < 2 else _plain(node, layouts)
-
-
-def arrange(node, role, array, layouts):
-    """A weight as TensorFlow has it -> as Caffe takes it, as an array or as `Reordered`.
-
-    `layouts` are those of all tensors.
-    """
-    inputs = [layouts[name] for name in node.inputs]
-    return ARRANGEMENTS.get((node.op, role), _operand)(node, array, inputs, layouts[node.name])
-
-
-def _operand(node, array, inputs, output):
-    """An elementwise constant: (C,) where it is one number a channel, else (C, H, W)."""
-    if node.attrs.get("data_format", "NHWC") != "NHWC":  # BiasAdd along axis 1
-        array = array.reshape(-1, *[1] * (len(node.shape) - 2))
-    shape = (1,) * (len(node.shape) - array.ndim) + array.shape
-    array = array.reshape(shape)
-    if shape[0] != 1:
-        raise Failure(f"{node.name}: a constant differs along the batch")
-    if len(shape) == 2:
-        return output.to_caffe(array)[0] if array.size == output.tf_shape[0] else array[0]
-    return array.reshape(-1) if array.size == shape[-1] else usual(shape[1:]).to_caffe(array)[0]
-
-
-def _vector(node, array, inputs, output):
-    """One number a channel, in the order in which a flattened blob has the channels."""
-    flat = array.reshape(-1)
-    return output.to_caffe(flat[None])[0] if len(output.tf) == 1 else flat
-
-
-def _convolution_kernel(node, array, inputs, output):
-    return array.transpose(3, 2, 0, 1)  # HWIO -> OIHW
-
-
-def _depthwise_kernel(node, array, inputs, output):
-    h, w, c, m = array.shape
-    return array.transpose(2, 3, 0, 1).reshape(c * m, 1, h, w)  # HWCM -> (C M)1HW
-
-
-def _transposed_kernel(node, array, inputs, output):
-    return array.transpose(3, 2, 0, 1)  # HWOI -> IOHW
-
-
-def _dense_kernel(node, array, inputs, output):
-    kernel = array if node.attrs["transpose_b"] else array.T  # (in, out) -> (out, in)
-    kernel = kernel if output.is_usual() else kernel[_places(output)]
-    if len(inputs[0].tf) > 1 or inputs[0].is_usual():  # an image's pixels are put in order before
-        return kernel
-    return Reordered(kernel, _places(inputs[0]))  # HWC -> CHW
-
-
-class Reordered:
-    """A matrix with its columns in another order, which a slice of rows gets when it is taken.
-
-    These are the largest weights that there are, and a copy of one is never in memory.
-    """
-
-    def __init__(self, matrix, columns):
-        self.matrix, self.columns, self.shape = matrix, columns, matrix.shape
-
-    def __getitem__(self, rows):
-        return self.matrix[rows][:, self.columns]
-
-
-def _places(layout):
+def places(layout):
     """TensorFlow's element at each place of a vector's blob."""
     return layout.to_caffe(np.arange(layout.tf_shape[0])[None])[0]
-
-
-# Ops of one element from one (or two, or a constant) in the same place.
-ELEMENTWISE = (
-    "Abs", "Add", "AddN", "AddV2", "BiasAdd", "Elu", "Erf", "Erfc", "Exp", "Expm1", "LeakyRelu",
-    "Log", "Maximum", "Minimum", "Mul", "Neg", "Pow", "RealDiv", "Reciprocal", "Relu", "Relu6",
-    "Rsqrt", "Selu", "Sigmoid", "Softplus", "Softsign", "Sqrt", "Square", "SquaredDifference",
-    "Sub", "Tanh",
-)  # fmt: skip
-
-# Op -> how its output lies, given how its inputs do; any other op gives and takes the usual.
-RULES = {
-    **dict.fromkeys(ELEMENTWISE, _elementwise),
-    "ConcatV2": _concat,
-    "ExpandDims": _reshape,
-    "FusedBatchNormV3": _norm,
-    "LogSoftmax": _log_softmax,
-    "MatMul": _dense,
-    "Max": _reduction,
-    "Mean": _reduction,
-    "Min": _reduction,
-    "Reshape": _reshape,
-    "Softmax": _softmax,
-    "Squeeze": _reshape,
-    "StridedSlice": _slice,
-    "Sum": _reduction,
-    "Transpose": _transpose,
-}
-
-# Rules by which a vector may lie in any order.
-KEEPING = (_elementwise, _log_softmax, _norm, _softmax)
-
-# (op, weight) -> how the array is laid out for Caffe; any other is an elementwise constant.
-ARRANGEMENTS = {
-    ("Conv2D", "kernel"): _convolution_kernel,
-    ("Conv2DBackpropInput", "kernel"): _transposed_kernel,
-    ("DepthwiseConv2dNative", "kernel"): _depthwise_kernel,
-    **{("FusedBatchNormV3", role): _vector for role in ("gamma", "beta", "mean", "variance")},
-    **{
-        (op, "bias"): _vector
-        for op in ("Conv2D", "Conv2DBackpropInput", "DepthwiseConv2dNative", "MatMul")
-    },
-    ("MatMul", "kernel"): _dense_kernel,
-}
