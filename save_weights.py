@@ -11,6 +11,7 @@ import threading
 from math import prod
 
 from tf2caffe import cli
+from tf2caffe.caffe.naming import name_files
 from tf2caffe.failure import Failure
 from tf2caffe.graph.carry import arrange, carry
 from tf2caffe.graph.graph import dump
@@ -46,6 +47,7 @@ def save(graph, folder, told=print):
     from concurrent.futures import ThreadPoolExecutor  # late: --help needs none
 
     layouts, reading = carry(graph), threading.Lock()
+    name_files(graph)
 
     def store(item):
         node, role, weight = item

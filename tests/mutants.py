@@ -82,7 +82,8 @@ def fate(mutant):
 
 
 MAP, BUILD, LAYOUT = "caffe/mapping.py", "caffe/builder.py", "graph/layout.py"
-READ, DEPLOY, FIT = "frontend/reader.py", "caffe/folding.py", "caffe/lowering.py"
+DEPLOY, FIT, ARRANGE = "caffe/folding.py", "caffe/lowering.py", "graph/arrangements.py"
+RECOGNISE, EXTRACT = "frontend/recognise.py", "frontend/extract.py"
 MUTANTS = [
     Mutant(
         "BatchNorm: epsilon dropped", MAP,
@@ -229,39 +230,39 @@ MUTANTS = [
         "depth_to_space",
     ),
     Mutant(
-        "convolution: height and width of the kernel swapped", LAYOUT,
+        "convolution: height and width of the kernel swapped", ARRANGE,
         "return array.transpose(3, 2, 0, 1)  # HWIO -> OIHW",
         "return array.transpose(3, 2, 1, 0)  # HWIO -> OIHW", "conv_same",
     ),
     Mutant(
-        "depthwise: multiplier before channel", LAYOUT,
+        "depthwise: multiplier before channel", ARRANGE,
         "return array.transpose(2, 3, 0, 1).reshape(c * m, 1, h, w)",
         "return array.transpose(3, 2, 0, 1).reshape(c * m, 1, h, w)", "depthwise",
     ),
     Mutant(
-        "transposed convolution: kernel not turned round", LAYOUT,
+        "transposed convolution: kernel not turned round", ARRANGE,
         "return array.transpose(3, 2, 0, 1)  # HWOI -> IOHW",
         "return array[::-1, ::-1].transpose(3, 2, 0, 1)  # HWOI -> IOHW", "transposed",
     ),
     Mutant(
-        "dense: rows in TensorFlow's order", LAYOUT,
-        "return Reordered(kernel, _places(inputs[0]))  # HWC -> CHW",
+        "dense: rows in TensorFlow's order", ARRANGE,
+        "return Reordered(kernel, places(inputs[0]))  # HWC -> CHW",
         "return kernel", "dense",
     ),
     Mutant(
-        "dense: outputs in TensorFlow's order", LAYOUT,
-        "kernel = kernel if output.is_usual() else kernel[_places(output)]", "pass",
+        "dense: outputs in TensorFlow's order", ARRANGE,
+        "kernel = kernel if output.is_usual() else kernel[places(output)]", "pass",
         "dense_image",
     ),
     Mutant(
-        "dense: not transposed", LAYOUT,
+        "dense: not transposed", ARRANGE,
         'kernel = array if node.attrs["transpose_b"] else array.T', "kernel = array.T",
         "dense_transposed",
     ),
     Mutant(
         "vector joined in the wrong order", LAYOUT,
-        "places = [start + _places(layout) for start, layout in zip(ends, layouts, strict=False)]",
-        "places = [start + np.sort(_places(layout)) for start, layout in zip(ends, layouts, strict=False)]",
+        "index = [start + places(part) for start, part in zip(starts, parts, strict=False)]",
+        "index = [start + np.sort(places(part)) for start, part in zip(starts, parts, strict=False)]",
         "concatenate_flattened",
     ),
     Mutant(
@@ -284,26 +285,26 @@ MUTANTS = [
         "swapped = parts[0] + parts[1] + parts[2] + parts[3]", "permuted", "test_outputs",
     ),
     Mutant(
-        "reader: epsilon of another place", READ,
-        "return (variance, _plain(float(value))), gamma", "return (variance, 1e-3), gamma",
+        "reader: epsilon of another place", RECOGNISE,
+        "return (variance, plain(float(value))), gamma", "return (variance, 1e-3), gamma",
         "batch_norm",
     ),
     Mutant(
-        "reader: dilated pad off by one", READ, "pads.append([first, ", "pads.append([first + 1, ",
+        "reader: dilated pad off by one", RECOGNISE, "pads.append([first, ", "pads.append([first + 1, ",
         "dilated",
     ),
     Mutant(
-        "reader: a second bias in the place of the first", READ,
+        "reader: a second bias in the place of the first", RECOGNISE,
         'alone = readers[id(source)] == 1 and "bias" not in source.constants',
         "alone = readers[id(source)] == 1", "conv_two_biases",
     ),
     Mutant(
-        "reader: 1 / x taken for x / 1", READ,
+        "reader: 1 / x taken for x / 1", EXTRACT,
         'if raw.type not in ("RealDiv", "Sub") and isinstance(first, Constant):',
         "if isinstance(first, Constant):", "one_over or nothing_minus",
     ),
     Mutant(
-        "reader: a slice's beginning not masked", READ,
+        "reader: a slice's beginning not masked", "frontend/settings.py",
         'first = None if attrs["begin_mask"] >> at & 1 else attrs["begin"][at]',
         'first = attrs["begin"][at]', "channels_reversed",
     ),
@@ -350,12 +351,12 @@ MUTANTS = [
         "copy or repeat", "test_folds",
     ),
     Mutant(
-        "reader: random numbers frozen at one draw", READ,
+        "reader: random numbers frozen at one draw", EXTRACT,
         "return _is_stateful(raw.type) or is_random(raw.type)", "return _is_stateful(raw.type)",
         "drawn or keras", "test_random",
     ),
     Mutant(
-        "reader: another choice taken for Keras's guard", READ,
+        "reader: another choice taken for Keras's guard", RECOGNISE,
         '_reads(zero, "Equal", [x], operand1=0)', "True", "guard", "test_rewrites",
     ),
     Mutant(
@@ -428,12 +429,12 @@ MUTANTS = [
         "side or bound", "test_probes",
     ),
     Mutant(
-        "probes: a ReLU6 is taken for a ReLU", "proof/probes.py",
-        '"Relu6": Demand((0.0, 6.0), 6.0, cuts=True)', '"Relu6": Demand((0.0,), 2.0, cuts=True)',
+        "probes: a ReLU6 is taken for a ReLU", "graph/ops.py",
+        '"Relu6": unary(Demand((0.0, 6.0), 6.0, cuts=True))', '"Relu6": unary(CUT)',
         "side or bound", "test_probes",
     ),
     Mutant(
-        "probes: a norm is fed around 0", "proof/probes.py",
+        "probes: a norm is fed around 0", "graph/demands.py",
         'return Demand((number("mean"),), WIDTH * deviation)', "return Demand()", "norm",
         "test_probes",
     ),

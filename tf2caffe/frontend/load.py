@@ -10,9 +10,9 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from tf2caffe.failure import Failure, first_line
 from tf2caffe.frontend import keras_file, original, training_graph
+from tf2caffe.frontend.inline import TRAINING
 from tf2caffe.frontend.trace import (
     REACHES,
-    TRAINING,
     Trace,
     ancestors,
     fixed,
@@ -228,7 +228,7 @@ def named(names, values):
 
 
 def off(graph):
-    """The names of what feeds a graph with whether it is trained, see `trace.decided`."""
+    """The names of what feeds a graph with whether it is trained, see `inline.decided`."""
     return [
         op.name
         for op in graph.get_operations()

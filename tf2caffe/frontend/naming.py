@@ -19,13 +19,13 @@ def name_ops(ops, trace, outputs):
         if not path:
             for op, own in members:
                 key = keys.get(id(op), own)
-                op.layer = unique(own if key.endswith(f"/{own}") else key, taken)
+                op.layer = _unique(own if key.endswith(f"/{own}") else key, taken)
                 op.name = op.layer if op.layer == own else f"{op.layer}/{op.short}"
             continue
-        path = unique(path, taken)
+        path = _unique(path, taken)
         main = _main([op for op, _ in members], trace.layers)
         for op, own in members:
-            op.name = unique(f"{path}/{own}", taken)
+            op.name = _unique(f"{path}/{own}", taken)
             op.layer = path if op is main else op.name
 
 
@@ -88,9 +88,9 @@ def _layer_of(part, layers):
     return part if part in layers else None
 
 
-def unique(name, taken):
+def _unique(name, taken):
     taken[name] += 1
-    return name if taken[name] == 1 else unique(f"{name}_{taken[name] - 1}", taken)
+    return name if taken[name] == 1 else _unique(f"{name}_{taken[name] - 1}", taken)
 
 
 # A scope that is a function's call, and one to which Keras 3 has added a number.

@@ -6,15 +6,13 @@ again (see `recognise`): BatchNorm, which Keras 3 lowers to Rsqrt, Mul, Sub, Add
 kernels.
 """
 
-from collections import Counter
-
 from tf2caffe.frontend import unsupported
 from tf2caffe.frontend.draft import arrays, compute_together, live, plain
 from tf2caffe.frontend.extract import extract
-from tf2caffe.frontend.naming import name_ops, unique
+from tf2caffe.frontend.naming import name_ops
 from tf2caffe.frontend.recognise import RECOGNISERS
 from tf2caffe.frontend.tf_import import uncollected
-from tf2caffe.graph.graph import Graph, Node, Weight, file_stem
+from tf2caffe.graph.graph import Graph, Node, Weight
 from tf2caffe.graph.ops import ROLES
 
 
@@ -39,7 +37,6 @@ def read(trace, name, names=None, classes=()):
     found = {name: op.name for name, op in outputs.items()}
     graph = Graph(name, shapes, nodes, found, list(classes), names or {})
     graph.unused = [name for name in every if name not in shapes]
-    _name_files(graph)
     trace.known = {op.tensor.op.name: op.name for op in ops}
     return graph, {op.name: op.tensor.name for op in [*inputs, *ops]}
 
@@ -62,15 +59,3 @@ def _node(op):
     }
     inputs = [source.name for source in op.inputs]
     return Node(op.name, op.layer, op.type, inputs, op.shape, op.attrs | attrs, weights)
-
-
-def _name_files(graph):
-    """Name the weights' files after the Caffe layers that they are for."""
-    taken = Counter()
-    for node in graph.nodes:
-        for role, weight in node.weights.items():
-            norm = role in ("mean", "variance")
-            layer = graph.caffe_name(f"{node.layer}_norm" if norm else node.layer)
-            stem = file_stem(layer)
-            suffix = "var" if role == "variance" else role
-            weight.file = unique(f"{stem}-{suffix}", taken) + ".npy"

@@ -9,7 +9,7 @@ from tf2caffe.graph.ops import OPS, key
 
 
 def carry(graph):
-    """The layout of every input's and op's output, as {name: Layout}.
+    """Give each op its layout; return those of every input and op, as {name: Layout}.
 
     Raises `Failure` that lists each op through which a layout cannot be carried.
     """
@@ -27,6 +27,8 @@ def carry(graph):
             layouts[node.name] = usual(node.shape[1:])
     if problems:
         raise Failure(listed(f"{len(problems)} op(s) of {graph.name} cannot be laid out", problems))
+    for node in graph.nodes:
+        node.layout = layouts[node.name]
     return layouts
 
 

@@ -159,6 +159,40 @@ class Layout:
         return index.transpose([self.tf[2].index(atom) for atom in channels]).reshape(-1)
 
 
+def joined(parts):
+    """The layout of a vector joined of vectors, each of which lies in an order of its own."""
+    starts = np.cumsum([0, *(part.tf_shape[0] for part in parts)])
+    index = [start + places(part) for start, part in zip(starts, parts, strict=False)]
+    whole = usual((int(starts[-1]),))
+    order = tuple(np.concatenate(index).tolist())
+    return Layout(whole.sizes, whole.tf, whole.caffe, order, tuple(parts))
+
+
+def record(layout):
+    """The layout as graph.json has it: its axes, or of a joined vector those of its parts."""
+    if layout.parts:
+        return {"parts": [record(part) for part in layout.parts]}
+    return {"sizes": layout.sizes, "tf": layout.tf, "caffe": layout.caffe}
+
+
+def parsed(record):
+    """The layout of a record. Raises `ValueError`, `TypeError` or `KeyError` if it is none."""
+    if "parts" in record:
+        parts = [parsed(part) for part in record["parts"]]
+        if not parts or any(len(part.tf) != 1 or part.parts for part in parts):
+            raise ValueError("a layout is joined of what are no vectors")
+        return joined(parts)
+    axes = {key: tuple(tuple(axis) for axis in record[key]) for key in ("tf", "caffe")}
+    layout = Layout(tuple(record["sizes"]), **axes)
+    atoms = list(range(len(layout.sizes)))
+    numbers = [*layout.sizes, *layout.tf_order, *layout.order]
+    if not all(type(number) is int for number in numbers) or min(layout.sizes, default=1) < 1:
+        raise ValueError("a layout is not made of whole numbers")
+    if sorted(layout.order) != atoms or sorted(layout.tf_order) != atoms or not layout.caffe:
+        raise ValueError("the axes of a layout are not each there once")
+    return layout
+
+
 def usual(shape):
     """The layout of a plain tensor (N, *shape): NHWC in NCHW, NLC in NC1L, NC in NC."""
     atoms = tuple((at,) for at in range(len(shape)))

@@ -4,9 +4,7 @@ Each takes a node and its inputs' layouts, and returns the output's. It raises `
 layout cannot be carried through the op.
 """
 
-import numpy as np
-
-from tf2caffe.graph.layout import Layout, places, reduced_axes, regrouped, usual
+from tf2caffe.graph.layout import Layout, joined, reduced_axes, regrouped, usual
 
 
 def in_usual_order(node, layouts):
@@ -47,11 +45,7 @@ def concat(node, layouts):
     """Vectors may be joined in any order; images only in the usual one."""
     if len(node.shape) != 2 or all(layout.is_usual() for layout in layouts):
         return in_usual_order(node, layouts)
-    ends = np.cumsum([0, *(layout.tf_shape[0] for layout in layouts)])
-    found = [start + places(layout) for start, layout in zip(ends, layouts, strict=False)]
-    index, whole = tuple(np.concatenate(found).tolist()), usual(node.shape[1:])
-    parts = [part for layout in layouts for part in layout.parts or (layout,)]
-    return Layout(whole.sizes, whole.tf, whole.caffe, index, tuple(parts))
+    return joined([part for layout in layouts for part in layout.parts or (layout,)])
 
 
 def transpose(node, layouts):
