@@ -1,5 +1,4 @@
-"""A graph without calls: each function, and each branch that is decided, stands where it is called.
-"""
+"""A graph without calls: functions, and branches that are decided, stand where they are called."""
 
 import re
 

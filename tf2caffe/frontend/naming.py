@@ -16,17 +16,26 @@ def name_ops(ops, trace, outputs):
     keys = {id(op): key for key, op in outputs.items()}
     taken = Counter(name for name in trace.inputs)
     for path, members in groups.values():
-        if not path:
-            for op, own in members:
-                key = keys.get(id(op), own)
-                op.layer = _unique(own if key.endswith(f"/{own}") else key, taken)
-                op.name = op.layer if op.layer == own else f"{op.layer}/{op.short}"
-            continue
-        path = _unique(path, taken)
-        main = _main([op for op, _ in members], trace.layers)
-        for op, own in members:
-            op.name = _unique(f"{path}/{own}", taken)
-            op.layer = path if op is main else op.name
+        if path:
+            _name_within(_unique(path, taken), members, trace.layers, taken)
+        else:
+            _name_alone(members, keys, taken)
+
+
+def _name_alone(members, keys, taken):
+    """Name ops outside of every layer: after the output that one is, else as TensorFlow does."""
+    for op, own in members:
+        key = keys.get(id(op), own)
+        op.layer = _unique(own if key.endswith(f"/{own}") else key, taken)
+        op.name = op.layer if op.layer == own else f"{op.layer}/{op.short}"
+
+
+def _name_within(path, members, layers, taken):
+    """Name the ops of a layer or scope."""
+    main = _main([op for op, _ in members], layers)
+    for op, own in members:
+        op.name = _unique(f"{path}/{own}", taken)
+        op.layer = path if op is main else op.name
 
 
 def _main(ops, layers):
@@ -44,19 +53,26 @@ def _layers(ops, trace):
 def _scopes(ops, trace):
     """Where each op is, by the scopes that it was made in; what is common to all is left out."""
     paths = {id(op): [p for p in op.tensor.op.name.split("/") if not CALL.match(p)] for op in ops}
-    scoped = [path for path in paths.values() if len(path) > 1]
-    decorated = bool(scoped) and all(KERAS.search(path[0]) for path in scoped)
     root = _common(list(paths.values()))
-    decorated &= all(KERAS.search(path[root]) for path in scoped if len(path) > root + 1)
-    places = {}
-    for op in ops:
-        *scope, own = paths[id(op)][root:]
-        if scope[-1:] == ["batchnorm"]:  # the scope that tf.nn.batch_normalization opens
-            scope.pop()
-        shown = [KERAS.sub("", part) for part in scope] if decorated else scope
-        told = own if not scope or (own != op.type == op.tensor.op.type) else op.short
-        places[id(op)] = "/".join(scope), "/".join(shown), op.short if decorated else told
-    return places
+    decorated = _are_decorated([path for path in paths.values() if len(path) > 1], root)
+    return {id(op): _place(op, paths[id(op)][root:], decorated) for op in ops}
+
+
+def _are_decorated(scoped, root):
+    """Whether Keras 3 made the scopes: it adds a number to each."""
+    first = [path[0] for path in scoped] + [path[root] for path in scoped if len(path) > root + 1]
+    return bool(scoped) and all(KERAS.search(scope) for scope in first)
+
+
+def _place(op, path, decorated):
+    """(the scope as TensorFlow spells it, as the user does, the op) of a path in the graph."""
+    *scope, own = path
+    if scope[-1:] == ["batchnorm"]:  # the scope that tf.nn.batch_normalization opens
+        scope.pop()
+    known = [KERAS.sub("", part) for part in scope] if decorated else scope
+    rewritten = own != op.type == op.tensor.op.type
+    own = own if not decorated and (not scope or rewritten) else op.short
+    return "/".join(scope), "/".join(known), own
 
 
 def _common(paths):

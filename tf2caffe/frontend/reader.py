@@ -31,12 +31,9 @@ def read(trace, name, names=None, classes=()):
     name_ops(ops, trace, outputs)
     unsupported.refuse_unsupported(inputs, ops)
     compute_together(trace, [constant for op in ops for constant in op.constants.values()])
-    nodes = [_node(op) for op in ops]
-    unsupported.refuse_unfit(nodes)
-    shapes = {op.name: op.shape for op in inputs}
-    found = {name: op.name for name, op in outputs.items()}
-    graph = Graph(name, shapes, nodes, found, list(classes), names or {})
-    graph.unused = [name for name in every if name not in shapes]
+    graph = Graph(name, *_parts(inputs, ops, outputs), list(classes), names or {})
+    unsupported.refuse_unfit(graph.nodes)
+    graph.unused = [name for name in every if name not in graph.inputs]
     trace.known = {op.tensor.op.name: op.name for op in ops}
     return graph, {op.name: op.tensor.name for op in [*inputs, *ops]}
 
@@ -47,6 +44,12 @@ def _recognised(ops, outputs):
         ops = live(ops, outputs.values())
         recognise(ops)
     return live(ops, outputs.values())
+
+
+def _parts(inputs, ops, outputs):
+    """The inputs, nodes and outputs of a `Graph`."""
+    shapes = {op.name: op.shape for op in inputs}
+    return shapes, [_node(op) for op in ops], {name: op.name for name, op in outputs.items()}
 
 
 def _node(op):

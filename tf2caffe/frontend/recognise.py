@@ -37,8 +37,8 @@ def _without_guard(choice):
     if condition.type != "LogicalAnd" or len(condition.inputs) != 2:
         return None
     zero, less = condition.inputs
-    sign = less.inputs[0] if less.type == "Less" and less.inputs else less
-    bits = sign.inputs[0] if sign.type == "BitwiseAnd" and sign.inputs else sign
+    sign = _read_by(less, "Less")
+    bits = _read_by(sign, "BitwiseAnd")
     found = (
         _reads(choice, "SelectV2", [condition, x], operand1=-TINY)
         and _reads(zero, "Equal", [x], operand1=0)
@@ -47,6 +47,11 @@ def _without_guard(choice):
         and _reads(bits, "Bitcast", [x])
     )
     return x if found else None
+
+
+def _read_by(op, kind):
+    """What an op of this kind reads first; any other op itself."""
+    return op.inputs[0] if op.type == kind and op.inputs else op
 
 
 def _reads(op, kind, inputs, **numbers):
@@ -61,61 +66,70 @@ def _reads(op, kind, inputs, **numbers):
 
 
 def _batch_norm(ops):
-    """x * inv + (beta - mean * inv) with inv = gamma * rsqrt(variance + epsilon) is BatchNorm."""
+    """Keras 3's BatchNormalization, or tf.nn.batch_normalization, is one BatchNorm.
+
+    x -> Mul factor -> Add shift, both constant and computed so:
+    factor = gamma * Rsqrt(variance + epsilon)
+    shift = beta - mean * factor, or without beta Neg(mean) * factor
+    """
     for op in ops:
-        if op.type in ADD and len(op.inputs) == 1 and op.inputs[0].type == "Mul":
-            scaled, (shift,) = op.inputs[0], op.constants.values()
-            if len(scaled.inputs) == 1 and scaled.inputs[0].shape == scaled.shape == op.shape:
-                (factor,) = scaled.constants.values()
-                found = _batch_norm_parts(factor, shift)
-                if found:
-                    op.type, op.inputs = "FusedBatchNormV3", scaled.inputs
-                    op.attrs = {"epsilon": found.pop("epsilon")}
-                    op.constants = found
+        scaled = op.inputs[0] if op.type in ADD and len(op.inputs) == 1 else None
+        if scaled is None or scaled.type != "Mul" or len(scaled.inputs) != 1:
+            continue
+        if scaled.inputs[0].shape == scaled.shape == op.shape:
+            found = _batch_norm_parts(*scaled.constants.values(), *op.constants.values())
+            if found:
+                op.type, op.inputs = "FusedBatchNormV3", scaled.inputs
+                op.attrs = {"epsilon": found.pop("epsilon")}
+                op.constants = found
 
 
 def _batch_norm_parts(factor, shift):
     """gamma, beta, mean, variance and epsilon, from the constant expressions; None if not so."""
     channels = factor.shape[-1:]
-    if not channels or factor.tensor.shape.num_elements() != channels[0]:
+    if not channels or factor.size != channels[0]:
         return None  # not along the last axis
-    root, gamma = _root_of_variance(factor.tensor)
-    centred = bare(shift.tensor)
-    beta, product = None, centred
-    if centred.op.type == "Sub":
-        beta, product = centred.op.inputs
-    if root is None or bare(product).op.type != "Mul":
+    (variance, epsilon), gamma = _root_of_variance(factor.tensor)
+    mean, beta = _centre(factor.tensor, shift.tensor)
+    if variance is None or mean is None:
         return None
-    mean, again = bare(product).op.inputs
-    negated = bare(mean).op.type == "Neg"
-    if bare(again) is not bare(factor.tensor) or negated == (beta is not None):
-        return None
-    variance, epsilon = root
-    mean = bare(mean).op.inputs[0] if negated else mean
     tensors = {"gamma": gamma, "beta": beta, "mean": mean, "variance": variance}
     parts = {
         role: Constant(bare(tensor), factor.trace)
         for role, tensor in tensors.items()
         if tensor is not None
     }
-    if any(part.tensor.shape.num_elements() != channels[0] for part in parts.values()):
-        return None
-    return {**parts, "epsilon": epsilon}
+    fits = all(part.size == channels[0] for part in parts.values())
+    return {**parts, "epsilon": epsilon} if fits else None
+
+
+def _centre(factor, shift):
+    """(mean, beta) of beta - mean * factor, or of Neg(mean) * factor; (None, None) if not so."""
+    product, beta = bare(shift), None
+    if product.op.type == "Sub":
+        beta, product = product.op.inputs
+    if bare(product).op.type != "Mul":
+        return None, None
+    mean, again = bare(product).op.inputs
+    negated = bare(mean).op.type == "Neg"
+    if bare(again) is not bare(factor) or negated == (beta is not None):
+        return None, None
+    return bare(mean).op.inputs[0] if negated else mean, beta
 
 
 def _root_of_variance(tensor):
-    """((variance, epsilon), gamma) of gamma * rsqrt(variance + epsilon); gamma may be None."""
+    """((variance, epsilon), gamma) of gamma * Rsqrt(variance + epsilon); gamma may be None."""
     tensor, gamma = bare(tensor), None
     if tensor.op.type == "Mul":
         tensor, gamma = tensor.op.inputs
     root = bare(tensor)
     if root.op.type != "Rsqrt" or bare(root.op.inputs[0]).op.type not in ADD:
-        return None, None
+        return (None, None), None
     for variance, epsilon in permutations(bare(root.op.inputs[0]).op.inputs):
         value = tf.get_static_value(epsilon)
         if value is not None and value.ndim == 0:
             return (variance, plain(float(value))), gamma
-    return None, None
+    return (None, None), None
 
 
 def _computed_bias(ops):
@@ -139,21 +153,31 @@ def _dilation(ops):
     for op in ops:
         inner = op.inputs[0] if op.type == "BatchToSpaceND" else None
         outer = inner.inputs[0] if inner is not None and _is_undilated(inner) else None
-        if outer is None or outer.type != "SpaceToBatchND":
+        if outer is None or outer.type != "SpaceToBatchND" or not _is_whole_block(op, outer):
             continue
-        block, crops, before = op.attrs["block_shape"], op.attrs["crops"], outer.attrs["paddings"]
-        if len(block) != 2 or block != outer.attrs["block_shape"] or any(crop[0] for crop in crops):
-            continue
-        pads = [[0, 0]]
-        for axis, step, (first, _) in zip((1, 2), block, before, strict=True):
-            reach = step * (inner.constants["filter"].shape[axis - 1] - 1)
-            pads.append([first, op.shape[axis] + reach - outer.inputs[0].shape[axis] - first])
-        flat = [end for pair in [*pads, [0, 0]] for end in pair]
+        block, pads = op.attrs["block_shape"], _dilated_pads(op, inner, outer)
         op.become(inner)
         op.inputs = outer.inputs
         op.attrs |= {
-            "dilations": [1, *block, 1], "padding": "EXPLICIT", "explicit_paddings": flat
+            "dilations": [1, *block, 1], "padding": "EXPLICIT", "explicit_paddings": pads
         }  # fmt: skip
+
+
+def _is_whole_block(after, before):
+    """Whether BatchToSpaceND undoes SpaceToBatchND of an image, and crops only at the ends."""
+    block, crops = after.attrs["block_shape"], after.attrs["crops"]
+    same = len(block) == 2 and block == before.attrs["block_shape"]
+    return same and not any(first for first, _ in crops)
+
+
+def _dilated_pads(op, inner, outer):
+    """The zeros before and after each axis, in one list; less than none where more is cropped."""
+    pads = [[0, 0]]
+    paddings = zip((1, 2), op.attrs["block_shape"], outer.attrs["paddings"], strict=True)
+    for axis, step, (first, _) in paddings:
+        reach = step * (inner.constants["filter"].shape[axis - 1] - 1)
+        pads.append([first, op.shape[axis] + reach - outer.inputs[0].shape[axis] - first])
+    return [end for pair in [*pads, [0, 0]] for end in pair]
 
 
 def _is_undilated(op):
@@ -166,7 +190,10 @@ def _is_undilated(op):
 
 
 def _padded_pool(ops):
-    """Pad with -inf -> MaxPool VALID is a MaxPool that pads itself: its padding never counts."""
+    """A max pool pads itself: its padding never counts.
+
+    Pad(-inf) -> MaxPool, VALID -> MaxPool, EXPLICIT
+    """
     for op in ops:
         before = op.inputs[0] if op.type == "MaxPool" else None
         if before is None or before.type != "Pad" or op.attrs["padding"] != "VALID":
@@ -180,24 +207,34 @@ def _padded_pool(ops):
 
 
 def _pixelwise_dense(ops):
-    """A dense layer over the last of several axes is a product between two reshapes."""
+    """A dense layer over the last of several axes.
+
+    x (..., C) -> Reshape (N, C) -> MatMul b -> Reshape (..., D) -> MatMul(x, b)
+    """
     for op in ops:
-        if op.type == "Reshape" and op.inputs[0].type == "MatMul":
-            product = op.inputs[0]
-            before = product.inputs[0] if product.inputs else None
-            if before is None or before.type != "Reshape" or "b" not in product.constants:
-                continue
-            if product.attrs["transpose_a"]:
-                continue
-            source = before.inputs[0]
-            kept = len(source.shape) > 2 and source.shape[:-1] == op.shape[:-1]
-            if kept and (before.shape[-1], op.shape[-1]) == (source.shape[-1], product.shape[-1]):
-                op.become(product)
-                op.inputs = [source]
+        product = op.inputs[0] if op.type == "Reshape" else None
+        if product is None or product.type != "MatMul" or not product.inputs:
+            continue
+        before = product.inputs[0]
+        constant = "b" in product.constants and not product.attrs["transpose_a"]
+        if before.type == "Reshape" and constant and _is_pixelwise(before, product, op):
+            op.become(product)
+            op.inputs = before.inputs
+
+
+def _is_pixelwise(before, product, after):
+    """Whether the reshapes around a product leave its rows as they are."""
+    source = before.inputs[0]
+    kept = len(source.shape) > 2 and source.shape[:-1] == after.shape[:-1]
+    lengths = before.shape[-1], after.shape[-1]
+    return kept and lengths == (source.shape[-1], product.shape[-1])
 
 
 def _repeat(ops):
-    """A new axis, tiled and merged into the one before it, repeats rows or columns."""
+    """Rows or columns are repeated.
+
+    x -> ExpandDims(axis) -> Tile along axis -> Reshape, merged into the axis before
+    """
     for op in ops:
         tile = op.inputs[0] if op.type == "Reshape" else None
         if tile is None or tile.type != "Tile" or tile.inputs[0].type != "ExpandDims":
@@ -214,28 +251,40 @@ def _repeat(ops):
 
 
 def _elu(ops):
-    """where(x > 0, elu(x), alpha * elu(x)) is Keras's elu with an alpha of its own."""
+    """Keras's elu with an alpha of its own.
+
+    x -> Greater 0 ------------> SelectV2(., Elu, Mul) -> Elu(alpha)
+    x -> Elu -> [Mul alpha] --->
+    """
     for op in ops:
         if [part.type for part in op.inputs] != ["Greater", "Elu", "Mul"] or op.constants:
             continue
         above, elu, below = op.inputs
-        zero, (factor, *_) = above.constants.get("operand1"), [*below.constants.values(), None]
         same = above.inputs == elu.inputs and below.inputs == [elu] and op.type == "SelectV2"
-        if same and zero and zero.is_number(0) and factor and factor.size == 1:
-            alpha = float(factor.value().reshape(()))
-            if 0 < alpha < np.inf and elu.shape == op.shape:
-                op.become(elu)
-                op.attrs = {"alpha": plain(alpha)}
+        if not same or not _reads(above, "Greater", elu.inputs, operand1=0):
+            continue
+        alpha = _only_number(below)
+        if alpha is not None and 0 < alpha < np.inf and elu.shape == op.shape:
+            op.become(elu)
+            op.attrs = {"alpha": plain(alpha)}
+
+
+def _only_number(op):
+    """The first constant of an op as a number; None if that is an array, or there is none."""
+    constant = next(iter(op.constants.values()), None)
+    single = constant is not None and constant.size == 1
+    return float(constant.value().reshape(())) if single else None
 
 
 def _bias(ops):
-    """A vector added to what a convolution or dense layer alone gives is its bias."""
+    """A vector added to what a convolution or dense layer alone gives is its bias.
+
+    x -> convolution or MatMul -> BiasAdd or Add vector, which nothing else reads
+    """
     readers = Counter(id(source) for op in ops for source in op.inputs)
     for op in ops:
-        if op.type not in ("BiasAdd", "AddV2", "Add") or len(op.inputs) != 1 or not op.constants:
+        if not _adds_along_channels(op):
             continue
-        if op.attrs.get("data_format", "NHWC") != "NHWC":
-            continue  # it is added along axis 1
         source, vector = op.inputs[0], next(iter(op.constants.values()))
         if source.type not in BIASED or op.shape != source.shape:
             continue
@@ -243,6 +292,12 @@ def _bias(ops):
         channels = source.shape[-1]
         if alone and vector.shape[-1:] == (channels,) and vector.size == channels:
             op.become(source, bias=Constant(bare(vector.tensor), vector.trace))
+
+
+def _adds_along_channels(op):
+    """Whether an op adds a constant to one tensor, along its last axis if to one."""
+    adds = op.type in ("BiasAdd", *ADD) and len(op.inputs) == 1 and op.constants
+    return adds and op.attrs.get("data_format", "NHWC") == "NHWC"
 
 
 ADD = ("Add", "AddV2")

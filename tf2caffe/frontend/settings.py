@@ -38,22 +38,27 @@ def _slice(op):
 
     New axes, and axes of one element that are dropped, are left to the output's shape.
     """
-    attrs, given = op.attrs, list(range(len(op.attrs["begin"])))
-    masks = {name: attrs[f"{name}_mask"] for name in ("ellipsis", "new_axis")}
-    given = [at for at in given if masks["ellipsis"] >> at & 1 or not masks["new_axis"] >> at & 1]
-    missing = len(op.inputs[0].shape) - sum(1 for at in given if not masks["ellipsis"] >> at & 1)
+    lengths = op.inputs[0].shape
+    axes = _sliced_axes(op.attrs, len(lengths))
+    kept = [_sliced(op.attrs, at, length) for at, length in zip(axes, lengths, strict=True)]
+    op.attrs = {
+        "begin": [indices.start for indices in kept],
+        "sizes": [len(indices) for indices in kept],
+        "strides": [indices.step for indices in kept],
+    }
+
+
+def _sliced_axes(attrs, rank):
+    """For each axis of the input, which of the slices given is its own; None if there is none."""
+    ellipsis, new_axis = attrs["ellipsis_mask"], attrs["new_axis_mask"]
+    given = [
+        at for at in range(len(attrs["begin"])) if ellipsis >> at & 1 or not new_axis >> at & 1
+    ]
+    missing = rank - sum(1 for at in given if not ellipsis >> at & 1)
     axes = []
     for at in given:
-        axes += [None] * missing if masks["ellipsis"] >> at & 1 else [at]
-    axes += [None] * (len(op.inputs[0].shape) - len(axes))
-    ranges = [
-        _sliced(attrs, at, length) for at, length in zip(axes, op.inputs[0].shape, strict=True)
-    ]
-    op.attrs = {
-        "begin": [chosen.start for chosen in ranges],
-        "sizes": [len(chosen) for chosen in ranges],
-        "strides": [chosen.step for chosen in ranges],
-    }
+        axes += [None] * missing if ellipsis >> at & 1 else [at]
+    return axes + [None] * (rank - len(axes))
 
 
 def _sliced(attrs, at, length):

@@ -189,25 +189,24 @@ def _take_floats(graph_def, inputs):
 
     Returns whether there was one.
     """
-    nodes, taken, reading = {node.name: node for node in graph_def.node}, False, {}
+    nodes, reading = {node.name: node for node in graph_def.node}, {}
     for node in graph_def.node:
         for read in node.input:
             reading.setdefault(read.removesuffix(":0"), {})[node.name] = node
-    for tensor in inputs.values():
-        name = tensor.removesuffix(":0")
-        readers = list(reading.get(name, {}).values())
-        casts = [node for node in readers if node.op == "Cast"]
-        others = [node for node in readers if node.op not in ("Cast", "Shape")]
-        if not casts or others or any(cast.attr["DstT"].type != tf.float32 for cast in casts):
-            continue
-        taken = True
-        nodes[name].attr["dtype"].type = tf.float32.as_datatype_enum
-        for node in readers:
-            if node.op == "Shape":
-                node.attr["T"].type = tf.float32.as_datatype_enum
-            else:
-                node.attr["SrcT"].type = tf.float32.as_datatype_enum
-    return taken
+    names = [tensor.removesuffix(":0") for tensor in inputs.values()]
+    taken = [name for name in names if _is_cast(reading.get(name, {}).values())]
+    for name in taken:
+        nodes[name].attr["dtype"].type = FLOAT32
+        for node in reading[name].values():
+            node.attr["T" if node.op == "Shape" else "SrcT"].type = FLOAT32
+    return bool(taken)
+
+
+def _is_cast(readers):
+    """Whether nothing is made of an input but float32, and its shape asked for."""
+    casts = [node for node in readers if node.op == "Cast"]
+    others = [node for node in readers if node.op not in ("Cast", "Shape")]
+    return bool(casts) and not others and all(c.attr["DstT"].type == FLOAT32 for c in casts)
 
 
 @cache
@@ -233,18 +232,31 @@ def ancestors(tensors):
 
 @tf_import.uncollected()
 def keras_trace(model, shape=None):
-    """Trace a Keras model with batch 1; `shape` (batch first) stands in for an unknown size.
-
-    Its weights are placeholders from the start: reads of variables would take a third of the time.
-    """
-    import keras  # whoever has a Keras model has imported it; for others it would take seconds
-
+    """Trace a Keras model with batch 1; `shape` (batch first) stands in for an unknown size."""
     structure = _structure(model, shape)
     specs = _input_specs(structure, shape)
-    weights, variables = model.weights, {}
 
     def answer(*given):
         return model(tf.nest.pack_sequence_as(structure, given), training=False)
+
+    function, variables = _traced(model, answer, specs)
+    inputs = dict(zip(specs, function.inputs, strict=False))
+    layers = frozenset(layer.name for layer in model._flatten_layers(include_self=False))
+    names = getattr(model, "output_names", None)
+    outputs = _named(function.structured_outputs, names)
+    traced = function_trace(function, inputs, outputs, layers, variables)
+    traced.original = original.of_function(lambda *given: _named(answer(*given), names), specs)
+    return traced
+
+
+def _traced(model, answer, specs):
+    """The concrete function of `answer`, and its placeholders for the model's weights.
+
+    They are placeholders from the start: reads of variables would take a third of the time.
+    """
+    import keras  # whoever has a Keras model has imported it; for others it would take seconds
+
+    weights, variables = model.weights, {}
 
     def call(*given):
         stand_ins = _stand_ins(weights)
@@ -254,16 +266,9 @@ def keras_trace(model, shape=None):
             return answer(*given)
 
     try:
-        function = tf.compat.v1.wrap_function(call, list(specs.values()))
+        return tf.compat.v1.wrap_function(call, list(specs.values())), variables
     except Exception as error:  # whatever the model's own code raises
         raise Failure(f"model {model.name} cannot be traced: {_cause(error)}") from None
-    inputs = dict(zip(specs, function.inputs, strict=False))
-    layers = frozenset(layer.name for layer in model._flatten_layers(include_self=False))
-    names = getattr(model, "output_names", None)
-    outputs = _named(function.structured_outputs, names)
-    traced = function_trace(function, inputs, outputs, layers, variables)
-    traced.original = original.of_function(lambda *given: _named(answer(*given), names), specs)
-    return traced
 
 
 def _input_specs(structure, shape):
@@ -331,12 +336,16 @@ def fixed(shapes, given):
         raise Failure(f"inputs of unknown size: {sizes}; give it with --shape 1,H,W,C")
     sizes = {name: [1, *shape[1:]] for name, shape in shapes.items() if name not in unknown}
     for name in (unknown or shapes) if given else ():
-        wanted = shapes[name][1:]
-        if given[0] != 1 or not wanted.is_compatible_with(given[1:]):
-            text = ",".join(map(str, given))
-            raise Failure(f"--shape {text}: input {name} is {shapes[name]}, and the batch is 1")
+        _check_given(name, shapes[name], given)
         sizes[name] = list(given)
     return {name: sizes[name] for name in shapes}
+
+
+def _check_given(name, shape, given):
+    """Raise `Failure` unless --shape can be the shape of this input."""
+    if given[0] != 1 or not shape[1:].is_compatible_with(given[1:]):
+        text = ",".join(map(str, given))
+        raise Failure(f"--shape {text}: input {name} is {shape}, and the batch is 1")
 
 
 def _named(structure, names):
@@ -410,6 +419,8 @@ def placeholder(name, value):
 # Random ops that their arguments do not show, and ops that draw nothing though they take a seed.
 DRAWS = re.compile(r"^Stateful(Random|Standard|Truncated|Uniform)|^RngReadAndSkip|RngBitGenerator")
 SEEDED = re.compile(r"^StatelessRandomGetKeyCounter|^Cudnn|^ComputeAccidentalHits|Dataset")
+
+FLOAT32 = tf.float32.as_datatype_enum
 
 ELSE = "build the model without it, or end the network before it"
 
