@@ -95,6 +95,7 @@ def _unpack(op):
 
 
 def _old_slice(op):
+    """A slice by begin and size, where a size of -1 is all that is left."""
     shape = op.inputs[0].shape
     sizes = [
         length - first if size == -1 else size
