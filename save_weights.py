@@ -11,8 +11,9 @@ import threading
 from math import prod
 
 from tf2caffe import cli
+from tf2caffe.caffe.naming import name_files
 from tf2caffe.failure import Failure
-from tf2caffe.graph import layout
+from tf2caffe.graph.carry import arrange, carry
 from tf2caffe.graph.graph import dump
 from tf2caffe.paths import replacing_folder
 
@@ -45,13 +46,14 @@ def save(graph, folder, told=print):
     """Leave the weights, each fetched from TensorFlow only now, and graph.json in `folder`."""
     from concurrent.futures import ThreadPoolExecutor  # late: --help needs none
 
-    layouts, reading = layout.carry(graph), threading.Lock()
+    layouts, reading = carry(graph), threading.Lock()
+    name_files(graph)
 
     def store(item):
         node, role, weight = item
         with reading:  # not every reader of TensorFlow's is made for several threads
             array = weight.source.value()
-        write(temporary, weight, layout.arrange(node, role, array, layouts))
+        write(temporary, weight, arrange(node, role, array, layouts))
         return row(weight, array.shape)
 
     weights = [(node, *named) for node in graph.nodes for named in node.weights.items()]

@@ -17,7 +17,6 @@ from tf2caffe.caffe import handwritten, mapping
 from tf2caffe.failure import Failure
 from tf2caffe.frontend import reader, tf_import
 from tf2caffe.graph import graph
-from tf2caffe.graph import ops as records
 from tf2caffe.proof import activations, probes
 
 IMAGE, VECTOR, NUMBER = (1, 5, 7, 6), (1, 6), (1,)
@@ -342,15 +341,6 @@ def test_phase_by_hand(tmp_path):
     assert by_hand(own, tmp_path)[3] == own.replace('"x"', '"x0"').replace('"y"', '"y0"')
 
 
-def test_a_record_for_each_op():
-    assert records.OPS.keys() == mapping.OPS.keys()
-    for op in mapping.OPS:  # a setting or weight that the reader takes is one that is known
-        record, (operands, attrs) = records.OPS[op], reader.OPS[op]
-        settings = {name.rstrip("!") for name in operands if name.endswith("!")} | set(attrs)
-        passed = {"end", "is_training"} | {name for name in attrs if name.endswith("_mask")}
-        assert settings - passed <= {name.rstrip("?") for name in record.attrs}, op
-
-
 def test_our_own_bug_is_a_traceback(tmp_path, monkeypatch):
     converted = Converted(function_trace(tf.nn.relu, VECTOR), tmp_path)
     monkeypatch.setitem(mapping.OPS, "Relu", lambda node, net: net.blobb(node))
@@ -372,6 +362,8 @@ SPOILT = {
     "setting of no such name": ("Conv2D", ("attrs", "pad"), 1, "its setting pad is not known"),
     "reads twice": ("Conv2D", ("inputs",), ["data", "data"], "it reads 2 tensors"),
     "another shape": ("Conv2D", ("shape",), [1, 5, 7, 5], "its shape is"),
+    "layout of another tensor": (
+        "Conv2D", ("layout", "sizes"), [5, 7, 5], r"its layout is of \(1, 5, 7, 5\), not"),
     "pool of three axes": ("MaxPool", ("attrs", "ksize"), [1, 2, 2], "four numbers from 1 on"),
     "sum of different shapes": ("AddV2", ("inputs",), ["data", "conv/Conv2D"], "do not fit"),
     "three operands": ("AddV2", ("attrs",), {"x": 1.0}, "it reads 2 tensors and has"),

@@ -24,7 +24,7 @@ from tests.makers import (
 )  # fmt: skip
 from tests.pipeline import run
 from tf2caffe.failure import Failure
-from tf2caffe.frontend import original, reader, trace, training_graph
+from tf2caffe.frontend import inline, original, reader, trace, training_graph
 from tf2caffe.proof import activations
 
 LOGITS = "InceptionV1/Logits"
@@ -138,7 +138,7 @@ FAULTS = {
     "frozen": ("frozen", training_graph, "inlined", lambda made, *_: elu_for_relu(made)),
     "checkpoint": ("checkpoint", training_graph, "read_variables",
                    lambda _, nodes, stored, variables: swapped(variables)),
-    "the other branch": ("branched", trace, "decided", turned),
+    "the other branch": ("branched", inline, "decided", turned),
     "a dropout that is none": ("frozen", training_graph, "drop_dropout",
                                lambda _, nodes, *__: without_relu(nodes)),
 }  # fmt: skip

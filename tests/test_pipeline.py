@@ -13,6 +13,7 @@ from models import mnistcls
 from tests.pipeline import PROJECT, SCRIPTS, complaint, contents, run, run_all, run_warm
 from tf2caffe.caffe import handwritten, schema
 from tf2caffe.graph import graph
+from tf2caffe.graph.carry import carry
 
 LEFT = {
     "train.py": ["checkpoints/mnistcls.keras", "logs/mnistcls", "imgs/mnistcls/tb-loss.png"],
@@ -406,6 +407,7 @@ def test_layers_in_scopes_written_by_hand(tmp_path):
     weights = {"kernel": graph.Weight("block.dense-kernel.npy", kernel.shape, array=kernel)}
     node = graph.Node("block/dense/MatMul", "block/dense", "MatMul", ["data"], (1, 2), {}, weights)
     network = graph.Graph("net", {"data": (1, 3)}, [node], {"y": node.name})
+    carry(network)
     own = tmp_path / "own.prototxt"
     own.write_text("""input: "data" input_shape { dim: 1 dim: 3 }
 layer { name: "block/dense" type: "InnerProduct" bottom: "data" top: "dense"

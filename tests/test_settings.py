@@ -10,7 +10,7 @@ from tensorflow.python.framework import op_def_registry
 import save_weights
 from tests.harness import TOLERANCE, Converted, function_trace, random_input, rebuilt
 from tf2caffe.failure import Failure
-from tf2caffe.frontend import reader
+from tf2caffe.frontend import reader, settings
 from tf2caffe.paths import Handoff
 
 IMAGE, MAPS = (1, 9, 11, 6), (1, 4, 9, 11)
@@ -22,11 +22,11 @@ IDLE = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("op", sorted(reader.OPS | reader.OPS_ON_THE_WAY))
+@pytest.mark.parametrize("op", sorted(settings.KNOWN))
 def test_every_attribute_is_read(op):
     """Types are no settings: all but float32 is refused elsewhere."""
     definition = op_def_registry.get(op)
-    _, read = (reader.OPS | reader.OPS_ON_THE_WAY)[op]
+    read = settings.KNOWN[op].attributes
     there = {attr.name for attr in definition.attr if attr.type != "type"}
     assert there - {*read} <= IDLE
     assert {*read} <= there

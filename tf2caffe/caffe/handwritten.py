@@ -5,10 +5,10 @@ from collections import defaultdict
 import numpy as np
 
 from tf2caffe.caffe import outputs, schema
+from tf2caffe.caffe.naming import blob_name, layer_of
 from tf2caffe.caffe.net import ROLES, WEIGHTS, Net
 from tf2caffe.failure import Failure
-from tf2caffe.graph.graph import file_stem
-from tf2caffe.graph.layout import carry, described
+from tf2caffe.graph.layout import described
 from tf2caffe.proof import blobs
 
 
@@ -22,7 +22,7 @@ def load(path, graph):
         raise Failure(f"{path} has no `layer` blocks (the old `layers` are not read)")
     net, saved, problems = Net(parsed.name or graph.name), _by_layer(graph), []
     for message in [*schema.old_inputs(parsed), *_used(parsed, path)]:
-        arrays = saved.pop(file_stem(message.name), {})
+        arrays = saved.pop(message.name, {})
         try:
             net.append(message, _blobs(message, arrays, net, problems))
         except Failure as failure:
@@ -67,12 +67,11 @@ def _text(path):
 
 
 def _by_layer(graph):
-    """{stem of the files: {role: array}} of the saved weights."""
+    """{layer: {what Caffe calls the weight: array}} of the saved weights."""
     saved = defaultdict(dict)
     for node in graph.nodes:
-        for weight in node.weights.values():
-            layer, _, role = weight.file.removesuffix(".npy").rpartition("-")
-            saved[layer][role] = weight.array
+        for role, weight in node.weights.items():
+            saved[graph.caffe_name(layer_of(node, role))][blob_name(role)] = weight.array
     return saved
 
 
@@ -105,7 +104,7 @@ def _table(path, net, graph):
 
     Of layers that write the same blob, one in place after the other, the last one's is compared.
     """
-    layouts = carry(graph)
+    layouts = graph.layouts
     tops = {layer.name: layer.tops[0] for layer in net.layers if layer.tops}
     writers = {top: layer.name for layer in net.layers for top in layer.tops}
     entries, inputs = [], []

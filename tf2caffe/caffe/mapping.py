@@ -12,8 +12,9 @@ import numpy as np
 
 from tf2caffe.caffe import outputs, products, targets
 from tf2caffe.caffe.builder import Builder, Refused, dilated, embedded, mistaken
+from tf2caffe.caffe.naming import layer_of
 from tf2caffe.failure import Failure, listed
-from tf2caffe.graph.layout import carry, described, final, reduced_axes, regrouped, usual
+from tf2caffe.graph.layout import described, final, reduced_axes, regrouped, usual
 
 LARGE = 256  # numbers in one window
 STEEP = 1e4  # taken twice; half precision, as chips compute, has no 1e8
@@ -29,7 +30,7 @@ class Mapping(Builder):
     def __init__(self, graph, target, output_order="tensorflow"):
         super().__init__(graph.name, graph.names)
         self.graph, self.target = graph, target
-        self.layouts = carry(graph)
+        self.layouts = graph.layouts
         self.final = final if output_order == "tensorflow" else lambda layout: layout
         self.last = outputs.last(graph)
         self.blobs, self.arranged, self.results, self.copies = {}, {}, [], []
@@ -248,7 +249,7 @@ def batch_norm(node, net):
     unscaled = np.ones(1, np.float32)  # Caffe divides mean and variance by this third blob
     alike = net.layouts[node.name] == net.layouts[node.inputs[0]]
     x = net.add(
-        "BatchNorm", f"{node.layer}_norm", net.blob(node) if alike else net.bottom(node),
+        "BatchNorm", layer_of(node, "mean"), net.blob(node) if alike else net.bottom(node),
         [mean, variance, unscaled],
         batch_norm_param={"eps": float(node.attrs["epsilon"]), "use_global_stats": True},
     )  # fmt: skip
@@ -841,7 +842,9 @@ def _operands(node, net, sides):
 def _many_axes(node, net, sides):
     """The same, of a tensor of more axes than an image."""
     blobs = [
-        products.operand(node, net, f"{node.layer}/operand{at}", net.blob(node, at), net.layouts[name], at)
+        products.operand(
+            node, net, f"{node.layer}/operand{at}", net.blob(node, at), net.layouts[name], at
+        )
         for at, name in enumerate(node.inputs)
     ]
     for role, value in list(sides.items()):

@@ -10,6 +10,20 @@ matrices are numpy's or TensorFlow's own answer to that.
 import numpy as np
 import tensorflow as tf
 
+from tf2caffe.frontend.draft import Constant
+
+
+def settle_all(ops, trace):
+    """Make the drafts of such ops Along."""
+
+    def constant(array):
+        with trace.graph.as_default():
+            return Constant(tf.constant(array), trace)
+
+    for op in ops:
+        if op.type in AXES and len(op.inputs) == 1 and not op.computed:
+            settle(op, constant)
+
 
 def settle(op, constant):
     """Make a draft of such an op one of Along, if it can be; `constant(array)` makes an operand."""

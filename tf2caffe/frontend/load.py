@@ -10,9 +10,9 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from tf2caffe.failure import Failure, first_line
 from tf2caffe.frontend import keras_file, original, training_graph
+from tf2caffe.frontend.inline import TRAINING
 from tf2caffe.frontend.trace import (
     REACHES,
-    TRAINING,
     Trace,
     ancestors,
     fixed,
@@ -71,13 +71,7 @@ def load_keras(path, args):
 
 def load_saved_model(path, args):
     """The signature called --signature, `serving_default` or the only one, with fixed shapes."""
-    if not (path / "saved_model.pb").exists():
-        raise Failure(f"{path} is a folder without saved_model.pb, so not a SavedModel")
-    refuse_harm(path)
-    try:
-        loaded = tf.saved_model.load(str(path))
-    except Exception as error:  # TensorFlow raises whatever the files make it stumble over
-        raise Failure(f"{path}: not a whole SavedModel ({first_line(error)})") from None
+    loaded = loaded_folder(path)
     signature = chosen(loaded.signatures, args.signature, path)
     # sorted, since their order in the file is another one each time
     given = dict(sorted(signature.structured_input_signature[1].items()))
@@ -89,17 +83,34 @@ def load_saved_model(path, args):
     def call(*tensors):
         return signature(**dict(zip(specs, tensors, strict=True)), **switches)
 
+    traced = signature_trace(call, specs, loaded, path)
+    traced.original = original.of_function(call, specs)
+    return traced
+
+
+def loaded_folder(path):
+    """What TensorFlow makes of a SavedModel's folder."""
+    if not (path / "saved_model.pb").exists():
+        raise Failure(f"{path} is a folder without saved_model.pb, so not a SavedModel")
+    refuse_harm(path)
+    try:
+        return tf.saved_model.load(str(path))
+    except Exception as error:  # TensorFlow raises whatever the files make it stumble over
+        raise Failure(f"{path}: not a whole SavedModel ({first_line(error)})") from None
+
+
+def signature_trace(call, specs, loaded, path):
+    """The trace of a call of a signature of what was loaded, with inputs of these specs."""
     try:
         function = tf.function(call, autograph=False).get_concrete_function(*specs.values())
     except (ValueError, TypeError, tf.errors.OpError) as error:
+        sizes = {name: spec.shape.as_list() for name, spec in specs.items()}
         raise Failure(f"{path} cannot be traced at {sizes}: {first_line(error)}") from None
     function.loaded = loaded  # the variables live as long as what was loaded
     inputs = dict(zip(specs, function.inputs, strict=False))
     outputs = function.structured_outputs
     ordered = {name: outputs[name] for name in sorted(outputs, key=counted)}
-    traced = with_old_variables(function_trace(function, inputs, ordered), path)
-    traced.original = original.of_function(call, specs)
-    return traced
+    return with_old_variables(function_trace(function, inputs, ordered), path)
 
 
 def counted(name):
@@ -228,7 +239,7 @@ def named(names, values):
 
 
 def off(graph):
-    """The names of what feeds a graph with whether it is trained, see `trace.decided`."""
+    """The names of what feeds a graph with whether it is trained, see `inline.decided`."""
     return [
         op.name
         for op in graph.get_operations()

@@ -13,6 +13,7 @@ from tensorflow.core.protobuf import rewriter_config_pb2
 
 from tf2caffe.failure import Failure, first_line
 from tf2caffe.frontend import tf_import
+from tf2caffe.graph.ops import PASSED_ON
 
 v1 = tf.compat.v1
 TOLERANCE = 1e-5  # of an output's largest value
@@ -203,7 +204,7 @@ def _traced(source, inputs, known):
     for output, tensor in wanted.items():
         made = source.trace.graph.get_tensor_by_name(tensor)
         while made.name not in names and made.op.type in PASSED_ON and made.op.inputs:
-            made = made.op.inputs[0]
+            made = made.op.inputs[made.value_index]
         array = known.get(names.get(made.name))
         if array is not None and made.shape.is_fully_defined():
             found[output] = array.reshape(len(array), *made.shape)
@@ -237,9 +238,10 @@ def _difference(traced, expected):
 
 def _tie(trace, tensor, inputs, *labels):
     """By how much of the scale the values differ that two labels choose; infinite if no labels."""
-    op = trace.graph.get_tensor_by_name(tensor).op
-    while op.type in (*PASSED_ON, "Cast"):
-        op = op.inputs[0].op
+    made = trace.graph.get_tensor_by_name(tensor)
+    while made.op.type in (*PASSED_ON, "Cast") and made.op.inputs:
+        made = made.op.inputs[made.value_index]
+    op = made.op
     if op.type != "ArgMax":
         return np.inf
     function, axis = trace.function([op.inputs[0].name]), int(tf.get_static_value(op.inputs[1]))
@@ -252,5 +254,4 @@ def _tie(trace, tensor, inputs, *labels):
     return np.abs(chosen[0] - chosen[1]).max() / np.abs(values).max()
 
 
-PASSED_ON = ("Identity", "PreventGradient", "Snapshot", "StopGradient")
 VARIABLES = ("VarHandleOp", "Variable", "VariableV2")

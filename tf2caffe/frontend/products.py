@@ -1,6 +1,6 @@
 """Products of two computed tensors, all as one op: Einsum with an equation without dots.
 
-    MatMul(x, y), BatchMatMul(x, y), Einsum(x, y)  ->  Einsum(x, y, "abik,abkj->abij")
+MatMul(x, y), BatchMatMul(x, y), Einsum(x, y)  ->  Einsum(x, y, "abik,abkj->abij")
 """
 
 from string import ascii_letters

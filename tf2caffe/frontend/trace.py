@@ -14,10 +14,10 @@ from functools import cache
 import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework import op_def_registry
-from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
 
 from tf2caffe.failure import Failure
 from tf2caffe.frontend import original, tf_import
+from tf2caffe.frontend.inline import inlined
 from tf2caffe.graph.graph import LARGEST
 
 
@@ -87,7 +87,9 @@ class Trace:
         def call(inputs):
             fed = {self.inputs[name]: array for name, array in inputs.items()}
             shaped = {
-                tensor.name: fed[tensor.name].reshape([-1 if n is None else n for n in tensor.shape])
+                tensor.name: fed[tensor.name].reshape(
+                    [-1 if n is None else n for n in tensor.shape]
+                )
                 for tensor in read
                 if tensor.name in fed and tensor.shape.rank
             }  # a lifted tensor has an axis more
@@ -195,25 +197,24 @@ def _take_floats(graph_def, inputs):
 
     Returns whether there was one.
     """
-    nodes, taken, reading = {node.name: node for node in graph_def.node}, False, {}
+    nodes, reading = {node.name: node for node in graph_def.node}, {}
     for node in graph_def.node:
         for read in node.input:
             reading.setdefault(read.removesuffix(":0"), {})[node.name] = node
-    for tensor in inputs.values():
-        name = tensor.removesuffix(":0")
-        readers = list(reading.get(name, {}).values())
-        casts = [node for node in readers if node.op == "Cast"]
-        others = [node for node in readers if node.op not in ("Cast", "Shape")]
-        if not casts or others or any(cast.attr["DstT"].type != tf.float32 for cast in casts):
-            continue
-        taken = True
-        nodes[name].attr["dtype"].type = tf.float32.as_datatype_enum
-        for node in readers:
-            if node.op == "Shape":
-                node.attr["T"].type = tf.float32.as_datatype_enum
-            else:
-                node.attr["SrcT"].type = tf.float32.as_datatype_enum
-    return taken
+    names = [tensor.removesuffix(":0") for tensor in inputs.values()]
+    taken = [name for name in names if _is_cast(reading.get(name, {}).values())]
+    for name in taken:
+        nodes[name].attr["dtype"].type = FLOAT32
+        for node in reading[name].values():
+            node.attr["T" if node.op == "Shape" else "SrcT"].type = FLOAT32
+    return bool(taken)
+
+
+def _is_cast(readers):
+    """Whether nothing is made of an input but float32, and its shape asked for."""
+    casts = [node for node in readers if node.op == "Cast"]
+    others = [node for node in readers if node.op not in ("Cast", "Shape")]
+    return bool(casts) and not others and all(c.attr["DstT"].type == FLOAT32 for c in casts)
 
 
 @cache
@@ -239,18 +240,31 @@ def ancestors(tensors):
 
 @tf_import.uncollected()
 def keras_trace(model, shape=None):
-    """Trace a Keras model with batch 1; `shape` (batch first) stands in for an unknown size.
-
-    Its weights are placeholders from the start: reads of variables would take a third of the time.
-    """
-    import keras  # whoever has a Keras model has imported it; for others it would take seconds
-
+    """Trace a Keras model with batch 1; `shape` (batch first) stands in for an unknown size."""
     structure = _structure(model, shape)
     specs = _input_specs(structure, shape)
-    weights, variables = model.weights, {}
 
     def answer(*given):
         return model(tf.nest.pack_sequence_as(structure, given), training=False)
+
+    function, variables = _traced(model, answer, specs)
+    inputs = dict(zip(specs, function.inputs, strict=False))
+    layers = frozenset(layer.name for layer in model._flatten_layers(include_self=False))
+    names = getattr(model, "output_names", None)
+    outputs = _named(function.structured_outputs, names)
+    traced = function_trace(function, inputs, outputs, layers, variables)
+    traced.original = original.of_function(lambda *given: _named(answer(*given), names), specs)
+    return traced
+
+
+def _traced(model, answer, specs):
+    """The concrete function of `answer`, and its placeholders for the model's weights.
+
+    They are placeholders from the start: reads of variables would take a third of the time.
+    """
+    import keras  # whoever has a Keras model has imported it; for others it would take seconds
+
+    weights, variables = model.weights, {}
 
     def call(*given):
         stand_ins = _stand_ins(weights)
@@ -260,16 +274,9 @@ def keras_trace(model, shape=None):
             return answer(*given)
 
     try:
-        function = tf.compat.v1.wrap_function(call, list(specs.values()))
+        return tf.compat.v1.wrap_function(call, list(specs.values())), variables
     except Exception as error:  # whatever the model's own code raises
         raise Failure(f"model {model.name} cannot be traced: {_cause(error)}") from None
-    inputs = dict(zip(specs, function.inputs, strict=False))
-    layers = frozenset(layer.name for layer in model._flatten_layers(include_self=False))
-    names = getattr(model, "output_names", None)
-    outputs = _named(function.structured_outputs, names)
-    traced = function_trace(function, inputs, outputs, layers, variables)
-    traced.original = original.of_function(lambda *given: _named(answer(*given), names), specs)
-    return traced
 
 
 def _input_specs(structure, shape):
@@ -337,12 +344,16 @@ def fixed(shapes, given):
         raise Failure(f"inputs of unknown size: {sizes}; give it with --shape 1,H,W,C")
     sizes = {name: [1, *shape[1:]] for name, shape in shapes.items() if name not in unknown}
     for name in (unknown or shapes) if given else ():
-        wanted = shapes[name][1:]
-        if given[0] != 1 or not wanted.is_compatible_with(given[1:]):
-            text = ",".join(map(str, given))
-            raise Failure(f"--shape {text}: input {name} is {shapes[name]}, and the batch is 1")
+        _check_given(name, shapes[name], given)
         sizes[name] = list(given)
     return {name: sizes[name] for name in shapes}
+
+
+def _check_given(name, shape, given):
+    """Raise `Failure` unless --shape can be the shape of this input."""
+    if given[0] != 1 or not shape[1:].is_compatible_with(given[1:]):
+        text = ",".join(map(str, given))
+        raise Failure(f"--shape {text}: input {name} is {shape}, and the batch is 1")
 
 
 def _named(structure, names):
@@ -388,89 +399,6 @@ def function_trace(function, inputs, outputs, layers=frozenset(), variables=()):
         layers,
         function.graph if untouched else None,
     )
-
-
-def inlined(graph_def):
-    """The graph with every call of a function, and every branch that is decided, replaced by it.
-
-    TensorFlow's own inliner leaves alone what is marked to be compiled, as Keras marks grouped and
-    depthwise convolutions.
-    """
-    library = {function.signature.name: function for function in graph_def.library.function}
-    nodes, renamed = {node.name: node for node in graph_def.node}, {}
-    while any(_called(node, nodes, renamed) for node in nodes.values()):
-        expanded = {}
-        for node in nodes.values():
-            body = _called(node, nodes, renamed)
-            parts = _body(node, *body, library, renamed) if body else [node]
-            expanded |= {part.name: part for part in parts}
-        nodes = expanded
-    flat = tf.compat.v1.GraphDef(versions=graph_def.versions)
-    for node in nodes.values():
-        copy = flat.node.add()
-        copy.CopyFrom(node)
-        inputs = [followed(name, renamed) for name in node.input if not name.startswith("^")]
-        del copy.input[:]
-        copy.input.extend(inputs)
-    return flat
-
-
-def _called(node, nodes, renamed):
-    """(the name of the function that a node calls, its arguments); None if it calls none."""
-    if node.op in CALLS:
-        return node.attr["f"].func.name, node.input
-    if node.op in ("If", "StatelessIf"):
-        choice = decided(node.input[0], nodes, lambda name: followed(name, renamed))
-        if choice is not None:
-            branch = "then_branch" if choice else "else_branch"
-            return node.attr[branch].func.name, node.input[1:]
-    return None
-
-
-def decided(name, nodes, follow=lambda name: name):
-    """Whether a condition is true when the network is used, not trained; None if it depends."""
-    node = nodes.get(follow(name).removesuffix(":0"))
-    if node is None:
-        return None
-    if node.op in ("Placeholder", "PlaceholderWithDefault") and TRAINING.search(node.name):
-        return False if node.attr["dtype"].type == tf.bool else None
-    if node.op == "Const" and node.attr["dtype"].type == tf.bool:
-        return bool(tf.make_ndarray(node.attr["value"].tensor))
-    if node.op in ("Identity", "PlaceholderWithDefault", "RefSwitch", "Switch"):
-        return decided(node.input[0], nodes, follow)
-    if node.op == "LogicalNot":
-        choice = decided(node.input[0], nodes, follow)
-        return None if choice is None else not choice
-    return None
-
-
-def _body(call, function, given, library, renamed):
-    """The nodes of a called function, under the call's name; what the call gives is `renamed`."""
-    body = function_def_to_graph(library[function], include_library_functions=True)
-    arguments = dict(zip((tensor.op.name for tensor in body.inputs), given, strict=False))
-    for at, tensor in enumerate(body.outputs):
-        name = arguments.get(tensor.op.name, f"{call.name}/{tensor.name}")
-        renamed[f"{call.name}:{at}" if at else call.name] = name.removesuffix(":0")
-    nodes = []
-    for node in body.as_graph_def().node:
-        if node.name not in arguments:
-            copy = tf.compat.v1.NodeDef()
-            copy.CopyFrom(node)
-            copy.name = f"{call.name}/{node.name}"
-            del copy.input[:]
-            copy.input.extend(
-                arguments.get(name) or f"{call.name}/{name}"
-                for name in node.input
-                if not name.startswith("^")
-            )
-            nodes.append(copy)
-    return nodes
-
-
-def followed(name, renamed):
-    while name in renamed:
-        name = renamed[name]
-    return name
 
 
 def _reads_as_placeholders(graph_def, captured):
@@ -519,14 +447,11 @@ def placeholder(name, value):
 DRAWS = re.compile(r"^Stateful(Random|Standard|Truncated|Uniform)|^RngReadAndSkip|RngBitGenerator")
 SEEDED = re.compile(r"^StatelessRandomGetKeyCounter|^Cudnn|^ComputeAccidentalHits|Dataset")
 
-ELSE = "build the model without it, or end the network before it"
+FLOAT32 = tf.float32.as_datatype_enum
 
-CALLS = ("StatefulPartitionedCall", "PartitionedCall")
+ELSE = "build the model without it, or end the network before it"
 
 # Ops that read or write files, or run Python.
 REACHES = re.compile(
     r"PyFunc|^(Read|Write)File|MatchingFiles|^Debug|Save(V2)?Dataset|Snapshot.*Dataset|SummaryWriter"
 )
-
-# Names of conditions that tell training from use.
-TRAINING = re.compile(r"(^|[/_])(is_)?(train(ing)?|learning)(_phase|_mode)?(_\d+)?$|phase_train")

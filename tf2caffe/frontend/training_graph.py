@@ -12,7 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from tf2caffe.failure import Failure
-from tf2caffe.frontend.trace import decided, followed, inlined, placeholder
+from tf2caffe.frontend.inline import decided, followed, inlined
+from tf2caffe.frontend.trace import placeholder
 from tf2caffe.graph.graph import LARGEST
 
 

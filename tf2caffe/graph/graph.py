@@ -14,9 +14,10 @@ import numpy as np
 
 from tf2caffe import files
 from tf2caffe.failure import Failure, first_line
-from tf2caffe.graph import ops
+from tf2caffe.graph import layout, ops
+from tf2caffe.graph.layout import Layout, usual
 
-VERSION = 2
+VERSION = 3
 STEM = 200  # bytes of a file's name
 LARGEST = 2**31 - 1  # numbers in a Caffe blob
 
@@ -40,7 +41,8 @@ class Node:
 
     `name` is the op's (`conv1/Conv2D`), `layer` what the user calls it (`conv1`), `inputs` the
     names of the ops or inputs it reads, `shape` its output's, batch first and channels last;
-    `weights` maps the op's own operand names (`filter`, `bias`, ...) to arrays.
+    `weights` maps the op's own names for them (`kernel`, `bias`, ...) to arrays, and `layout` tells
+    how the output lies in its Caffe blob, by which the arrays are laid out: step 4 finds it.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Node:
     shape: tuple
     attrs: dict = field(default_factory=dict)
     weights: dict = field(default_factory=dict)
+    layout: Layout | None = None
 
     def array(self, role):
         return self.weights[role].array
@@ -73,6 +76,12 @@ class Graph:
     names: dict = field(default_factory=dict)
     source: str = ""
     unused: list = field(default_factory=list)
+
+    @property
+    def layouts(self):
+        """How every input and op lies in its Caffe blob, {name: Layout}."""
+        inputs = {name: usual(shape[1:]) for name, shape in self.inputs.items()}
+        return inputs | {node.name: node.layout for node in self.nodes}
 
     def caffe_name(self, layer):
         return self.names.get(layer, layer)
@@ -108,12 +117,10 @@ def dump(graph):
 
 
 def _record(node):
-    record = vars(node) | {
-        "weights": {
-            role: {"file": weight.file, "shape": weight.shape}
-            for role, weight in node.weights.items()
-        }
+    weights = {
+        role: {"file": weight.file, "shape": weight.shape} for role, weight in node.weights.items()
     }
+    record = vars(node) | {"weights": weights, "layout": layout.record(node.layout)}
     return {key: value for key, value in record.items() if value or key == "inputs"}
 
 
@@ -132,38 +139,51 @@ def load(path):
     shapes = dict(graph.inputs)
     for node in graph.nodes:
         try:
-            if node.op in ops.OPS:  # the mapping lists the others
-                ops.check(node, [shapes[name] for name in node.inputs])
+            _check_node(node, shapes)
         except ValueError as error:
             raise Failure(f"{path} is damaged at {node.name}: {error}; {again}") from None
         shapes[node.name] = node.shape
     return graph
 
 
+def _check_node(node, shapes):
+    """Raise `ValueError` unless a node is as its op's record says, and lies as its shape is."""
+    if node.op in ops.OPS:  # the mapping lists the others
+        ops.check(node, [shapes[name] for name in node.inputs])
+    if node.layout.tf_shape != node.shape[1:] or node.shape[:1] not in ((), (1,)):
+        raise ValueError(f"its layout is of {(1, *node.layout.tf_shape)}, not {node.shape}")
+
+
 def _graph(record):
     if record["version"] != VERSION:
         raise ValueError(f"version {record['version']} is not {VERSION}")
-    nodes = [
-        Node(
-            **{
-                **node,
-                "shape": tuple(node.get("shape", ())),
-                "weights": {
-                    role: Weight(weight["file"], tuple(weight["shape"]))
-                    for role, weight in node.get("weights", {}).items()
-                },
-            }
-        )
-        for node in record["nodes"]
-    ]
+    nodes = [_node(node) for node in record["nodes"]]
     inputs = {name: tuple(shape) for name, shape in record["inputs"].items()}
     keys = ("name", "outputs", "classes", "names", "source", "unused")
     rest = {key: record[key] for key in keys}
     return Graph(inputs=inputs, nodes=nodes, **rest)
 
 
+def _node(record):
+    weights = {
+        role: Weight(weight["file"], tuple(weight["shape"]))
+        for role, weight in record.get("weights", {}).items()
+    }
+    found = layout.parsed(record["layout"])
+    shape = tuple(record.get("shape", ()))
+    return Node(**record | {"shape": shape, "weights": weights, "layout": found})
+
+
 def _check(graph):
     """Raise `ValueError` unless every name is known before it is read and every field is sound."""
+    for check in (_check_texts, _check_sizes, _check_reads, _check_files):
+        check(graph)
+    known = graph.inputs.keys() | {node.name for node in graph.nodes}
+    if not graph.outputs or not set(graph.outputs.values()) <= known:
+        raise ValueError("there is no output, or one is not the name of an op")
+
+
+def _check_texts(graph):
     lists = [graph.classes, graph.unused, *(node.inputs for node in graph.nodes)]
     texts = [graph.name, graph.source, *graph.classes, *graph.unused]
     texts += [*graph.names, *graph.names.values(), *graph.outputs, *graph.outputs.values()]
@@ -173,6 +193,9 @@ def _check(graph):
         raise ValueError("a name is not a text")
     if not all(text.isprintable() for text in texts):
         raise ValueError("a name has characters that cannot be printed")
+
+
+def _check_sizes(graph):
     shapes = [*graph.inputs.values(), *(node.shape for node in graph.nodes)]
     sizes = [size for shape in shapes for size in shape]
     sizes += [size for weight in graph.weights() for size in weight.shape]
@@ -180,6 +203,9 @@ def _check(graph):
         raise ValueError("a shape is not made of positive whole numbers")
     if max(map(prod, shapes)) > LARGEST:
         raise ValueError("a tensor has more numbers than a blob can")
+
+
+def _check_reads(graph):
     known = set(graph.inputs)
     for node in graph.nodes:
         strange = [name for name in node.inputs if name not in known]
@@ -187,17 +213,13 @@ def _check(graph):
             raise ValueError(f"op {node.name} reads {strange or 'nothing'} or is named twice")
         if not isinstance(node.attrs, dict):
             raise ValueError(f"the settings of op {node.name} are not named")
-        if node.op == "ArgMax" and (type(node.attrs.get("dimension")), len(node.inputs)) != (
-            int,
-            1,
-        ):
-            raise ValueError(f"the axis of {node.name} is not a whole number")
         known.add(node.name)
-        for weight in node.weights.values():
-            if not re.fullmatch(r"[^/]{1,250}\.npy", weight.file) or not weight.file.isprintable():
-                raise ValueError(f"not a plain file name of a weight: {weight.file!r}")
-    if not graph.outputs or not set(graph.outputs.values()) <= known:
-        raise ValueError("there is no output, or one is not the name of an op")
+
+
+def _check_files(graph):
+    for weight in graph.weights():
+        if not re.fullmatch(r"[^/]{1,250}\.npy", weight.file) or not weight.file.isprintable():
+            raise ValueError(f"not a plain file name of a weight: {weight.file!r}")
 
 
 def load_weights(graph, folder):

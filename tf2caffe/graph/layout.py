@@ -16,8 +16,6 @@ from math import prod
 
 import numpy as np
 
-from tf2caffe.failure import Failure, listed
-
 
 @dataclass(frozen=True)
 class Layout:
@@ -168,6 +166,40 @@ class Layout:
         return index.transpose([self.tf[2].index(atom) for atom in channels]).reshape(-1)
 
 
+def joined(parts):
+    """The layout of a vector joined of vectors, each of which lies in an order of its own."""
+    starts = np.cumsum([0, *(part.tf_shape[0] for part in parts)])
+    index = [start + places(part) for start, part in zip(starts, parts, strict=False)]
+    whole = usual((int(starts[-1]),))
+    order = tuple(np.concatenate(index).tolist())
+    return Layout(whole.sizes, whole.tf, whole.caffe, order, tuple(parts))
+
+
+def record(layout):
+    """The layout as graph.json has it: its axes, or of a joined vector those of its parts."""
+    if layout.parts:
+        return {"parts": [record(part) for part in layout.parts]}
+    return {"sizes": layout.sizes, "tf": layout.tf, "caffe": layout.caffe}
+
+
+def parsed(record):
+    """The layout of a record. Raises `ValueError`, `TypeError` or `KeyError` if it is none."""
+    if "parts" in record:
+        parts = [parsed(part) for part in record["parts"]]
+        if not parts or any(len(part.tf) != 1 or part.parts for part in parts):
+            raise ValueError("a layout is joined of what are no vectors")
+        return joined(parts)
+    axes = {key: tuple(tuple(axis) for axis in record[key]) for key in ("tf", "caffe")}
+    layout = Layout(tuple(record["sizes"]), **axes)
+    atoms = list(range(len(layout.sizes)))
+    numbers = [*layout.sizes, *layout.tf_order, *layout.order]
+    if not all(type(number) is int for number in numbers) or min(layout.sizes, default=1) < 1:
+        raise ValueError("a layout is not made of whole numbers")
+    if sorted(layout.order) != atoms or sorted(layout.tf_order) != atoms or not layout.caffe:
+        raise ValueError("the axes of a layout are not each there once")
+    return layout
+
+
 def usual(shape):
     """The layout of a plain tensor (N, *shape): NHWC in NCHW, NLC in NC1L, NC in NC."""
     atoms = tuple((at,) for at in range(len(shape)))
@@ -233,103 +265,6 @@ def _spans(bounds, place):
     ]
 
 
-def carry(graph):
-    """The layout of every input's and op's output, as {name: Layout}.
-
-    Raises `Failure` that lists each op through which a layout cannot be carried.
-    """
-    layouts = {name: usual(shape[1:]) for name, shape in graph.inputs.items()}
-    wanted, problems = _wanted(graph), []
-    for node in graph.nodes:
-        rule = RULES.get(node.op, _plain)
-        try:
-            if node.shape[:1] not in ((), (1,)):
-                raise ValueError("it mixes the batch with other axes; keep axis 0 as it is")
-            layout = rule(node, [layouts[name] for name in node.inputs])
-            layouts[node.name] = wanted.get(node.name, layout) if node.op == "MatMul" else layout
-        except ValueError as error:
-            problems.append(f"{node.name} ({node.op}): {error}")
-            layouts[node.name] = usual(node.shape[1:])
-    if problems:
-        raise Failure(listed(f"{len(problems)} op(s) of {graph.name} cannot be laid out", problems))
-    return layouts
-
-
-def _wanted(graph):
-    """The order in which a dense layer shall give its output, where it is then made an image."""
-    wanted, vectors = {}, {}
-    for node in reversed(graph.nodes):
-        asked = vectors.get(node.name)
-        if node.op == "Reshape" and len(node.shape) > 2:
-            shape = node.shape[1:]
-            vectors.setdefault(node.inputs[0], usual(shape).reshaped((prod(shape),)))
-        elif asked and RULES.get(node.op) in KEEPING and len(node.inputs) == 1:
-            vectors.setdefault(node.inputs[0], asked)
-        elif asked and node.op == "MatMul" and node.shape[1:] == asked.tf_shape:
-            wanted[node.name] = asked
-    outputs = set(graph.outputs.values())
-    return {name: layout for name, layout in wanted.items() if name not in outputs}
-
-
-def _plain(node, layouts):
-    """An output in the usual layout, made from inputs that are brought into it."""
-    return usual(node.shape[1:])
-
-
-def _elementwise(node, layouts):
-    """The operands' common layout; where one is broadcast, or they differ, the usual one.
-
-    An array among them is stored as the usual one asks for, unless it is a vector.
-    """
-    alike = all(layout.tf_shape == node.shape[1:] for layout in layouts)
-    alike = alike and all(layout == layouts[0] for layout in layouts)
-    if len(node.shape) > 4:
-        from tf2caffe.graph import contraction
-
-        return contraction.widest(node, layouts)
-    arrays = {"x", "y"} & node.weights.keys() and len(node.shape) != 2
-    if alike and (not arrays or layouts[0].is_usual()):
-        return layouts[0]
-    return _plain(node, layouts)
-
-
-def _dense(node, layouts):
-    """A dense layer takes a flat tensor in any order: the rows of its kernel are permuted."""
-    return usual(node.shape[1:]) if len(layouts[0].tf) == 1 else _plain(node, layouts)
-
-
-def _along(node, layouts):
-    from tf2caffe.graph import contraction
-
-    return regrouped(contraction.along(node, layouts[0])[2], node.shape[1:])[0]
-
-
-def _patches(node, layouts):
-    """Caffe has each channel's window together, TensorFlow the channels of each place."""
-    _, height, width, out = node.shape
-    count = node.attrs["ksizes"][1] * node.attrs["ksizes"][2]
-    return Layout((height, width, count, out // count), ((0,), (1,), (2, 3)), ((3, 2), (0,), (1,)))
-
-
-def _einsum(node, layouts):
-    from tf2caffe.graph import contraction
-
-    plan = contraction.plan(node.attrs["equation"], layouts)
-    letters = contraction.parse(node.attrs["equation"])[1][1:]
-    return contraction.laid_out(letters, node.shape[1:], plan.result)
-
-
-def _norm(node, layouts):
-    """A vector in any order; an image as it lies, as long as its channels are Caffe's."""
-    layout = layouts[0]
-    kept = len(layout.tf) < 2 or layout.caffe[0] == layout.tf[-1]
-    return layout if kept else _plain(node, layouts)
-
-
-def _reshape(node, layouts):
-    return regrouped(layouts[0], node.shape[1:])[0]
-
-
 def regrouped(layout, shape):
     """The layout after a reshape, and whether the blob must be put in TensorFlow's order before.
 
@@ -343,209 +278,12 @@ def regrouped(layout, shape):
         return plain(shape).settled(), True
 
 
-def _concat(node, layouts):
-    """Vectors may be joined in any order; images only in the usual one."""
-    if len(node.shape) > 4:
-        return plain(node.shape[1:]).settled()
-    if len(node.shape) != 2 or node.weights or all(layout.is_usual() for layout in layouts):
-        return _plain(node, layouts)
-    ends = np.cumsum([0, *(layout.tf_shape[0] for layout in layouts)])
-    places = [start + _places(layout) for start, layout in zip(ends, layouts, strict=False)]
-    index, whole = tuple(np.concatenate(places).tolist()), usual(node.shape[1:])
-    parts = [part for layout in layouts for part in layout.parts or (layout,)]
-    return Layout(whole.sizes, whole.tf, whole.caffe, index, tuple(parts))
-
-
-def _transpose(node, layouts):
-    """Of a lifted tensor all axes move, and one of one element in front."""
-    perm, layout = node.attrs["perm"], layouts[0]
-    axes = [(), *layout.tf] if len(perm) == len(layout.tf) + 2 else list(layout.tf)
-    moved = [axes[axis - 1] for axis in perm[1:]]
-    layout = Layout(layout.sizes, tuple(moved), layout.caffe, layout.index, layout.parts)
-    if len(moved) == len(node.shape):  # the batch again, of one element
-        layout = _without(layout, moved[0])
-        layout = Layout(layout.sizes, layout.tf[1:], layout.caffe, layout.index, layout.parts)
-    return layout if layout.index is not None else layout.settled()
-
-
-def _without(layout, axis):
-    """The layout without an axis of one element, whose atoms go; the batch is one axis."""
-    if not axis:
-        return layout
-    place = {atom: at for at, atom in enumerate(a for a in layout.tf_order if a not in axis)}
-
-    def renamed(axes):
-        return tuple(tuple(place[atom] for atom in one if atom in place) for one in axes)
-
-    sizes = tuple(layout.sizes[atom] for atom in place)
-    return Layout(sizes, renamed(layout.tf), renamed(layout.caffe), layout.index, layout.parts)
-
-
-def _reduction(node, layouts):
-    """Reduced axes stay as axes of one element; without keep_dims they are then dropped."""
-    if len(layouts[0].tf) > 3:
-        from tf2caffe.graph import contraction
-
-        axes = [axis for axis in reduced_axes(node, len(layouts[0].tf) + 1) if axis]
-        return regrouped(contraction.reduced(node, layouts[0], axes)[2], node.shape[1:])[0]
-    return usual(_kept(node, layouts[0])).reshaped(node.shape[1:])
-
-
-def _kept(node, layout):
-    axes = reduced_axes(node, len(layout.tf) + 1)
-    return tuple(1 if at + 1 in axes else size for at, size in enumerate(layout.tf_shape))
-
-
 def reduced_axes(node, rank):
     """The axes that a reduction takes away, as positive numbers."""
     axes = node.attrs["axis"]
     return sorted(axis % rank for axis in (axes if isinstance(axes, list) else [axes]))
 
 
-def _slice(node, layouts):
-    """The slice with all its axes, those given by one index then dropped."""
-    return usual(node.attrs["sizes"][1:]).reshaped(node.shape[1:])
-
-
-def _softmax(node, layouts):
-    """As it lies, if TensorFlow's last axis is one of Caffe's, or is by a reshape."""
-    layout = layouts[0]
-    if len(layout.tf) < 2 or any(set(layout.tf[-1]) == set(axis) for axis in layout.caffe):
-        return layout
-    if layout.span(-1) is None:
-        return _plain(node, layouts)
-    order, (start, stop) = layout.order, layout.span(-1)
-    axes = tuple(order[:start]), tuple(order[start:stop]), tuple(order[stop:])
-    return Layout(layout.sizes, layout.tf, axes)
-
-
-def _log_softmax(node, layouts):
-    """A whole vector in any order."""
-    return layouts[0] if len(layouts[0].tf) < 2 else _plain(node, layouts)
-
-
-def arrange(node, role, array, layouts):
-    """A weight as TensorFlow has it -> as Caffe takes it, as an array or as `Reordered`.
-
-    `layouts` are those of all tensors.
-    """
-    inputs = [layouts[name] for name in node.inputs]
-    return ARRANGEMENTS.get((node.op, role), _operand)(node, array, inputs, layouts[node.name])
-
-
-def _operand(node, array, inputs, output):
-    """An elementwise constant: (C,) where it is one number a channel, else (C, H, W)."""
-    if node.attrs.get("data_format", "NHWC") != "NHWC":  # BiasAdd along axis 1
-        array = array.reshape(-1, *[1] * (len(node.shape) - 2))
-    shape = (1,) * (len(node.shape) - array.ndim) + array.shape
-    array = array.reshape(shape)
-    if shape[0] != 1:
-        raise Failure(f"{node.name}: a constant differs along the batch")
-    if len(shape) == 2:
-        return output.to_caffe(array)[0] if array.size == output.tf_shape[0] else array[0]
-    return array.reshape(-1) if array.size == shape[-1] else usual(shape[1:]).to_caffe(array)[0]
-
-
-def _vector(node, array, inputs, output):
-    """One number a channel, in the order in which a flattened blob has the channels."""
-    flat = array.reshape(-1)
-    return output.to_caffe(flat[None])[0] if len(output.tf) == 1 else flat
-
-
-def _joined(node, array, inputs, output):
-    """As the whole lies: in the usual order, of many axes in TensorFlow's."""
-    shape = (1,) * (len(node.shape) - array.ndim) + array.shape
-    made = usual(shape[1:]) if len(shape) < 5 else plain(shape[1:])
-    return made.to_caffe(array.reshape(shape))[0]
-
-
-def _as_it_is(node, array, inputs, output):
-    return array
-
-
-def _convolution_kernel(node, array, inputs, output):
-    return array.transpose(3, 2, 0, 1)  # HWIO -> OIHW
-
-
-def _depthwise_kernel(node, array, inputs, output):
-    h, w, c, m = array.shape
-    return array.transpose(2, 3, 0, 1).reshape(c * m, 1, h, w)  # HWCM -> (C M)1HW
-
-
-def _transposed_kernel(node, array, inputs, output):
-    return array.transpose(3, 2, 0, 1)  # HWOI -> IOHW
-
-
-def _dense_kernel(node, array, inputs, output):
-    kernel = array if node.attrs["transpose_b"] else array.T  # (in, out) -> (out, in)
-    kernel = kernel if output.is_usual() else kernel[_places(output)]
-    if len(inputs[0].tf) > 1 or inputs[0].is_usual():  # an image's pixels are put in order before
-        return kernel
-    return Reordered(kernel, _places(inputs[0]))  # HWC -> CHW
-
-
-class Reordered:
-    """A matrix with its columns in another order, which a slice of rows gets when it is taken.
-
-    These are the largest weights that there are, and a copy of one is never in memory.
-    """
-
-    def __init__(self, matrix, columns):
-        self.matrix, self.columns, self.shape = matrix, columns, matrix.shape
-
-    def __getitem__(self, rows):
-        return self.matrix[rows][:, self.columns]
-
-
-def _places(layout):
+def places(layout):
     """TensorFlow's element at each place of a vector's blob."""
     return layout.to_caffe(np.arange(layout.tf_shape[0])[None])[0]
-
-
-# Ops of one element from one (or two, or a constant) in the same place.
-ELEMENTWISE = (
-    "Abs", "Add", "AddN", "AddV2", "BiasAdd", "Elu", "Erf", "Erfc", "Exp", "Expm1", "LeakyRelu",
-    "Log", "Maximum", "Minimum", "Mul", "Neg", "Pow", "RealDiv", "Reciprocal", "Relu", "Relu6",
-    "Rsqrt", "Selu", "Sigmoid", "Softplus", "Softsign", "Sqrt", "Square", "SquaredDifference",
-    "Sub", "Tanh",
-)  # fmt: skip
-
-# Op -> how its output lies, given how its inputs do; any other op gives and takes the usual.
-RULES = {
-    **dict.fromkeys(ELEMENTWISE, _elementwise),
-    "ConcatV2": _concat,
-    "Along": _along,
-    "Einsum": _einsum,
-    "ExtractImagePatches": _patches,
-    "ExpandDims": _reshape,
-    "FusedBatchNormV3": _norm,
-    "LogSoftmax": _log_softmax,
-    "MatMul": _dense,
-    "Max": _reduction,
-    "Mean": _reduction,
-    "Min": _reduction,
-    "Reshape": _reshape,
-    "Softmax": _softmax,
-    "Squeeze": _reshape,
-    "StridedSlice": _slice,
-    "Sum": _reduction,
-    "Transpose": _transpose,
-}
-
-# Rules by which a vector may lie in any order.
-KEEPING = (_elementwise, _log_softmax, _norm, _softmax)
-
-# (op, weight) -> how the array is laid out for Caffe; any other is an elementwise constant.
-ARRANGEMENTS = {
-    ("Conv2D", "kernel"): _convolution_kernel,
-    ("Conv2DBackpropInput", "kernel"): _transposed_kernel,
-    ("DepthwiseConv2dNative", "kernel"): _depthwise_kernel,
-    **{("FusedBatchNormV3", role): _vector for role in ("gamma", "beta", "mean", "variance")},
-    **{
-        (op, "bias"): _vector
-        for op in ("Conv2D", "Conv2DBackpropInput", "DepthwiseConv2dNative", "MatMul")
-    },
-    ("MatMul", "kernel"): _dense_kernel,
-    **{("Along", f"along{axis}"): _as_it_is for axis in range(1, 9)},
-    **{("ConcatV2", f"values{at}"): _joined for at in range(64)},
-}

@@ -2,11 +2,12 @@
 
 import numpy as np
 
+from tf2caffe.graph.ops import of_kind
 from tf2caffe.proof.probes import largest as largest_by_channel
 
 CANCELLED = 1 / 16  # a sum is measured by this part of its terms, where less of them is left
-SUMS = ("Add", "AddN", "AddV2", "AvgPool", "Mean", "SquaredDifference", "Sub", "Sum")
-JOINS = (*SUMS, "ConcatV2", "Maximum", "Minimum")  # they read other tensors next to a remainder
+SUMS = of_kind("sum", "total")
+JOINS = of_kind("sum", "total", "join")  # they read other tensors next to a remainder
 
 
 def relative_error(tf, caffe, scale=None):

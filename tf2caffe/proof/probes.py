@@ -12,30 +12,26 @@ regions down, and what TensorFlow makes of the probes; step 6 makes the same pro
 
 from dataclasses import dataclass
 from math import prod
-from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
+
+from tf2caffe.graph.demands import WIDTH, Demand
+from tf2caffe.graph.ops import OPS, of_kind
 
 BLOCK = 4  # rows and columns that lie in one region, so that a whole window may be negative
 VERSION = 1  # of the probes that are made of the same regions
 STEP = 2.0**-10  # by which inputs are moved, to see how large the terms of a sum are,
 STEPS, FEW = 8, 16  # and how often, where an output has fewer places than this
-WIDTH = 2.0
 FAR = 64.0  # times the width and the like part of it, where ops only cut and choose,
 EVERY = 8  # each in every eighth channel
 NEAR = 0.1  # of a region is left free on the side of a bend: rounding decides nothing there
 
-SHAPING = ("ExpandDims", "Reshape", "Squeeze", "Transpose")
-
 TERMS = 1024  # in a sum
 REST = 64  # an op without weights may err by the tolerance of this part of its largest number
 
-# Ops that add up many products: the sum may be far smaller than its terms.
-SUMMING = (
-    "AddN", "AvgPool", "Conv2D", "Conv2DBackpropInput", "DepthwiseConv2dNative",
-    "FusedBatchNormV3", "LRN", "LogSoftmax", "MatMul", "Mean", "ResizeBilinear", "Softmax", "Sum",
-)  # fmt: skip
+SHAPING = of_kind("shape")
+SUMMING = of_kind("products", "total")  # the sum may be far smaller than its terms
 
 
 @dataclass
@@ -280,23 +276,9 @@ def _readers(graph):
     return readers
 
 
-class Demand(NamedTuple):
-    """What one reader asks of a probe.
-
-    `bends` are where it changes its course, each a number or an array (C,), in order; `width` is
-    how far beyond the outer bends the probe shall reach, as one of these. `domain` tells whether
-    numbers must be positive, or apart from 0; `cuts` whether the op is linear but for its bends.
-    """
-
-    bends: tuple = ()
-    width: object = WIDTH
-    domain: str = "any"
-    cuts: bool = False
-
-
 def _demand(node, at, direct, shape, value):
     """The demand of one reader of a tensor."""
-    rule = DEMANDS.get(node.op, Demand())
+    rule = OPS[node.op].probe
     if isinstance(rule, Demand):
         return rule
     return rule(node, at, lambda role: _number(node, role, direct, shape, value)) or Demand()
@@ -355,72 +337,3 @@ def _between(bends, width):
 def _as_regions(pairs):
     ends = np.broadcast_arrays(*[np.atleast_1d(np.float32(end)) for pair in pairs for end in pair])
     return np.stack(ends).reshape(1, len(pairs), 2, -1)
-
-
-def _centred(*roles):
-    """The demand of an op that a constant takes through 0."""
-
-    def demand(node, at, number):
-        for role, sign in roles:
-            if (centre := number(role)) is not None:
-                return Demand((sign * centre,))
-        return None
-
-    return demand
-
-
-def _bounded(node, at, number):
-    """A maximum or minimum of a constant."""
-    for role in ("x", "y"):
-        if (bound := number(role)) is not None:
-            return Demand((bound,), WIDTH * np.maximum(1, np.abs(bound)), cuts=True)
-    return Demand((0.0,), cuts=True)
-
-
-def _normal(node, at, number):
-    """As the numbers lie that a BatchNorm was trained on."""
-    deviation = np.sqrt(np.maximum(number("variance"), 0) + node.attrs["epsilon"])
-    return Demand((number("mean"),), WIDTH * deviation)
-
-
-def _divided(node, at, number):
-    """A denominator is not near 0."""
-    below = at == 1 or number("x") is not None
-    return Demand(domain="apart") if below else None
-
-
-def _raised(node, at, number):
-    exponent = number("y")
-    whole = exponent is not None and exponent >= 0 and exponent == np.round(exponent)
-    return None if whole else Demand(domain="positive")
-
-
-def _local(node, at, number):
-    """So large that what is added to the bias is about as much."""
-    total = node.attrs["alpha"] * (2 * node.attrs["depth_radius"] + 1)
-    return Demand(width=2 * float(np.sqrt(abs(node.attrs["bias"] / total)))) if total else None
-
-
-# Op -> what it asks of the probe it reads: a `Demand`, or a function of the node, which of its
-# inputs it is, and the node's constants. Any other op is fed -WIDTH to WIDTH.
-DEMANDS = {
-    **dict.fromkeys(("Add", "AddV2", "BiasAdd"), _centred(("x", -1), ("y", -1))),
-    **dict.fromkeys(("Sub", "SquaredDifference"), _centred(("x", 1), ("y", 1))),
-    **dict.fromkeys(("Maximum", "Minimum"), _bounded),
-    **dict.fromkeys(("Log", "Rsqrt", "Sqrt"), Demand(domain="positive")),
-    **dict.fromkeys(
-        ("Abs", "ConcatV2", "LeakyRelu", "Max", "MaxPool", "Min", "Neg", "Relu", "StridedSlice"),
-        Demand((0.0,), cuts=True),
-    ),
-    **dict.fromkeys(("Elu", "Expm1", "LogSoftmax", "Selu", "Softmax", "Softsign", "Tanh"),
-                    Demand((0.0,), 4.0)),
-    **dict.fromkeys(("Erf", "Erfc"), Demand((0.0,), 3.0)),
-    "Exp": Demand((0.0,), 6.0),
-    "FusedBatchNormV3": _normal,
-    "LRN": _local,
-    "Pow": _raised,
-    "RealDiv": _divided,
-    "Reciprocal": Demand(domain="apart"),
-    "Relu6": Demand((0.0, 6.0), 6.0, cuts=True),
-    **dict.fromkeys(("Sigmoid", "Softplus"), Demand((0.0,), 8.0)),
-}  # fmt: skip

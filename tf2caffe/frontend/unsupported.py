@@ -1,0 +1,242 @@
+"""What cannot be taken to Caffe, all of it at once: a line for each op, with why and what to do."""
+
+import numpy as np
+import tensorflow as tf
+
+from tf2caffe.failure import Failure, listed
+from tf2caffe.frontend.draft import Constant, arrays
+from tf2caffe.frontend.extract import NEXT
+from tf2caffe.frontend.naming import name_ops
+from tf2caffe.frontend.settings import KNOWN
+from tf2caffe.frontend.trace import is_random
+from tf2caffe.graph.graph import Node
+from tf2caffe.graph.ops import EITHER, OPS, ROLES, WEIGHTS, unfit_attrs, unfit_weights
+
+
+def refuse(problems):
+    if problems:
+        raise Failure(listed(f"{len(problems)} thing(s) cannot be taken to Caffe", problems))
+
+
+def refuse_unsound(trace, inputs, ops, outputs):
+    """Raise `Failure`, before anything is recognised, where there is nothing sound to look at."""
+    problems = [
+        f"{op.name} ({op.tensor.dtype.name} input): an op reads it as such, Caffe's inputs are "
+        "floats; let the model take float32, or cast it to float32 first"
+        for op in inputs
+        if op.tensor.dtype != tf.float32
+    ]
+    problems += [
+        f"{name} (output): it does not depend on the input; leave it out of the outputs"
+        for name, output in outputs.items()
+        if isinstance(output, Constant)
+    ]
+    if problems or any(_is_unsound(op) for op in ops):
+        name_ops(ops, trace, outputs)
+        known = KNOWN | dict.fromkeys(GUARDS)
+        unshaped = [_line(op, DYNAMIC) for op in _unshaped(ops, known)]
+        refuse(problems + _unknown(ops, known) + unshaped)
+
+
+def refuse_unsupported(inputs, ops):
+    """Raise `Failure` where something of what is left cannot be written to graph.json."""
+    problems = _unknown(ops, OPS) + _other_types(ops) + _infinite(ops) + _misplaced(ops)
+    refuse(problems + _unprintable(inputs + ops))
+
+
+def refuse_unfit(nodes):
+    """Raise `Failure` where a setting is not what the op's record says."""
+    refuse([f"{node.name} ({node.op}): {why}" for node in nodes for why in unfit_attrs(node)])
+
+
+def _is_unsound(op):
+    """Whether no recogniser can look at an op: its shape or a setting is not known."""
+    settings = [name for name in op.computed if name not in WEIGHTS]
+    return bool(settings) or not op.tensor.shape.is_fully_defined()
+
+
+def _unshaped(ops, known):
+    """The ops, of known types, that make outputs of unknown shape out of inputs of known shape."""
+    return [
+        op
+        for op in ops
+        if op.type in known and not op.tensor.shape.is_fully_defined()
+        if all(part.tensor.shape.is_fully_defined() for part in op.inputs)
+    ]
+
+
+def _unknown(ops, known):
+    """What is wrong with ops that cannot be written to graph.json."""
+    problems, drawn = [], _drawn(ops)
+    for op in ops:
+        if op.tensor.dtype == tf.resource or id(op) in drawn:
+            continue  # a table's handle, a mask of random numbers: what reads or draws it is told
+        if op.type in known and op.computed:
+            problems.append(_line(op, COMPUTED.format(" and ".join(op.computed))))
+        elif op.type not in known:
+            problems.append(_line(op, _why(op)))
+        elif op.attrs.get("training"):
+            problems.append(_line(op, IN_TRAINING))
+    return problems
+
+
+def _drawn(ops):
+    """The ops that depend on random numbers alone, and the choices between tensors by them."""
+    drawn, choices = {id(op) for op in ops if is_random(op.tensor.op.type)}, set()
+    told = set(drawn)
+    for op in ops:
+        reads = [id(source) for source in op.inputs]
+        if reads and drawn.issuperset(reads):
+            drawn.add(id(op))
+        elif op.type in CHOICES and reads and reads[0] in drawn:
+            choices.add(id(op))
+    return drawn - told | choices
+
+
+def _why(op):
+    """Why an op of an unknown type is refused."""
+    if op.type in PRODUCTS and any(not name.endswith("!") for name in op.constants):
+        return OTHER_PRODUCT
+    if ":" in op.type:
+        return OTHER_OUTPUT
+    return RANDOM if is_random(op.tensor.op.type) else WHY.get(op.type, NO_EQUAL)
+
+
+def _unprintable(ops):
+    """Names that no line can hold."""
+    strange = [op.name for op in ops if not op.name.isprintable()]
+    return [f"{name!r}: the name has characters that cannot be printed" for name in strange]
+
+
+def _misplaced(ops):
+    """What is wrong with ops that compute what tf2caffe takes as a weight, or the reverse."""
+    problems = []
+    for op in ops:
+        weights = {ROLES.get(name, name): None for name in arrays(op)}
+        draft = Node(op.name, op.layer, op.type, [], op.shape, {}, weights)
+        missing, surplus = unfit_weights(draft) if op.type in OPS else ([], [])
+        problems += [_line(op, f"its {name} is computed, which {TAKEN}") for name in missing]
+        if not missing:
+            problems += [_line(op, f"its {name} is a constant, which {TAKEN}") for name in surplus]
+    return problems
+
+
+def _other_types(ops):
+    """Computing in half or double precision, told once for each type."""
+    found = {}
+    for op in ops:
+        if op.tensor.dtype not in (tf.float32, tf.int32, tf.int64) and op.type in OPS:
+            found.setdefault(op.tensor.dtype.name, []).append(op)
+    return [
+        _line(ops[0], f"it{_and_more(ops)} in {name}; Caffe computes in float32: build the model "
+              "in float32 (its weights may stay as they are)")
+        for name, ops in found.items()
+    ]  # fmt: skip
+
+
+def _infinite(ops):
+    """Ops with a number that is not finite: no blob that it makes could be compared."""
+    problems = []
+    for op in ops:
+        numbers = [op.attrs["constant_values"]] if op.attrs.get("constant_values") else []
+        numbers += [
+            float(constant.value().reshape(()))
+            for name, constant in op.constants.items()
+            if name in EITHER and constant.tensor.shape.num_elements() == 1
+        ]
+        found = [number for number in numbers if not np.isfinite(number)]
+        why = PADS_INFINITE if op.type == "Pad" else INFINITE
+        problems += [_line(op, why.format(number)) for number in found]
+    return problems
+
+
+def _and_more(ops):
+    return f" and {len(ops) - 1} more compute" if len(ops) > 1 else " computes"
+
+
+def _line(op, why):
+    return f"{op.name} ({op.tensor.op.type}): {why}"
+
+
+# What a recogniser takes away.
+GUARDS = ("Bitcast", "BitwiseAnd", "Equal", "Greater", "Less", "LogicalAnd", "SelectV2")
+
+# Products of two tensors.
+PRODUCTS = ("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum")
+
+NO_EQUAL = "tf2caffe does not convert it; build the model without it, or end the network before it"
+TAKEN = "tf2caffe does not convert yet; end the network before it"
+DYNAMIC = "its output's shape is known only when it runs, Caffe's are fixed; end the network before"
+INFINITE = (
+    "it computes with {}, and Caffe's blobs must be finite to be compared; take a large finite "
+    "number, such as -1e9 in a mask before a softmax"
+)
+PADS_INFINITE = (
+    "it pads with {}, which Caffe can only before a max pool (padding VALID, windows larger than "
+    "the padding); pad with a large finite number"
+)
+IN_TRAINING = (
+    "it takes the statistics of the batch, and nothing tells its moving averages; export the model "
+    "for inference"
+)
+
+RANDOM = (
+    "random numbers, Caffe's networks have none; save the model for inference, or cut them off: "
+    "end the network before them, or make them an input"
+)
+
+COMPUTED = (
+    "it computes its {} from the input; Caffe's weights and settings are fixed: make it a "
+    "constant, or end the network before it"
+)
+OTHER_OUTPUT = "only its first output has an equal in Caffe; build the model without the others"
+OTHER_PRODUCT = (
+    "a product with a constant that is no matrix of weights from the right, which " + TAKEN
+)
+CHOICES = ("Select", "SelectV2")
+
+# Why an op is refused, where more can be said than that it is not converted.
+WHY = {
+    **dict.fromkeys(
+        ("Enter", "Exit", "If", "LoopCond", "Merge", "RefEnter", "RefExit", "RefMerge", "RefSwitch",
+         "StatelessIf", "StatelessWhile", "Switch", "While", *NEXT),
+        "control flow is not converted: tf2caffe unrolls no loop yet, Caffe has no branches; "
+        "unroll it (unroll=True), or decide it (training? which branch?) before the model is saved",
+    ),
+    **dict.fromkeys(
+        PRODUCTS,
+        "a product of two computed tensors (attention), which " + TAKEN,
+    ),
+    **dict.fromkeys(
+        ("Equal", "Greater", "GreaterEqual", "Less", "LessEqual", "NotEqual", "Select", "SelectV2",
+         "Where"),
+        "a choice that depends on the data; say it with relu, maximum or minimum",
+    ),
+    **dict.fromkeys(
+        ("AvgPool3D", "Conv3D", "Conv3DBackpropInputV2", "MaxPool3D"),
+        "tf2caffe converts windows of two dimensions only; end the network before it",
+    ),
+    **dict.fromkeys(
+        ("FakeQuantWithMinMaxArgs", "FakeQuantWithMinMaxVars",
+         "FakeQuantWithMinMaxVarsPerChannel", "QuantizeAndDequantizeV2", "QuantizeAndDequantizeV3",
+         "QuantizeAndDequantizeV4"),
+        "it rounds to a few bits, Caffe computes in float32; save the model without quantisation",
+    ),
+    **dict.fromkeys(
+        ("Dequantize", "QuantizeV2", "QuantizedConv2D", "QuantizedMatMul", "QuantizedRelu"),
+        "it computes in integers, Caffe in float32; save the model before it is quantised",
+    ),
+    **dict.fromkeys(
+        ("HashTableV2", "LookupTableFindV2"),
+        "a table of strings or integers; end the network before it, or begin it after",
+    ),
+    **dict.fromkeys(
+        ("ReadVariableOp", "VarHandleOp", "Variable", "VariableV2"),
+        "a variable whose value is not in the file; save the model together with it",
+    ),
+    "Cast": "it changes the type within the network, Caffe computes in float32; leave it out",
+    "GatherV2": "a lookup, which tf2caffe does not convert yet; slice, or end the network before",
+    "MirrorPad": "tf2caffe does not convert mirror padding yet; build the model with zero padding",
+    "Placeholder": "it is fed from outside, but is none of the inputs; name it with --inputs, or "
+    "save the model with its value",
+}  # fmt: skip
