@@ -9,7 +9,8 @@ take a tensor apart and stack one.
 import re
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
+from itertools import chain, count
+from operator import attrgetter
 
 import numpy as np
 import tensorflow as tf
@@ -35,12 +36,9 @@ def unrolled(graph_def, ends, library, inlined):
     ends = [_plain(name) for name in ends]
     unroller = _Unroller(graph_def.versions, library, frames, inlined)
     unroller.run(_Part(nodes, [], ends), [], lambda name: name)
-    flat = unroller.graph_def()
-    nodes = {node.name: node for node in flat.node}
-    kept = {node.name for node in _ordered(nodes, ends, ())}
-    for node in [node for node in flat.node if node.name not in kept]:
-        flat.node.remove(node)
-    return flat
+    nodes = {node.name: node for node in unroller.graph_def().node}
+    kept = _ordered(nodes, ends, ())
+    return tf.compat.v1.GraphDef(node=kept, versions=graph_def.versions)
 
 
 @dataclass
@@ -59,14 +57,15 @@ class _Unroller:
     """A graph that grows round by round. Values are names of its tensors, or lists of these."""
 
     def __init__(self, versions, library, frames, inlined):
-        self.graph, self.versions, self.pending = tf.Graph(), versions, []
+        self.graph, self.versions, self.pending, self.ops = tf.Graph(), versions, [], {}
+        self.flat = tf.compat.v1.GraphDef(versions=versions)
         self.functions = {function.signature.name: function for function in library.function}
         self.frames, self.inlined, self.names, self.parts = frames, inlined, set(), {}
 
     def graph_def(self):
         """What was emitted."""
         self._flush()
-        return self.graph.as_graph_def()
+        return self.flat
 
     def run(self, part, given, place):
         """The values of a part's results; `place` gives the name of a node of the part."""
@@ -165,7 +164,8 @@ class _Unroller:
         return copy.name
 
     def _fresh(self, name):
-        names = (name, *(f"{name}_{at}" for at in count(1))) if name in self.names else (name,)
+        """The name, or one like it that no other node has."""
+        names = chain([name], (f"{name}_{at}" for at in count(1)))
         chosen = next(name for name in names if name not in self.names)
         self.names.add(chosen)
         return chosen
@@ -203,7 +203,7 @@ class _Unroller:
     def tensor(self, value):
         """The tensor of a value's name."""
         self._flush()
-        return self.graph.get_tensor_by_name(value if ":" in value else f"{value}:0")
+        return self._made(value)
 
     def known(self, value):
         """What a value is, as an array, where that does not depend on the data; else None."""
@@ -227,20 +227,28 @@ class _Unroller:
         return self.constant(np.asarray(found, tensor.dtype.as_numpy_dtype), name)
 
     def _flush(self):
-        """Let TensorFlow take what was emitted: it then knows its shapes and constants."""
+        """Let TensorFlow take what was emitted: it then knows its shapes and constants.
+
+        It may give an op another name, which stays inside.
+        """
         if not self.pending:
             return
-        made = {node.name for node in self.pending}
-        read = {name for node in self.pending for name in node.input}
-        outside = sorted(name for name in read if _source(name) not in made)
-        fed = {
-            name: self.graph.get_tensor_by_name(name if ":" in name else f"{name}:0")
-            for name in outside
-        }
-        graph_def = tf.compat.v1.GraphDef(node=self.pending, versions=self.versions)
-        self.pending = []
+        nodes, self.pending = self.pending, []
+        made = {node.name for node in nodes}
+        read = sorted({name for node in nodes for name in node.input})
+        fed = {name: self._made(name) for name in read if _source(name) not in made}
+        graph_def = tf.compat.v1.GraphDef(node=nodes, versions=self.versions)
         with self.graph.as_default():
-            tf.graph_util.import_graph_def(graph_def, input_map=fed, name="")
+            ops = tf.graph_util.import_graph_def(graph_def, fed, [*map(_name, nodes)], name="")
+        self.flat.node.extend(nodes)
+        self.ops |= zip(map(_name, nodes), ops, strict=True)
+
+    def _made(self, value):
+        source, _, at = value.partition(":")
+        return self.ops[source].outputs[int(at or 0)]
+
+
+_name = attrgetter("name")
 
 
 def _frames(nodes):
