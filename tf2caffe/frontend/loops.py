@@ -20,6 +20,10 @@ from tensorflow.python.framework.smart_cond import smart_constant_value
 from tf2caffe.failure import Failure
 
 
+# The scope of a round.
+ROUND = re.compile(r"round\d+$")
+
+
 def found(nodes):
     """Whether there is a loop among the nodes."""
     return any(node.op in (*WHILE, "LoopCond") for node in nodes)
@@ -36,9 +40,10 @@ def unrolled(graph_def, ends, library, inlined):
     ends = [_plain(name) for name in ends]
     unroller = _Unroller(graph_def.versions, library, frames, inlined)
     unroller.run(_Part(nodes, [], ends), [], lambda name: name)
-    nodes = {node.name: node for node in unroller.graph_def().node}
-    kept = _ordered(nodes, ends, ())
-    return tf.compat.v1.GraphDef(node=kept, versions=graph_def.versions)
+    flat = unroller.graph_def()
+    kept = {node.name for node in _ordered({node.name: node for node in flat.node}, ends, ())}
+    read = [node for node in flat.node if node.name in kept]  # the order is that of the rounds
+    return tf.compat.v1.GraphDef(node=read, versions=graph_def.versions)
 
 
 @dataclass
@@ -184,8 +189,12 @@ class _Unroller:
         if unset or not items:
             raise Failure(f"{name}: no round of its loop gives item {unset[0] if unset else 0}")
         node = tf.compat.v1.NodeDef(op="Pack")
-        node.attr["N"].i, node.attr["axis"].i = len(items), 0
         node.attr["T"].type = self.tensor(items[0]).dtype.as_datatype_enum
+        if len(items) == 1:
+            node.op = "ExpandDims"
+            node.attr["Tdim"].type = tf.int32.as_datatype_enum
+            return self.emit(node, [*items, self.constant(np.int32(0), name)], name)
+        node.attr["N"].i, node.attr["axis"].i = len(items), 0
         return self.emit(node, items, name)
 
     def unpack(self, value, name):
@@ -401,9 +410,7 @@ def _array(unroller, node, given, name):
 
 def _array_scatter(unroller, node, given, name):
     _, places, value, items = given
-    for at, item in zip(
-        unroller.number(places, name), unroller.unpack(value, name), strict=True
-    ):
+    for at, item in zip(unroller.number(places, name), unroller.unpack(value, name), strict=True):
         items = [*items[:at], item, *items[at + 1 :]]
     return [items]
 

@@ -18,7 +18,7 @@ import tensorflow as tf
 from tensorflow.python.framework import op_def_registry
 
 from tf2caffe.failure import Failure, listed
-from tf2caffe.frontend import batch, linear, products
+from tf2caffe.frontend import batch, linear, loops, products
 from tf2caffe.frontend.tf_import import uncollected
 from tf2caffe.frontend.trace import Trace, ancestors, is_random, known_size
 from tf2caffe.graph.graph import Graph, Node, Weight, file_stem
@@ -870,6 +870,8 @@ def _scope(name, layers):
     parts = name.split("/")[:-1]
     known = [(at, _layer_of(part, layers)) for at, part in enumerate(parts)]
     known = [(at, layer) for at, layer in known if layer]
+    known += [(at, part) for at, part in enumerate(parts) if known and loops.ROUND.match(part)]
+    known.sort()
     if not known:
         return "", ""
     return "/".join(parts[: known[-1][0] + 1]), "/".join(layer for _, layer in known)
