@@ -58,10 +58,6 @@ def refusal(traced, folder):
     return problems
 
 
-def loop(x):
-    return tf.while_loop(lambda y: tf.reduce_sum(y) < 9, lambda y: (y * 2,), [x])[0]
-
-
 def integers(x):
     return tf.quantization.quantize(x, -1.0, 1.0, tf.qint8)[0]
 
@@ -79,7 +75,6 @@ REFUSED = {
                    r"y0/Cumsum \(Cumsum\): tf2caffe does not convert it; .* end the network"),
     "condition": (lambda x: tf.cond(tf.reduce_sum(x) > 0, lambda: x * 2, lambda: x), MAPS,
                   r"If \(StatelessIf\): control flow .* decide it"),
-    "loop": (loop, MAPS, r"While \(StatelessWhile\): control flow .* decide it"),
     "attention": (lambda x: tf.matmul(x, x, transpose_b=True), SEQUENCE,
                   r"\(BatchMatMulV2\): a product of two computed .* end the network before it"),
     "einsum": (lambda x: tf.einsum("bij,bkj->bik", x, x), SEQUENCE,

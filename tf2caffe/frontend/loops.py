@@ -104,7 +104,8 @@ class _Unroller:
                 break
             if at == ROUNDS:
                 raise Failure(f"{name} ({node.op}): it has more than {ROUNDS:,} rounds; {ADVICE}")
-            state = [self._settled(value, name) for value in self.run(body, state, inside)]
+            settled = _round(name, at)
+            state = [self._settled(value, settled) for value in self.run(body, state, inside)]
         self._stand_in(node, state, name)
         return state
 
