@@ -133,7 +133,7 @@ def test_other_loops_are_refused(function, monkeypatch):
 
 
 def loaded(path):
-    options = SimpleNamespace(inputs=None, outputs=None, shape=None, signature=None)
+    options = SimpleNamespace(inputs=None, outputs=None, shape=None, signature=None, custom=None)
     return load.load(path, options)
 
 
