@@ -160,7 +160,7 @@ class OldCell:
 
 
 def old_rnn(x):
-    return v1.nn.dynamic_rnn(OldCell(), x, initial_state=tf.ones((1, 3)))[0]
+    return v1.nn.dynamic_rnn(OldCell(), x, initial_state=x[:, 0, :3])[0]
 
 
 def old_loop(x):
