@@ -132,8 +132,8 @@ def test_other_loops_are_refused(function, monkeypatch):
         function_trace(tf.autograph.experimental.do_not_convert(function), (1, 4))
 
 
-def loaded(path):
-    options = SimpleNamespace(inputs=None, outputs=None, shape=None, signature=None, custom=None)
+def loaded(path, outputs=None):
+    options = SimpleNamespace(inputs=None, outputs=outputs, shape=None, signature=None, custom=None)
     return load.load(path, options)
 
 
@@ -193,7 +193,7 @@ def frozen(function, path: Path):
         if enabled:
             v1.enable_control_flow_v2()
     path.write_bytes(graph.as_graph_def().SerializeToString())
-    return loaded(path)
+    return loaded(path, ["out"])
 
 
 @pytest.mark.parametrize("function", [old_rnn, old_loop, old_nested])

@@ -19,7 +19,6 @@ from tensorflow.python.framework.smart_cond import smart_constant_value
 
 from tf2caffe.failure import Failure
 
-
 # The scope of a round.
 ROUND = re.compile(r"round\d+$")
 
