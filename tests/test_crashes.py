@@ -225,11 +225,9 @@ def frozen_loop(path, reads=True):
 
 def test_loops_of_tf1(tmp_path):
     frozen_loop(tmp_path / "loop.pb")
-    with pytest.raises(Failure, match=r"\(NextIteration\): control flow is not .*unroll=True"):
-        reader.read(loaded(tmp_path / "loop.pb"), "net")
-    frozen_loop(tmp_path / "constant.pb", reads=False)  # the loop does not depend on the input
-    with pytest.raises(Failure, match=r"\(AddV2\): its output's shape is known only when"):
-        reader.read(loaded(tmp_path / "constant.pb"), "net")
+    reader.read(loaded(tmp_path / "loop.pb"), "net")  # see test_loops
+    frozen_loop(tmp_path / "constant.pb", reads=False)  # of what does not depend on the input
+    reader.read(loaded(tmp_path / "constant.pb"), "net")
 
 
 NAMES = ["file", "input:x", "layer:x", "@images", "@shown", "x.npy", "a b", "å", "x" * 300]

@@ -30,10 +30,6 @@ from tf2caffe.frontend import reader, trace
 from tf2caffe.paths import Handoff
 
 
-def loop(x):
-    return tf.while_loop(lambda y: tf.reduce_sum(y) < 9, lambda y: (y * 2,), [x])[0]
-
-
 def integers(x):
     return tf.quantization.quantize(x, -1.0, 1.0, tf.qint8)[0]
 
@@ -51,7 +47,6 @@ REFUSED = {
                    r"y0/Cumsum \(Cumsum\): tf2caffe does not convert it; .* end the network"),
     "condition": (lambda x: tf.cond(tf.reduce_sum(x) > 0, lambda: x * 2, lambda: x), MAPS,
                   r"If \(StatelessIf\): control flow .* decide it"),
-    "loop": (loop, MAPS, r"While \(StatelessWhile\): control flow .* decide it"),
     "attention": (lambda x: tf.matmul(x, x, transpose_b=True), SEQUENCE,
                   r"\(BatchMatMulV2\): a product of two computed .* end the network before it"),
     "einsum": (lambda x: tf.einsum("bij,bkj->bik", x, x), SEQUENCE,

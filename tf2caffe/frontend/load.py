@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tf2caffe.failure import Failure, first_line
-from tf2caffe.frontend import keras_file, original, training_graph
+from tf2caffe.frontend import keras_file, loops, original, training_graph
 from tf2caffe.frontend.inline import TRAINING
 from tf2caffe.frontend.trace import (
     REACHES,
@@ -18,6 +18,7 @@ from tf2caffe.frontend.trace import (
     fixed,
     function_trace,
     imported,
+    inlined,
     keras_trace,
     placeholder,
 )  # fmt: skip
@@ -214,7 +215,7 @@ def graph_trace(graph_def, stored, args, path):
     }
     fed = training_graph.cut(nodes, specs)
     try:
-        traced = flat_trace(nodes, fed, ends, variables, graph_def.versions)
+        traced = flat_trace(nodes, fed, ends, variables, graph_def)
     except ValueError as error:
         raise Failure(f"{path} cannot take {sizes}: {first_line(error)}") from None
     traced.reason = replaced.reason(ends.values(), map(training_graph.source, specs))
@@ -224,13 +225,16 @@ def graph_trace(graph_def, stored, args, path):
     return traced
 
 
-def flat_trace(nodes, fed, ends, variables, versions):
+def flat_trace(nodes, fed, ends, variables, graph_def):
     """The trace of what the outputs depend on; inputs that are not read are left out."""
     read = {node.name: node for node in training_graph.needed(nodes, ends.values())}
-    flat = tf.compat.v1.GraphDef(node=read.values(), versions=versions)
+    flat = tf.compat.v1.GraphDef(node=read.values(), versions=graph_def.versions)
     inputs = {name: tensor for name, tensor in fed.items() if name in read}
     unused = [name for name in fed if name not in read]
     outputs = {name: f"{end}:0" for name, end in ends.items()}
+    if loops.found(flat.node):
+        tensors = [*inputs.values(), *outputs.values()]
+        flat = loops.unrolled(flat, tensors, graph_def.library, inlined)
     return Trace(flat, inputs, outputs, variables, unused=unused)
 
 

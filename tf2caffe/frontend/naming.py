@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 
+from tf2caffe.frontend import loops
 from tf2caffe.frontend.draft import arrays
 
 
@@ -92,6 +93,8 @@ def _scope(name, layers):
     parts = name.split("/")[:-1]
     known = [(at, _layer_of(part, layers)) for at, part in enumerate(parts)]
     known = [(at, layer) for at, layer in known if layer]
+    known += [(at, part) for at, part in enumerate(parts) if known and loops.ROUND.match(part)]
+    known.sort()
     if not known:
         return "", ""
     return "/".join(parts[: known[-1][0] + 1]), "/".join(layer for _, layer in known)

@@ -16,7 +16,7 @@ import tensorflow as tf
 from tensorflow.python.framework import op_def_registry
 
 from tf2caffe.failure import Failure
-from tf2caffe.frontend import original, tf_import
+from tf2caffe.frontend import loops, original, tf_import
 from tf2caffe.frontend.inline import inlined
 from tf2caffe.graph.graph import LARGEST
 
@@ -381,7 +381,8 @@ def function_trace(function, inputs, outputs, layers=frozenset(), variables=()):
     `variables` are placeholders in it by now, as in a `Trace`; those that it reads are added.
     """
     with function.graph.as_default():
-        graph_def = inlined(function.graph.as_graph_def())
+        whole = function.graph.as_graph_def()
+    graph_def = inlined(whole)
     handles = {id(variable.handle): variable for variable in function.graph.variables}
     captured = {}
     for outside, inside in function.graph.captures:
@@ -389,6 +390,11 @@ def function_trace(function, inputs, outputs, layers=frozenset(), variables=()):
         name = variable.name if variable is not None else inside.op.name
         captured[inside.op.name] = (name, outside if variable is None else variable)
     graph_def, read = _reads_as_placeholders(graph_def, captured)
+    if loops.found(graph_def.node):
+        ends = [tensor.name for tensor in (*inputs.values(), *outputs.values())]
+        graph_def = loops.unrolled(graph_def, ends, whole.library, inlined)
+        graph_def, more = _reads_as_placeholders(graph_def, captured)
+        read |= more
     ops = [op.name for op in function.graph.get_operations()]
     untouched = not captured and ops == [node.name for node in graph_def.node]
     return Trace(
