@@ -89,6 +89,10 @@ class Builder(Net):
         param = {"pool": kind, "global_pooling": True}
         return self.add("Pooling", name, blob, pooling_param=param)
 
+    def elu(self, name, blob, alpha):
+        """x where x > 0, else alpha (e^x - 1); what is Caffe's default is left out."""
+        return self.add("ELU", name, blob, elu_param={} if alpha == 1 else {"alpha": alpha})
+
     def halves(self, name, blob):
         """relu(x) and relu(-x): how far x is above zero, and how far below."""
         above = self.add("ReLU", f"{name}/above", blob)

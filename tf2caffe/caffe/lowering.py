@@ -170,6 +170,32 @@ def bias_of_zeros(layer, net, target):
     net.multiply(layer.name, layer.bottoms[0], layer.blobs[0], np.zeros(layer.shape[1], np.float32))
 
 
+def sum_of_halves(layer, net, target):
+    """|x| = relu(x) + relu(-x)."""
+    net.eltwise(layer.name, "SUM", *net.halves(layer.name, layer.bottoms[0]))
+
+
+def slopes_of_halves(layer, net, target):
+    """relu(x) - alpha relu(-x)."""
+    above, below = net.halves(layer.name, layer.bottoms[0])
+    alpha = _kernel(layer)
+    fall = net.affine(f"{layer.name}/fall", below, -alpha if alpha.ndim else -alpha.item())
+    net.eltwise(layer.name, "SUM", above, fall)
+
+
+def tanh_of_half(layer, net, target):
+    """elu(x) = relu(x) - alpha (1 - e^-b), b = relu(-x); 1 - e^-b = 2 t / (1 + t), t = tanh(b / 2).
+
+    So no digits are lost next to 0.
+    """
+    name, part = layer.name, 0.5 / layer.message.elu_param.alpha
+    above, below = net.halves(name, layer.bottoms[0])
+    tanh = net.add("TanH", f"{name}/tanh", net.affine(f"{name}/half", below, 0.5))
+    share = net.affine(f"{name}/share", tanh, part, part, -1.0)
+    fall = net.eltwise(f"{name}/fall", "PROD", tanh, share)
+    net.eltwise(name, "SUM", above, fall, (1, -1))
+
+
 def log_of_one_and_decay(layer, net, target):
     """log(1 + e^x) = relu(x) + log(1 + d) with d = e^-|x|, and log(1 + d) = d * P(d)."""
     above, below = net.halves(layer.name, layer.bottoms[0])
@@ -218,14 +244,17 @@ LOG1P = ((1.3800901671, 1.3606721095, 0.3933759666), (0.4841903463, 0.4534479425
 
 # (layer type, the quantity that breaks a rule) -> what may be written instead.
 REWRITES = {
+    ("AbsVal", "type"): (sum_of_halves,),
     ("BNLL", "type"): (log_of_one_and_decay,),
     ("Convolution", "dilation"): (undilated,),
     ("Convolution", "uneven dilation"): (undilated,),
     ("Convolution", "kernel"): (wider_kernel, full_kernel),
     ("Convolution", "pad"): (full_kernel,),
+    ("ELU", "type"): (tanh_of_half,),
     ("Eltwise", "coefficients"): (sum_of_multiples,),
     ("Exp", "type"): (softmax_for_exp,),
     ("InnerProduct", "weights"): (bias_of_zeros,),
+    ("PReLU", "type"): (slopes_of_halves,),
     ("Power", "type"): (scale_for_power, product_for_square),
     ("ReLU6", "type"): (least_of_six, relu_less_what_is_beyond),
     ("Scale", "preceded by"): (norm_before_scale,),

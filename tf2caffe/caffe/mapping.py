@@ -908,41 +908,31 @@ def power(gamma=1.0, beta=0.0, exponent=1.0):
     return lambda node, net: net.affine(node.layer, net.blob(node), gamma, beta, exponent)
 
 
-def absolute(node, net):
-    """|x| = relu(x) + relu(-x): half of the consumers have no AbsVal."""
-    return net.eltwise(node.layer, "SUM", *net.halves(node.layer, net.blob(node)))
-
-
 def leaky_relu(node, net):
     param = {"negative_slope": node.attrs["alpha"]}
     return net.add("ReLU", node.layer, net.blob(node), relu_param=param)
 
 
-def elu(node, net, scale=1.0, alpha=None):
-    """relu(x) - alpha (1 - e^-b), b = relu(-x); 1 - e^-b = 2 t / (1 + t) with t = tanh(b / 2).
+def prelu(node, net):
+    """One slope a channel, where x < 0."""
+    alike = net.layouts[node.name] == net.layouts[node.inputs[0]]
+    blob = net.blob(node) if alike else net.bottom(node)
+    return net.add("PReLU", node.layer, blob, [node.array("alpha")])
 
-    Not every consumer has ELU or Exp, and next to 0 nothing is lost so.
-    """
-    alpha = node.attrs.get("alpha", 1.0) if alpha is None else alpha
-    above, below = net.halves(node.layer, net.blob(node))
-    half = net.affine(f"{node.layer}/half", below, 0.5)
-    tanh = net.add("TanH", f"{node.layer}/tanh", half)
-    part = 0.5 / (scale * alpha)
-    share = net.affine(f"{node.layer}/share", tanh, part, part, -1.0)
-    fall = net.eltwise(f"{node.layer}/fall", "PROD", tanh, share)
-    if scale != 1:
-        above = net.affine(f"{node.layer}/rise", above, scale)
-    return net.eltwise(node.layer, "SUM", above, fall, (1, -1))
+
+def elu(node, net):
+    return net.elu(node.layer, net.blob(node), node.attrs.get("alpha", 1.0))
 
 
 def selu(node, net):
-    """TensorFlow's constants (Klambauer et al., 2017)."""
-    return elu(node, net, 1.0507009873554805, 1.6732632423543772)
+    """scale * elu(x), with TensorFlow's constants (Klambauer et al., 2017)."""
+    elu = net.elu(f"{node.layer}/elu", net.blob(node), 1.6732632423543772)
+    return net.affine(node.layer, elu, 1.0507009873554805)
 
 
 def softsign(node, net):
     """x / (1 + |x|)."""
-    size = net.eltwise(f"{node.layer}/size", "SUM", *net.halves(node.layer, net.blob(node)))
+    size = net.add("AbsVal", f"{node.layer}/size", net.blob(node))
     share = net.affine(f"{node.layer}/share", size, beta=1.0, power=-1.0)
     return net.eltwise(node.layer, "PROD", net.blob(node), share)
 
@@ -951,7 +941,7 @@ def expm1(node, net):
     """2 t e^relu(x) / (1 + |t|) with t = tanh(x / 2): next to 0 nothing is lost."""
     blob, name = net.blob(node), node.layer
     tanh = net.add("TanH", f"{name}/tanh", net.affine(f"{name}/half", blob, 0.5))
-    size = net.eltwise(f"{name}/size", "SUM", *net.halves(f"{name}/tanh", tanh))
+    size = net.add("AbsVal", f"{name}/size", tanh)
     share = net.affine(f"{name}/share", size, beta=1.0, power=-1.0)
     fall = net.affine(f"{name}/fall", net.eltwise(f"{name}/odd", "PROD", tanh, share), 2.0)
     rise = net.add("Exp", f"{name}/exp", net.add("ReLU", f"{name}/relu", blob))
@@ -1036,7 +1026,7 @@ ERFC = (
 # TensorFlow op -> its Caffe layers.
 OPS = {
     **dict.fromkeys(ONE_BLOB, elementwise),
-    "Abs": absolute,
+    "Abs": layer("AbsVal"),
     "AddN": add_many,
     "ArgMax": argmax,
     "AvgPool": average_pool,
@@ -1062,10 +1052,11 @@ OPS = {
     "Mean": reduction,
     "Min": reduction,
     "Neg": power(-1.0),
+    "PRelu": prelu,
     "Pad": pad,
     "Reciprocal": power(exponent=-1.0),
     "Relu": layer("ReLU"),
-    "Relu6": layer("ReLU6"),  # some chips have it; `fitting` rewrites it for the others
+    "Relu6": layer("ReLU6"),  # BVLC Caffe does not have it, some chips do
     "Reshape": reshape,
     "ResizeBilinear": resize_bilinear,
     "ResizeNearestNeighbor": resize_nearest,
