@@ -12,6 +12,7 @@ from tests.harness import assert_equal, randomise
 from tf2caffe.caffe import targets
 
 IMAGE = (9, 11, 6)
+SLOPES = np.linspace(-0.5, 1.5, 6, dtype=np.float32)
 
 # Layer or composition -> its output for an image of 9x11 pixels and 6 channels.
 NETWORKS = {
@@ -103,6 +104,17 @@ NETWORKS = {
     "leaky_relu": lambda x: layers.LeakyReLU(0.3)(x),
     "prelu": lambda x: layers.PReLU(shared_axes=[1, 2])(x),
     "prelu_full": lambda x: layers.PReLU()(x),
+    "prelu_vector": lambda x: layers.Dense(3)(layers.PReLU()(layers.Flatten()(x))),
+    "prelu_sequence": lambda x: layers.PReLU(shared_axes=[1])(layers.Reshape((99, 6))(x)),
+    "prelu_permuted": lambda x: layers.PReLU(shared_axes=[1, 2])(layers.Permute((3, 1, 2))(x)),
+    "prelu_of_negatives": lambda x: Wrapped(lambda x: tf.nn.relu(x) + SLOPES * -tf.nn.relu(-x))(x),
+    "prelu_less_below": lambda x: Wrapped(lambda x: tf.nn.relu(x) - SLOPES * tf.nn.relu(-x))(x),
+    "prelu_of_minimum": lambda x: Wrapped(
+        lambda x: SLOPES * tf.minimum(x, 0.0) + tf.maximum(x, 0.0)
+    )(x),
+    "prelu_of_size": lambda x: Wrapped(
+        lambda x: tf.nn.relu(x) + SLOPES * (x - tf.abs(x)) * 0.5
+    )(x),
     "softmax": lambda x: layers.Softmax()(x),
     "softmax_height": lambda x: layers.Softmax(axis=1)(x),
     "softmax_width": lambda x: layers.Softmax(axis=2)(x),

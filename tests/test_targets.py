@@ -236,6 +236,10 @@ def relu6(x):
     return layers.ReLU(6)(layers.Conv2D(5, 3)(x) * 4.0)
 
 
+def prelu(x):
+    return layers.PReLU(shared_axes=[1, 2])(layers.Conv2D(5, 3)(x))
+
+
 def vectors(x):
     x = layers.Dense(7, use_bias=False)(layers.Flatten()(x))
     return layers.Dense(3, use_bias=False)(layers.ReLU()(x))
@@ -268,6 +272,15 @@ REWRITTEN = {
     "exp": ("portable", lambda x: ops.exp(x * 4.0), None),
     "softplus kept": ("bvlc", lambda x: ops.softplus(x), "BNLL"),
     "exp kept": ("rknn", lambda x: ops.exp(x), None),
+    "abs": ("portable", lambda x: ops.abs(x), "ReLU Power ReLU Eltwise"),
+    "abs kept": ("bvlc", lambda x: ops.abs(x), "AbsVal"),
+    "elu": ("portable", lambda x: layers.ELU(0.3)(x * 3.0), None),
+    "elu kept": ("bvlc", lambda x: layers.ELU(0.3)(layers.Conv2D(5, 3)(x)), "Convolution ELU"),
+    "abs of a vendor": ("tpu-mlir", lambda x: ops.abs(x), "AbsVal"),
+    "selu kept": ("bvlc", lambda x: ops.selu(x), "ELU Power"),
+    "softsign kept": ("bvlc", lambda x: ops.soft_sign(x), "AbsVal Power Eltwise"),
+    "prelu": ("portable", prelu, "Convolution PReLU"),
+    "prelu without PReLU": ("armnn", prelu, "Convolution ReLU Scale ReLU Scale Eltwise"),
     "relu6": ("portable", relu6, "Convolution Power Eltwise Power ReLU"),
     "gelu without division": ("sigmastar", lambda x: ops.gelu(x, approximate=False), None),
     "gelu without Power": ("tpu-mlir", lambda x: ops.gelu(x, approximate=False), None),

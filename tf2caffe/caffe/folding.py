@@ -32,7 +32,7 @@ from tf2caffe.caffe.outputs import check
 
 IDLE = ("Dropout", "Split")
 SHAPING = ("Concat", "Flatten", "Reshape")  # with one bottom, and if the shape stays, idle too
-IN_PLACE = ("ELU", "Power", "ReLU", "ReLU6", "Sigmoid", "TanH")
+IN_PLACE = ("ELU", "PReLU", "Power", "ReLU", "ReLU6", "Sigmoid", "TanH")
 SHARING = ("Flatten", "Input", "Reshape", "Slice", "Split")  # a top is the bottom's own memory
 
 

@@ -18,6 +18,7 @@ import tensorflow as tf
 from tensorflow.python.framework import op_def_registry
 
 from tf2caffe.failure import Failure, listed
+from tf2caffe.frontend.prelu import recognise_prelu
 from tf2caffe.frontend.tf_import import uncollected
 from tf2caffe.frontend.trace import Trace, ancestors, is_random, known_size
 from tf2caffe.graph.graph import Graph, Node, Weight, file_stem
@@ -892,7 +893,7 @@ NEUTRAL = {
 # Put together again what TensorFlow or Keras takes apart, in this order.
 RECOGNISERS = (
     _settings, _plain_argmax, _computed_bias, _dilation, _padded_pool, _pixelwise_dense, _repeat,
-    _elu, _batch_norm, _bias,
+    _elu, recognise_prelu, _batch_norm, _bias,
 )  # fmt: skip
 
 # What graph.json calls the operands that are weights.
@@ -934,6 +935,7 @@ OPS = {
     "LeakyRelu": (("features",), ("alpha",)),
     "MatMul": (("a", "b"), ("transpose_a", "transpose_b")),
     "MaxPool": (("input",), (*POOLING, "explicit_paddings")),
+    "PRelu": (("x", "alpha"), ()),
     "Pad": (("input", "paddings!", "constant_values!"), ()),
     "Reshape": (("tensor", "shape!"), ()),
     "SpaceToDepth": (("input",), ("block_size", "data_format")),

@@ -457,6 +457,7 @@ RULES = {
     "Max": _reduction,
     "Mean": _reduction,
     "Min": _reduction,
+    "PRelu": _norm,
     "Reshape": _reshape,
     "Softmax": _softmax,
     "Squeeze": _reshape,
@@ -479,4 +480,5 @@ ARRANGEMENTS = {
         for op in ("Conv2D", "Conv2DBackpropInput", "DepthwiseConv2dNative", "MatMul")
     },
     ("MatMul", "kernel"): _dense_kernel,
+    ("PRelu", "alpha"): _vector,
 }

@@ -205,6 +205,11 @@ def _batch_norm(node, shapes):
     return shapes[0]
 
 
+def _prelu(node, shapes):
+    _vector(node, "alpha", (1, *shapes[0])[-1])
+    return shapes[0]
+
+
 def _windows(node, size, kernel, stride, dilation=(1, 1)):
     """How many windows there are along height and width."""
     padding, ends, counts = node.attrs["padding"], node.attrs.get("explicit_paddings"), []
@@ -432,6 +437,7 @@ OPS = {
     }),
     "LeakyRelu": Op(_same, {"alpha": NUMBER}),
     "MatMul": Op(_dense, {"transpose_a": FLAG, "transpose_b": FLAG}, BIASED),
+    "PRelu": Op(_prelu, {}, ("alpha",)),
     "Pad": Op(_pad, {"paddings": PAIRS, "constant_values?": NUMBER}),
     "Reshape": Op(_reshape, {"shape?": INTEGERS}),
     "SpaceToDepth": Op(_space_to_depth, BLOCKS),

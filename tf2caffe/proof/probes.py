@@ -409,7 +409,8 @@ DEMANDS = {
     **dict.fromkeys(("Maximum", "Minimum"), _bounded),
     **dict.fromkeys(("Log", "Rsqrt", "Sqrt"), Demand(domain="positive")),
     **dict.fromkeys(
-        ("Abs", "ConcatV2", "LeakyRelu", "Max", "MaxPool", "Min", "Neg", "Relu", "StridedSlice"),
+        ("Abs", "ConcatV2", "LeakyRelu", "Max", "MaxPool", "Min", "Neg", "PRelu", "Relu",
+         "StridedSlice"),
         Demand((0.0,), cuts=True),
     ),
     **dict.fromkeys(("Elu", "Expm1", "LogSoftmax", "Selu", "Softmax", "Softsign", "Tanh"),
