@@ -112,9 +112,7 @@ NETWORKS = {
     "prelu_of_minimum": lambda x: Wrapped(
         lambda x: SLOPES * tf.minimum(x, 0.0) + tf.maximum(x, 0.0)
     )(x),
-    "prelu_of_size": lambda x: Wrapped(
-        lambda x: tf.nn.relu(x) + SLOPES * (x - tf.abs(x)) * 0.5
-    )(x),
+    "prelu_of_size": lambda x: Wrapped(lambda x: tf.nn.relu(x) + SLOPES * (x - tf.abs(x)) * 0.5)(x),
     "softmax": lambda x: layers.Softmax()(x),
     "softmax_height": lambda x: layers.Softmax(axis=1)(x),
     "softmax_width": lambda x: layers.Softmax(axis=2)(x),

@@ -278,7 +278,7 @@ REWRITTEN = {
     "elu kept": ("bvlc", lambda x: layers.ELU(0.3)(layers.Conv2D(5, 3)(x)), "Convolution ELU"),
     "abs of a vendor": ("tpu-mlir", lambda x: ops.abs(x), "AbsVal"),
     "selu kept": ("bvlc", lambda x: ops.selu(x), "ELU Power"),
-    "softsign kept": ("bvlc", lambda x: ops.soft_sign(x), "AbsVal Power Eltwise"),
+    "softsign kept": ("bvlc", lambda x: ops.softsign(x), "AbsVal Power Eltwise"),
     "prelu": ("portable", prelu, "Convolution PReLU"),
     "prelu without PReLU": ("armnn", prelu, "Convolution ReLU Scale ReLU Scale Eltwise"),
     "relu6": ("portable", relu6, "Convolution Power Eltwise Power ReLU"),
