@@ -192,6 +192,13 @@ NETWORKS = {
     "slice_row": lambda x: layers.Dense(3)(layers.Flatten()(x[:, 4])),
     "slice_vector": lambda x: layers.GlobalAveragePooling2D()(x)[:, 1:4],
     "split": lambda x: ops.split(x, 3, axis=-1)[1] + ops.split(x, [2, 4], axis=-1)[2],
+    "split_whole": lambda x: layers.Add()([part * 0.5 for part in ops.split(x, 3, axis=-1)]),
+    "split_rows": lambda x: ops.concatenate(ops.split(x, [2, 3], axis=1)[::-1], axis=1),
+    "split_sequence": lambda x: layers.Subtract()(
+        ops.split(layers.Reshape((99, 6))(x)[:, 3:], 2, axis=1)
+    ),
+    "split_vector": lambda x: layers.Multiply()(ops.split(layers.Flatten()(x), 2, axis=1)),
+    "split_cut_again": lambda x: x[..., :2] * x[..., 2:4] + x[..., 4:] * x[..., 1:3],
     "unstack": lambda x: Wrapped(lambda x: tf.unstack(x, axis=3)[1])(x),
     "upsample_nearest": lambda x: layers.UpSampling2D((2, 3))(x),
     "upsample_1d": lambda x: layers.UpSampling1D(3)(layers.Reshape((99, 6))(x)),

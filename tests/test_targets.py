@@ -240,6 +240,11 @@ def prelu(x):
     return layers.PReLU(shared_axes=[1, 2])(layers.Conv2D(5, 3)(x))
 
 
+def in_pieces(x, axis):
+    first, *rest = ops.split(x, [2, 3], axis=axis)
+    return layers.Conv2D(3, 2)(ops.concatenate([first * 2.0, *rest], axis=axis))
+
+
 def vectors(x):
     x = layers.Dense(7, use_bias=False)(layers.Flatten()(x))
     return layers.Dense(3, use_bias=False)(layers.ReLU()(x))
@@ -281,6 +286,29 @@ REWRITTEN = {
     "softsign kept": ("bvlc", lambda x: ops.softsign(x), "AbsVal Power Eltwise"),
     "prelu": ("portable", prelu, "Convolution PReLU"),
     "prelu without PReLU": ("armnn", prelu, "Convolution ReLU Scale ReLU Scale Eltwise"),
+    "channels": ("bvlc", lambda x: in_pieces(x, -1), "Slice Power Concat Convolution"),
+    "rows": ("bvlc", lambda x: in_pieces(x, 1), "Slice Power Concat Convolution"),
+    "columns": ("rknn", lambda x: in_pieces(x, 2), "Slice Power Concat Convolution"),
+    "vector": (
+        "bvlc", lambda x: layers.Add()(ops.split(layers.Flatten()(x), 2, axis=1)),
+        None,
+    ),
+    "sequence": (
+        "bvlc", lambda x: layers.Add()(ops.split(layers.Reshape((99, 6))(x), 3, axis=1)),
+        None,
+    ),
+    "pieces without Slice": (
+        "portable", lambda x: in_pieces(x, 2),
+        "Convolution Convolution Convolution Concat Convolution",
+    ),
+    "a piece that is left out": (
+        "bvlc", lambda x: layers.Add()(ops.split(x, 3, axis=-1)[:2]),
+        "Convolution Convolution Eltwise",
+    ),
+    "pieces that overlap": (
+        "bvlc", lambda x: layers.Concatenate()([x[..., :4], x[..., 2:]]),
+        "Convolution Convolution Concat",
+    ),
     "relu6": ("portable", relu6, "Convolution Power Eltwise Power ReLU"),
     "gelu without division": ("sigmastar", lambda x: ops.gelu(x, approximate=False), None),
     "gelu without Power": ("tpu-mlir", lambda x: ops.gelu(x, approximate=False), None),

@@ -40,7 +40,7 @@ def _rewritten(net, target, rewrites):
 
 def _helped(rewrite, layer, fitted, net, target):
     """Whether the rewrite added layers."""
-    made, fitted.reserved = len(fitted.layers), net.shapes.keys() - {layer.name}
+    made, fitted.reserved = len(fitted.layers), net.shapes.keys() - {layer.name, *layer.tops}
     rewrite(layer, fitted, target)
     return len(fitted.layers) > made
 
@@ -239,6 +239,30 @@ def relu_less_what_is_beyond(layer, net, target):
     net.eltwise(layer.name, "SUM", above, beyond, (1, -1))
 
 
+def kernel_a_piece(layer, net, target):
+    """A kernel for each piece that picks it out of the whole, along whichever axis it is."""
+    blob, param, start = layer.bottoms[0], layer.message.slice_param, 0
+    axis = (param.slice_dim if param.HasField("slice_dim") else param.axis) % len(layer.shape)
+    if len(layer.shape) not in (2, 4) or axis == 0:
+        return
+    for top, shape in zip(layer.tops, layer.shapes, strict=True):
+        _pick(net, top, blob, axis, range(start, start + shape[axis]))
+        start += shape[axis]
+
+
+def _pick(net, name, blob, axis, taken):
+    """These channels, rows or columns of a blob."""
+    length = net.shapes[blob][axis]
+    if axis > 1:
+        before, after = [[0, 0], [0, 0]]
+        before[axis - 2], after[axis - 2] = -taken.start, taken.stop - length
+        return net.place(name, blob, before, after)
+    kernel = np.eye(length, dtype=np.float32)[taken.start : taken.stop]
+    if len(net.shapes[blob]) == 2:
+        return net.multiply(name, blob, kernel)
+    return net.convolve(name, blob, kernel[:, :, None, None])
+
+
 # log(1 + d) / d of 0 <= d <= 1 as a chain of powers, right to 5e-9: a least-squares fit.
 LOG1P = ((1.3800901671, 1.3606721095, 0.3933759666), (0.4841903463, 0.4534479425, -2.2928569706))
 
@@ -258,4 +282,5 @@ REWRITES = {
     ("Power", "type"): (scale_for_power, product_for_square),
     ("ReLU6", "type"): (least_of_six, relu_less_what_is_beyond),
     ("Scale", "preceded by"): (norm_before_scale,),
+    ("Slice", "type"): (kernel_a_piece,),
 }

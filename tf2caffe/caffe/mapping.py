@@ -10,7 +10,7 @@ from math import prod
 
 import numpy as np
 
-from tf2caffe.caffe import outputs, targets
+from tf2caffe.caffe import outputs, schema, targets
 from tf2caffe.caffe.builder import Builder, Refused, dilated, embedded, mistaken
 from tf2caffe.failure import Failure, listed
 from tf2caffe.graph.layout import carry, described, final, reduced_axes, regrouped, usual
@@ -33,6 +33,7 @@ class Mapping(Builder):
         self.final = final if output_order == "tensorflow" else lambda layout: layout
         self.last = outputs.last(graph)
         self.blobs, self.arranged, self.results, self.copies = {}, {}, [], []
+        self.pieces = {}  # op -> its top of the Slice that was made for another op
 
     def rename(self, name):
         """Give the last layer, and its blob, the name that the node has; return it."""
@@ -165,7 +166,8 @@ def _mapped(node, net):
         raise Refused(f"Caffe would make {net.shapes[blob]} of it, TensorFlow makes {expected}")
     if node.name in net.last:
         blob = _finished(node, net, blob, made)
-    return net.rename(node.layer) if len(net.layers) > made else blob
+    own = len(net.layers) > made and len(net.layers[-1].tops) == 1
+    return net.rename(node.layer) if own else blob
 
 
 def _finished(node, net, blob, made):
@@ -194,14 +196,15 @@ def _end(net):
     found = [_in_final_order(net, tensor, tensors.count(tensor) == 1) for tensor in tensors]
     read = Counter([*found, *(bottom for layer in net.layers for bottom in layer.bottoms)])
     inputs = [net.blobs[name] for name in net.graph.inputs]
+    makers = {layer.tops[0]: layer for layer in net.layers}
     for at, (tensor, blob) in enumerate(zip(tensors, found, strict=True)):
-        if read[blob] > 1 or blob in inputs:
+        if read[blob] > 1 or blob in inputs or blob not in makers:
             found[at] = net.affine(_name_of_last(net, tensor), blob)
             if tensor in net.last - net.graph.inputs.keys():  # a reshape that took no layer
                 net.blobs[tensor] = found[at]
         if found[at] != net.blobs[tensor]:
             net.copies.append((tensor, found[at], net.final(net.layouts[tensor])))
-    makers = {layer.tops[0]: layer for layer in net.layers}
+    makers |= {layer.tops[0]: layer for layer in net.layers}
     last = [makers[blob] for blob in found]
     net.layers = [layer for layer in net.layers if layer not in last] + last
     net.results = [_result(net, end, tensors[end.place], found[end.place]) for end in ends]
@@ -563,9 +566,14 @@ def _joined(node, net, take):
     axis = node.attrs["axis"] % rank
     if axis == 0:
         raise Refused("it joins along the batch axis; join along another")
-    caffe_axis = 1 if axis == rank - 1 else axis + max(4 - rank, 0) + 1
     blobs = [take(node, at) for at in range(len(node.inputs))]
-    return net.add("Concat", node.layer, blobs, concat_param={"axis": caffe_axis})
+    param = {"axis": _caffe_axis(axis, rank)}
+    return net.add("Concat", node.layer, blobs, concat_param=param)
+
+
+def _caffe_axis(axis, rank):
+    """TensorFlow's axis of a tensor as Caffe counts it: the last one is that of the channels."""
+    return 1 if axis == rank - 1 else axis + max(4 - rank, 0) + 1
 
 
 def pad(node, net):
@@ -585,6 +593,54 @@ def pad(node, net):
 
 
 def strided_slice(node, net):
+    """A top of a Slice, if it is one of the pieces that make up a tensor."""
+    if node.name not in net.pieces and (pieces := _pieces(node, net)):
+        _slice(net, net.bottom(node), pieces, _caffe_axis(_cut_axis(node, net), len(node.shape)))
+    return net.pieces[node.name] if node.name in net.pieces else _picked(node, net)
+
+
+def _cut_axis(node, net):
+    """The one axis of which a slice leaves something out; None if it is another kind of slice."""
+    shape = (1, *net.shape(node))
+    cut = [axis for axis, size in enumerate(node.attrs["sizes"]) if size != shape[axis]]
+    whole = set(node.attrs["strides"]) == {1} and len(node.shape) == len(shape) <= 4
+    return cut[0] if len(cut) == 1 and whole else None
+
+
+def _pieces(node, net):
+    """The slices that cut the same tensor, along one axis, into pieces side by side, in order.
+
+    None where something is left out, or taken twice; or where a piece is an output, which may
+    have to be put in order.
+    """
+    axis, length = _cut_axis(node, net), 0
+    pieces = [
+        other
+        for other in net.graph.nodes
+        if axis is not None and other.op == "StridedSlice" and other.inputs == node.inputs
+        if _cut_axis(other, net) == axis
+    ]
+    pieces.sort(key=lambda piece: piece.attrs["begin"][axis])
+    for piece in pieces:
+        if piece.attrs["begin"][axis] != length or piece.name in net.last:
+            return []
+        length += piece.attrs["sizes"][axis]
+    return pieces if axis is not None and length == (1, *net.shape(node))[axis] else []
+
+
+def _slice(net, blob, pieces, axis):
+    """A Slice at these Caffe's axis; its tops are called as the ops, which find theirs by name."""
+    names = [net.free(piece.layer) for piece in pieces]
+    points = [piece.attrs["begin"][_cut_axis(piece, net)] for piece in pieces[1:]]
+    message = schema.LayerParameter(
+        name=net.free(f"{names[0]}/slice"), type="Slice", bottom=[blob], top=names,
+        slice_param={"axis": axis, "slice_point": points},
+    )  # fmt: skip
+    net.append(message, [])
+    net.pieces |= {piece.name: name for piece, name in zip(pieces, names, strict=True)}
+
+
+def _picked(node, net):
     """A depthwise convolution picks rows and columns, a 1x1 convolution channels."""
     begin, sizes, steps = (node.attrs[key] for key in ("begin", "sizes", "strides"))
     shape, blob = (1, *net.shape(node)), net.bottom(node)
