@@ -5,7 +5,8 @@ from math import ceil, log2, prod
 import numpy as np
 
 from tf2caffe.caffe import orders
-from tf2caffe.caffe.net import Net, sized
+from tf2caffe.caffe.net import Net
+from tf2caffe.caffe.shapes import sized
 
 
 class Refused(Exception):

@@ -27,8 +27,9 @@ import numpy as np
 
 from tf2caffe.caffe import lowering, schema, targets
 from tf2caffe.caffe.builder import mistaken
-from tf2caffe.caffe.net import Layer, Net, convolution_settings, sized
+from tf2caffe.caffe.net import Layer, Net
 from tf2caffe.caffe.outputs import check
+from tf2caffe.caffe.shapes import convolution_settings, sized
 
 IDLE = ("Dropout", "Split")
 SHAPING = ("Concat", "Flatten", "Reshape")  # with one bottom, and if the shape stays, idle too

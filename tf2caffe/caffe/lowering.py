@@ -8,7 +8,7 @@ import numpy as np
 
 from tf2caffe.caffe import targets
 from tf2caffe.caffe.builder import Builder, dilated
-from tf2caffe.caffe.net import convolution_settings
+from tf2caffe.caffe.shapes import convolution_settings
 
 GROWTH = 4  # rows and columns of zeros by which a kernel may grow on each side
 
@@ -39,9 +39,11 @@ def _rewritten(net, target, rewrites):
 
 
 def _helped(rewrite, layer, fitted, net, target):
-    """Whether the rewrite added layers."""
+    """Whether the rewrite added layers; the last of them makes the layer's blob."""
     made, fitted.reserved = len(fitted.layers), net.shapes.keys() - {layer.name, *layer.tops}
     rewrite(layer, fitted, target)
+    if len(fitted.layers) > made and len(layer.tops) == 1:
+        fitted.rename_last(layer.name, layer.tops[0])
     return len(fitted.layers) > made
 
 

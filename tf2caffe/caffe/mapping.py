@@ -37,14 +37,14 @@ class Mapping(Builder):
 
     def rename(self, name):
         """Give the last layer, and its blob, the name that the node has; return it."""
-        layer = self.layers[-1]
-        shape, former = self.shapes.pop(layer.name), layer.name
-        layer.name = self.free(name)
-        layer.message.name, layer.message.top[0], layer.tops = layer.name, layer.name, [layer.name]
-        self.shapes[layer.name] = shape
+        former = self.layers[-1].name
+        shape = self.shapes.pop(former)  # so that the name that it has is free
+        name = self.free(name)
+        self.shapes[former] = shape
+        self.rename_last(name, name)
         for key, blob in self.arranged.items():
-            self.arranged[key] = layer.name if blob == former else blob
-        return layer.name
+            self.arranged[key] = name if blob == former else blob
+        return name
 
     def drop(self):
         """Take the last layer away, which no other reads; return what it read."""

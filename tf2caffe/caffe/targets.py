@@ -9,7 +9,7 @@ from math import prod
 from typing import NamedTuple
 
 from tf2caffe.caffe import schema
-from tf2caffe.caffe.net import convolution_settings, pooling_settings
+from tf2caffe.caffe.shapes import convolution_settings, pooling_settings
 from tf2caffe.failure import Failure, listed
 
 
