@@ -102,6 +102,10 @@ def surviving(table, net, deployed):
     """The table of the blobs of `net` that are still made, as they are called now."""
     places = written(net)
     blobs = {place: blob for blob, place in written(deployed).items()}
+    for layer in net.layers:
+        if layer.tops[1:]:  # where a Slice became layers, each is called as the top that it makes
+            for at, top in enumerate(layer.tops):
+                blobs.setdefault((layer.name, at), blobs.get((top, 0)))
     found = [(entry, blobs.get(places[entry.blob])) for entry in table.layers]
     return replace(table, layers=[replace(entry, blob=blob) for entry, blob in found if blob])
 
