@@ -59,7 +59,7 @@ class Mapping(Builder):
             raise Refused(f"it reads {name}, which is left to the caller")
         return self.blobs[name]
 
-    def bottom(self, node, at=0):
+    def make_plain(self, node, at=0):
         """The blob of the node's input as plain NCHW; what was shuffled is put in order, once."""
         name = node.inputs[at]
         self.blob(node, at)
@@ -72,11 +72,11 @@ class Mapping(Builder):
             return blob
         key = name, wanted.caffe_shape, tuple(wanted.runs())
         if key not in self.arranged:
-            blob = self.moved(f"{prefix}/order", blob, layout, wanted)
-            self.arranged[key] = self.viewed(f"{prefix}/shape", blob, wanted.caffe_shape)
+            blob = self.reorder(f"{prefix}/order", blob, layout, wanted)
+            self.arranged[key] = self.view(f"{prefix}/shape", blob, wanted.caffe_shape)
         return self.arranged[key]
 
-    def moved(self, name, blob, layout, wanted):
+    def reorder(self, name, blob, layout, wanted):
         """The blob's elements in another order, under any axes."""
         if layout.runs() == wanted.runs():
             return blob
@@ -84,12 +84,12 @@ class Mapping(Builder):
             return self._joined_in_order(name, blob, layout.parts)
         channels = layout.channel_order()
         if channels is not None and wanted.order == layout.nchw().order:
-            blob = self.viewed(f"{name}/shape", blob, wanted.caffe_shape)
+            blob = self.view(f"{name}/shape", blob, wanted.caffe_shape)
             kernel = np.eye(len(channels), dtype=np.float32)[np.argsort(channels)]
             return self.convolve(name, blob, kernel[:, :, None, None])
         sizes = [layout.sizes[atom] for atom in layout.order]
         order = [layout.order.index(atom) for atom in wanted.order]
-        return self.permuted(name, blob, sizes, order)
+        return self.permute(name, blob, sizes, order)
 
     def _joined_in_order(self, name, blob, parts):
         """A vector joined of others: cut, each of them put in order, joined again."""
@@ -98,7 +98,7 @@ class Mapping(Builder):
         for at, part in enumerate(parts):
             (size,), piece = part.tf_shape, f"{name}/part{at}"
             cut = self.place(piece, row, (0, -start), (0, start + size - length))
-            cut = self.moved(f"{piece}/order", cut, part, part.as_tensorflow())
+            cut = self.reorder(f"{piece}/order", cut, part, part.as_tensorflow())
             blobs.append(self.reshape(f"{piece}/vector", cut, (size,)))
             start += size
         return self.add("Concat", name, blobs)
@@ -181,34 +181,48 @@ def _finished(node, net, blob, made):
         return blob
     if node.op == "ConcatV2" and layout.index:
         net.drop()
-        return _joined(node, net, net.bottom)
+        return _joined(node, net, net.make_plain)
     while len(net.layers) > made and net.layers[-1].type in ("Flatten", "Reshape"):
         blob = net.drop()  # the swaps take the view that they need
     if len(net.layers) > made:
         blob = net.rename(f"{node.layer}/caffe")
-    blob = net.moved(f"{node.layer}/order", blob, layout, wanted)
-    return net.viewed(node.layer, blob, wanted.caffe_shape)
+    blob = net.reorder(f"{node.layer}/order", blob, layout, wanted)
+    return net.view(node.layer, blob, wanted.caffe_shape)
 
 
 def _end(net):
     """A layer for each of the outputs that no other layer reads; they are the last, in order."""
     tensors, ends = outputs.ends(net.graph)
     found = [_in_final_order(net, tensor, tensors.count(tensor) == 1) for tensor in tensors]
-    read = Counter([*found, *(bottom for layer in net.layers for bottom in layer.bottoms)])
-    inputs = [net.blobs[name] for name in net.graph.inputs]
-    makers = {layer.tops[0]: layer for layer in net.layers}
+    shared = _shared(net, found)
     for at, (tensor, blob) in enumerate(zip(tensors, found, strict=True)):
-        if read[blob] > 1 or blob in inputs or blob not in makers:
-            found[at] = net.affine(_name_of_last(net, tensor), blob)
-            if tensor in net.last - net.graph.inputs.keys():  # a reshape that took no layer
-                net.blobs[tensor] = found[at]
+        if blob in shared:
+            found[at] = _copied(net, tensor, blob)
         if found[at] != net.blobs[tensor]:
             net.copies.append((tensor, found[at], net.final(net.layouts[tensor])))
-    makers |= {layer.tops[0]: layer for layer in net.layers}
+    makers = {layer.tops[0]: layer for layer in net.layers}
     last = [makers[blob] for blob in found]
     net.layers = [layer for layer in net.layers if layer not in last] + last
     net.results = [_result(net, end, tensors[end.place], found[end.place]) for end in ends]
     outputs.check(net, found)
+
+
+def _shared(net, found):
+    """The blobs of outputs that cannot be the net's own: a layer or another output reads them.
+
+    Nor can the inputs, or the later tops of a Slice.
+    """
+    read = Counter([*found, *(bottom for layer in net.layers for bottom in layer.bottoms)])
+    first = {layer.tops[0] for layer in net.layers} - {net.blobs[name] for name in net.graph.inputs}
+    return {blob for blob in found if read[blob] > 1 or blob not in first}
+
+
+def _copied(net, tensor, blob):
+    """A layer that gives an output a blob of its own."""
+    copy = net.affine(_name_of_last(net, tensor), blob)
+    if tensor in net.last - net.graph.inputs.keys():  # a reshape that took no layer
+        net.blobs[tensor] = copy
+    return copy
 
 
 def _in_final_order(net, tensor, once):
@@ -251,7 +265,7 @@ def batch_norm(node, net):
     unscaled = np.ones(1, np.float32)  # Caffe divides mean and variance by this third blob
     alike = net.layouts[node.name] == net.layouts[node.inputs[0]]
     x = net.add(
-        "BatchNorm", f"{node.layer}_norm", net.blob(node) if alike else net.bottom(node),
+        "BatchNorm", f"{node.layer}_norm", net.blob(node) if alike else net.make_plain(node),
         [mean, variance, unscaled],
         batch_norm_param={"eps": float(node.attrs["epsilon"]), "use_global_stats": True},
     )  # fmt: skip
@@ -272,7 +286,7 @@ def convolution(node, net):
     pads = _pads(node, net.shape(node), kernel.shape[2:], stride, dilation)
     kernel, dilation = _evenly_dilated(kernel, dilation, net.shape(node)[:2], pads)
     kernel, pads = _within(kernel, pads, net.shape(node), node.shape[1:3], stride, dilation)
-    bottom = net.bottom(node)
+    bottom = net.make_plain(node)
     settings = zip(dilation, pads, strict=True)
     if any((d > 1 and pair[0] != pair[1]) or min(pair) < 0 for d, pair in settings):
         bottom = net.place(f"{node.layer}/pad", bottom, *zip(*pads, strict=True))
@@ -372,7 +386,7 @@ def transposed_convolution(node, net):
     cut = [max(before, -end) for (before, _), end in zip(pads, ends, strict=True)]
     zeros = [(p - b, p + end) for p, (b, _), end in zip(cut, pads, ends, strict=True)]
     kernel = np.pad(kernel, [(0, 0), (0, 0), *zeros]) if any(map(any, zeros)) else kernel
-    return net.deconvolve(node.layer, net.bottom(node), kernel, _bias(node), stride, cut)
+    return net.deconvolve(node.layer, net.make_plain(node), kernel, _bias(node), stride, cut)
 
 
 def dense(node, net):
@@ -381,13 +395,13 @@ def dense(node, net):
         raise Refused("its input is transposed (transpose_a), which tf2caffe does not convert yet")
     kernel, bias = node.array("kernel"), _bias(node)
     if len(net.shape(node)) > 3:
-        channels, *size = net.shapes[net.bottom(node)][1:]
+        channels, *size = net.shapes[net.make_plain(node)][1:]
         image = (channels, prod(size[:-1]), size[-1])
-        blob = net.reshape(f"{node.layer}/image", net.bottom(node), image)
+        blob = net.reshape(f"{node.layer}/image", net.make_plain(node), image)
         blob = net.convolve(f"{node.layer}/product", blob, kernel[:, :, None, None], bias)
         return net.settle(node, blob)
     if len(net.shape(node)) > 1:
-        return net.convolve(node.layer, net.bottom(node), kernel[:, :, None, None], bias)
+        return net.convolve(node.layer, net.make_plain(node), kernel[:, :, None, None], bias)
     return net.multiply(node.layer, net.blob(node), kernel, bias)
 
 
@@ -438,7 +452,7 @@ def _excess(size, out, kernel, stride, pads):
 
 
 def _cut(node, net, excess):
-    bottom = net.bottom(node)
+    bottom = net.make_plain(node)
     if not any(excess):
         return bottom
     return net.place(f"{node.layer}/cut", bottom, (0, 0), [-n for n in excess])
@@ -452,7 +466,7 @@ def average_pool(node, net):
     if not any(map(any, pads)):
         bottom = _cut(node, net, _excess(size, out, kernel, stride, pads))
         return net.pool(node.layer, "AVE", bottom, kernel, stride, (0, 0))
-    bottom = net.bottom(node)
+    bottom = net.make_plain(node)
     channels = net.shapes[bottom][1]
     ones = net.affine(f"{node.layer}/ones", bottom, 0.0, 1.0)
     ones_kernel = np.ones((channels, 1, *kernel), np.float32)
@@ -478,7 +492,7 @@ def reduction(node, net):
     if len(shape) > 1:
         caffe_axes |= {axis: axis + 4 - len(shape) for axis in range(1, len(shape))}
     axes = {caffe_axes[axis] for axis in axes}
-    blob = net.bottom(node)
+    blob = net.make_plain(node)
     if not axes:
         return blob
     blob = REDUCTIONS[node.op](node, net, blob, axes)
@@ -545,7 +559,7 @@ def reshape(node, net):
     """The blob keeps its order of elements, if it can; whoever reads it knows that."""
     blob, layout = net.blob(node), net.layouts[node.inputs[0]]
     if regrouped(layout, node.shape[1:])[1]:
-        blob = net.moved(f"{node.layer}/order", blob, layout, layout.as_tensorflow())
+        blob = net.reorder(f"{node.layer}/order", blob, layout, layout.as_tensorflow())
     return net.settle(node, blob)
 
 
@@ -556,7 +570,7 @@ def transpose(node, net):
 
 def concat(node, net):
     """Vectors are joined as they lie."""
-    return _joined(node, net, net.blob if len(node.shape) == 2 else net.bottom)
+    return _joined(node, net, net.blob if len(node.shape) == 2 else net.make_plain)
 
 
 def _joined(node, net, take):
@@ -584,7 +598,7 @@ def pad(node, net):
     if any(pads[0]) or any(pads[-1]):
         raise Refused(f"paddings {pads} reach across batch or channels; pad height and width only")
     sides = [(0, 0)] * (4 - len(node.shape)) + pads[1:-1]
-    blob, sides = net.bottom(node), list(zip(*sides, strict=True))
+    blob, sides = net.make_plain(node), list(zip(*sides, strict=True))
     if not number:
         return net.place(node.layer, blob, *sides)
     ones = net.place(f"{node.layer}/ones", net.affine(f"{node.layer}/one", blob, 0.0, 1.0), *sides)
@@ -595,7 +609,9 @@ def pad(node, net):
 def strided_slice(node, net):
     """A top of a Slice, if it is one of the pieces that make up a tensor."""
     if node.name not in net.pieces and (pieces := _pieces(node, net)):
-        _slice(net, net.bottom(node), pieces, _caffe_axis(_cut_axis(node, net), len(node.shape)))
+        _slice(
+            net, net.make_plain(node), pieces, _caffe_axis(_cut_axis(node, net), len(node.shape))
+        )
     return net.pieces[node.name] if node.name in net.pieces else _picked(node, net)
 
 
@@ -641,9 +657,9 @@ def _slice(net, blob, pieces, axis):
 
 
 def _picked(node, net):
-    """A depthwise convolution picks rows and columns, a 1x1 convolution channels."""
+    """The channels of a vector by a dense layer; of an image, what is said below."""
     begin, sizes, steps = (node.attrs[key] for key in ("begin", "sizes", "strides"))
-    shape, blob = (1, *net.shape(node)), net.bottom(node)
+    shape, blob = (1, *net.shape(node)), net.make_plain(node)
     if len(shape) == 1:
         return net.settle(node, blob)
     if len(shape) > 4:
@@ -654,17 +670,24 @@ def _picked(node, net):
     if len(shape) == 2:
         kernel = np.eye(shape[1], dtype=np.float32)[channels]
         return net.settle(node, net.multiply(f"{node.layer}/taken", blob, kernel))
-    axes = [(0, 1, 1, 1)] * (4 - len(shape)) + list(zip(begin, sizes, steps, shape, strict=True))[
-        1:-1
-    ]
+    axes = list(zip(begin, sizes, steps, shape, strict=True))[1:-1]
+    axes = [(0, 1, 1, 1)] * (4 - len(shape)) + axes
+    return net.settle(node, _picked_of_image(node.layer, net, blob, axes, channels))
+
+
+def _picked_of_image(name, net, blob, axes, channels):
+    """A depthwise convolution picks rows and columns, a 1x1 convolution channels.
+
+    `axes` are (begin, size, step, length) of rows and of columns.
+    """
     first, last = [-b for b, _, _, _ in axes], [b + (s - 1) * t + 1 - n for b, s, t, n in axes]
-    stride = [max(step, 1) for _, _, step, _ in axes]
+    stride, total = [max(step, 1) for _, _, step, _ in axes], net.shapes[blob][1]
     if any(first) or any(last) or stride != [1, 1]:
-        blob = net.place(f"{node.layer}/rows", blob, first, last, stride)
-    if channels.tolist() != list(range(shape[-1])):
-        kernel = np.eye(shape[-1], dtype=np.float32)[channels][:, :, None, None]
-        blob = net.convolve(f"{node.layer}/channels", blob, kernel)
-    return net.settle(node, blob)
+        blob = net.place(f"{name}/rows", blob, first, last, stride)
+    if channels.tolist() != list(range(total)):
+        kernel = np.eye(total, dtype=np.float32)[channels][:, :, None, None]
+        blob = net.convolve(f"{name}/channels", blob, kernel)
+    return blob
 
 
 def softmax(node, net):
@@ -672,8 +695,8 @@ def softmax(node, net):
     layout, before = net.layouts[node.name], net.layouts[node.inputs[0]]
     if not layout.tf:
         raise Refused("its axis is that of the batch; leave axis 0 out")
-    blob = net.blob(node) if layout.runs() == before.runs() else net.bottom(node)
-    blob = net.viewed(f"{node.layer}/axes", blob, layout.caffe_shape)
+    blob = net.blob(node) if layout.runs() == before.runs() else net.make_plain(node)
+    blob = net.view(f"{node.layer}/axes", blob, layout.caffe_shape)
     axes = [set(axis) for axis in layout.caffe]
     axis = axes.index(set(layout.tf[-1])) + 1 if len(layout.tf) > 1 else 1
     param = {"axis": axis} if axis != 1 else {}
@@ -686,13 +709,13 @@ def log_softmax(node, net):
     The log of the softmax itself is lost where that underflows.
     """
     vector, name = len(net.shape(node)) == 1, node.layer
-    x = net.blob(node) if vector else net.bottom(node)
+    x = net.blob(node) if vector else net.make_plain(node)
     share = net.add("Softmax", f"{name}/softmax", x)
     total = net.affine(f"{name}/sum", _channels_max(f"{name}/share", net, share), power=-1.0)
     log = net.log_from_one(f"{name}/log", total, net.shapes[x][1])
-    most = net.spread(f"{name}/all", _channels_max(f"{name}/most", net, x), net.shapes[x][1:])
+    most = net.broadcast(f"{name}/all", _channels_max(f"{name}/most", net, x), net.shapes[x][1:])
     below = net.eltwise(f"{name}/below", "SUM", x, most, (1, -1))  # first: x may be large
-    total = net.spread(f"{name}/spread", log, net.shapes[x][1:])
+    total = net.broadcast(f"{name}/spread", log, net.shapes[x][1:])
     return net.eltwise(name, "SUM", below, total, (1, -1))
 
 
@@ -709,7 +732,7 @@ def local_response_norm(node, net):
         )
     param = {"local_size": size, "alpha": node.attrs["alpha"] * size / k, "beta": beta, "k": 1.0}
     name = node.layer if k == 1 else f"{node.layer}/norm"
-    blob = net.add("LRN", name, net.bottom(node), lrn_param=param)
+    blob = net.add("LRN", name, net.make_plain(node), lrn_param=param)
     return blob if k == 1 else net.affine(node.layer, blob, k**-beta)
 
 
@@ -718,7 +741,7 @@ def resize_nearest(node, net):
     factors = _factors(node, net)
     if factors is None or node.attrs["align_corners"]:
         return _resize(node, net, _nearest)
-    blob = net.bottom(node)
+    blob = net.make_plain(node)
     channels = net.shapes[blob][1]
     ones = np.ones((channels, 1, *factors), np.float32)
     return net.deconvolve(node.layer, blob, ones, stride=factors, group=channels)
@@ -732,7 +755,7 @@ def resize_bilinear(node, net):
     factors = _factors(node, net)
     if factors is None or not node.attrs["half_pixel_centers"]:
         return _resize(node, net, _bilinear)
-    blob = net.bottom(node)
+    blob = net.make_plain(node)
     channels = net.shapes[blob][1]
     tents = [_tent(factor) for factor in factors]
     kernel = np.multiply.outer(*tents)[None, None].repeat(channels, 0).astype(np.float32)
@@ -768,7 +791,7 @@ def _sizes(node, net):
 def _resize(node, net, weights):
     """To any size: every row, then every column, multiplied by a matrix."""
     (height, width), (high, wide) = _sizes(node, net)
-    rows = net.along_width(f"{node.layer}/width", net.bottom(node), weights(node, width, wide))
+    rows = net.along_width(f"{node.layer}/width", net.make_plain(node), weights(node, width, wide))
     return net.along_width(f"{node.layer}/height", rows, weights(node, height, high))
 
 
@@ -804,7 +827,7 @@ def _bilinear(node, size, out):
 def depth_to_space(node, net):
     """Channels to pixels: a Deconvolution whose kernel sends each channel to its pixel."""
     _channels_last(node)
-    block, blob = node.attrs["block_size"], net.bottom(node)
+    block, blob = node.attrs["block_size"], net.make_plain(node)
     out = node.shape[3]
     kernel = np.eye(block * block * out, dtype=np.float32).reshape(-1, block, block, out)
     kernel = kernel.transpose(0, 3, 1, 2)
@@ -814,7 +837,7 @@ def depth_to_space(node, net):
 def space_to_depth(node, net):
     """Pixels to channels: a Convolution whose kernel picks each channel's pixel."""
     _channels_last(node)
-    block, blob = node.attrs["block_size"], net.bottom(node)
+    block, blob = node.attrs["block_size"], net.make_plain(node)
     channels = net.shapes[blob][1]
     kernel = np.eye(block * block * channels, dtype=np.float32)
     kernel = kernel.reshape(-1, block, block, channels).transpose(0, 3, 1, 2)
@@ -854,18 +877,20 @@ def _operands(node, net, sides):
     alike = all(net.layouts[name] == net.layouts[node.name] for name in node.inputs)
     blobs = []
     for at, name in enumerate(node.inputs):
-        blob = net.blob(node, at) if alike else net.bottom(node, at)
+        blob = net.blob(node, at) if alike else net.make_plain(node, at)
         axes = len(net.layouts[name].tf)
         if axes not in (0, len(node.shape[1:])):
             raise Refused("its operands have different numbers of axes; reshape one of them")
         if axes == 0 and len(shape) > 1:  # one number, whatever the other has
             blob = net.reshape(f"{node.layer}/number{at}", blob, (1,) * len(shape))
-        blobs.append(net.spread(f"{node.layer}/operand{at}", blob, shape))
+        blobs.append(net.broadcast(f"{node.layer}/operand{at}", blob, shape))
     for role, value in list(sides.items()):
         if np.ndim(value) > 1:
             del sides[role]
             blob = net.constant(f"{node.layer}/{role}", np.asarray(value))
-            blobs.insert(0 if role == "x" else 1, net.spread(f"{node.layer}/{role}x", blob, shape))
+            blobs.insert(
+                0 if role == "x" else 1, net.broadcast(f"{node.layer}/{role}x", blob, shape)
+            )
     return blobs
 
 
@@ -972,7 +997,7 @@ def leaky_relu(node, net):
 def prelu(node, net):
     """One slope a channel, where x < 0."""
     alike = net.layouts[node.name] == net.layouts[node.inputs[0]]
-    blob = net.blob(node) if alike else net.bottom(node)
+    blob = net.blob(node) if alike else net.make_plain(node)
     return net.add("PReLU", node.layer, blob, [node.array("alpha")])
 
 

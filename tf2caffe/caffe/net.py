@@ -75,27 +75,26 @@ class Net:
 
     def append(self, message, blobs):
         """Append a layer given as message; check its weights (float32 arrays) and derive shapes."""
+        bottoms = self._shapes_of_bottoms(message)
+        expected = WEIGHTS.get(message.type, lambda *_: [])(message, bottoms)
+        found = [blob.shape for blob in blobs]
+        if found != expected:
+            told = f"layer {message.name} ({message.type})"
+            raise Failure(f"{told} takes weights {expected}, not {found}")
+        shapes = SHAPES[message.type](message, bottoms)
+        _check_sizes(message, shapes)
+        layer = Layer(message, list(blobs), shapes)
+        self.layers.append(layer)
+        self.shapes.update(zip(layer.tops, shapes, strict=True))
+        return layer
+
+    def _shapes_of_bottoms(self, message):
         if message.type not in SHAPES:
             raise Failure(f"layer {message.name}: type {message.type!r} is not one we know")
         for bottom in message.bottom:
             if bottom not in self.shapes:
                 raise Failure(f"layer {message.name}: no earlier layer makes its bottom {bottom!r}")
-        bottoms = [self.shapes[bottom] for bottom in message.bottom]
-        expected = WEIGHTS.get(message.type, lambda *_: [])(message, bottoms)
-        if [blob.shape for blob in blobs] != expected:
-            raise Failure(
-                f"layer {message.name} ({message.type}) takes weights {expected}, "
-                f"not {[blob.shape for blob in blobs]}"
-            )
-        shapes = SHAPES[message.type](message, bottoms)
-        if any(size < 1 for shape in shapes for size in shape):
-            raise Failure(f"layer {message.name} ({message.type}) makes an empty blob {shapes}")
-        if any(prod(shape) > LARGEST for shape in shapes):
-            raise Failure(f"layer {message.name} ({message.type}) makes a blob too large {shapes}")
-        layer = Layer(message, list(blobs), shapes)
-        self.layers.append(layer)
-        self.shapes.update(zip(layer.tops, shapes, strict=True))
-        return layer
+        return [self.shapes[bottom] for bottom in message.bottom]
 
     def rename_last(self, name, blob):
         """Give the last layer, which no other reads yet, this name, and its one top that one."""
@@ -116,6 +115,14 @@ class Net:
     def write_caffemodel(self, file):
         """Write the binary `NetParameter`: see `writer`."""
         writer.write(self.name, self.layers, file)
+
+
+def _check_sizes(message, shapes):
+    """Raise `Failure` where a blob would be empty, or larger than the machine's memory."""
+    if any(size < 1 for shape in shapes for size in shape):
+        raise Failure(f"layer {message.name} ({message.type}) makes an empty blob {shapes}")
+    if any(prod(shape) > LARGEST for shape in shapes):
+        raise Failure(f"layer {message.name} ({message.type}) makes a blob too large {shapes}")
 
 
 def unread(layers):
