@@ -282,6 +282,9 @@ REWRITTEN = {
     "elu": ("portable", lambda x: layers.ELU(0.3)(x * 3.0), None),
     "elu kept": ("bvlc", lambda x: layers.ELU(0.3)(layers.Conv2D(5, 3)(x)), "Convolution ELU"),
     "abs of a vendor": ("tpu-mlir", lambda x: ops.abs(x), "AbsVal"),
+    "log softmax": (
+        "bvlc", lambda x: layers.Activation("log_softmax")(x * 20.0), None,
+    ),
     "selu kept": ("bvlc", lambda x: ops.selu(x), "ELU Power"),
     "softsign kept": ("bvlc", lambda x: ops.softsign(x), "AbsVal Power Eltwise"),
     "prelu": ("portable", prelu, "Convolution PReLU"),

@@ -1,7 +1,8 @@
-"""A network made to fit a target: what it does not take is rewritten, as far as an equal exists.
+"""Lowering: the layers that a target does not take are replaced by layers that it takes.
 
-Each function of the table at the foot adds to a network the layers that equal one layer, the last
-of them under its name; or adds nothing, where that one cannot be helped.
+Each function of REWRITES, at the foot, appends to a network the layers that together equal one
+layer; the last of them bears that layer's name. If it appends nothing, the layer stays as it is,
+and `targets.check` names it.
 """
 
 import numpy as np
@@ -14,10 +15,12 @@ GROWTH = 4  # rows and columns of zeros by which a kernel may grow on each side
 
 
 def fit(net, target, rewrites=None):
-    """The network as the `targets.Target` takes it; what has no equal is left as it is.
+    """The network with every layer replaced that the target does not take, where that is possible.
 
-    Nothing may work in place, for what stands for one layer may read its bottom twice. `rewrites`
-    gives the rewrites of one layer, by default those of the form that BVLC Caffe runs too.
+    The pass is repeated until it changes nothing, because what stands for a layer may have to be
+    replaced too. No layer may work in place: what stands for it may read its bottom twice.
+    `rewrites` lists the functions for one layer, by default those for the inspectable form, which
+    BVLC Caffe runs too.
     """
     while (fitted := _rewritten(net, target, rewrites or inspectable)) is not None:
         net = fitted
@@ -25,7 +28,7 @@ def fit(net, target, rewrites=None):
 
 
 def _rewritten(net, target, rewrites):
-    """The network with each layer rewritten once; None if nothing was to be."""
+    """The network with each layer replaced once; None if no layer was replaced."""
     fitted, around, count = Builder(net.name), targets.Surroundings(net), 0
     for layer in net.layers:
         if any(
@@ -159,7 +162,7 @@ def _allows(target, quantity, value, *kinds):
 
 
 def _kernel(layer):
-    """The kernel as an array; the deploy form's are else computed as they are written."""
+    """The kernel as an array; in the deploy form it may be a product that is not computed yet."""
     return layer.blobs[0].reshape(*layer.blobs[0].shape)
 
 

@@ -1,8 +1,10 @@
 """The mapping table: one function for each TensorFlow op, to the Caffe layers that equal it.
 
 Each takes the node and the network under construction and returns the blob that holds the op's
-output; the last layer of an expansion carries the node's layer name. The constructs are those that
-BVLC Caffe and its consumers (OpenCV, OpenVINO, RKNN, MNN, ncnn) compute alike.
+output; the last layer of an expansion carries the node's layer name. Where Caffe has a layer for
+the op, that layer is emitted (ELU, AbsVal, PReLU, Slice ...), and ReLU6, which some chips have;
+`lowering` then replaces the layers that the target does not take. What is composed of several
+layers uses only those that all consumers (OpenCV, OpenVINO, RKNN, MNN, ncnn) compute alike.
 """
 
 from collections import Counter
@@ -20,10 +22,11 @@ STEEP = 1e4  # taken twice; half precision, as chips compute, has no 1e8
 
 
 class Mapping(Builder):
-    """A network that knows which blob holds which TensorFlow output, and how it lies there.
+    """A network that knows which blob holds which TensorFlow tensor, and in which order.
 
-    `arranged` are the blobs of tensors in another order. `results` are the model's outputs as
-    `outputs.Output`s, `copies` the blobs that only serve as such: (tensor, blob, layout).
+    `arranged` holds the blobs of tensors that were put in another order. `results` are the model's
+    outputs as `outputs.Output`s; `copies` are the blobs that are outputs and nothing else, each as
+    (tensor, blob, layout).
     """
 
     def __init__(self, graph, target, output_order="tensorflow"):
@@ -47,20 +50,20 @@ class Mapping(Builder):
         return name
 
     def drop(self):
-        """Take the last layer away, which no other reads; return what it read."""
+        """Remove the last layer, which no other layer reads; return the blob that it read."""
         layer = self.layers.pop()
         del self.shapes[layer.name]
         return layer.bottoms[0]
 
     def blob(self, node, at=0):
-        """The blob of the node's input, as it lies."""
+        """The blob of the node's input, in whichever order it is."""
         name = node.inputs[at]
         if self.blobs[name] is None:
             raise Refused(f"it reads {name}, which is left to the caller")
         return self.blobs[name]
 
     def make_plain(self, node, at=0):
-        """The blob of the node's input as plain NCHW; what was shuffled is put in order, once."""
+        """The blob of the node's input as plain NCHW; layers that reorder it are added once."""
         name = node.inputs[at]
         self.blob(node, at)
         return self.put_in_order(node.layer, name, self.layouts[name].nchw())
@@ -712,11 +715,18 @@ def log_softmax(node, net):
     x = net.blob(node) if vector else net.make_plain(node)
     share = net.add("Softmax", f"{name}/softmax", x)
     total = net.affine(f"{name}/sum", _channels_max(f"{name}/share", net, share), power=-1.0)
-    log = net.log_from_one(f"{name}/log", total, net.shapes[x][1])
+    log = _log_from_one(f"{name}/log", net, total, net.shapes[x][1])
     most = net.broadcast(f"{name}/all", _channels_max(f"{name}/most", net, x), net.shapes[x][1:])
     below = net.eltwise(f"{name}/below", "SUM", x, most, (1, -1))  # first: x may be large
     total = net.broadcast(f"{name}/spread", log, net.shapes[x][1:])
     return net.eltwise(name, "SUM", below, total, (1, -1))
+
+
+def _log_from_one(name, net, blob, most):
+    """The log of numbers from 1 to `most`; knowing that, a target without Log takes a series."""
+    if net.target.takes("Log"):
+        return net.add("Log", name, blob)
+    return net.log_from_one(name, blob, most)
 
 
 def local_response_norm(node, net):
