@@ -130,6 +130,8 @@ EXAMPLES = {
     "bottoms": lambda rule, value: scale_by(value) if rule.layers == "Scale" else eltwise(value),
     "bottom axes": lambda rule, value: (
         concat((1, 2, 3, 3)[:value], 1) if rule.layers == "Concat"
+        else Sample(*(1, 2, 3, 3)[:value]).of("PReLU", blobs=[np.ones(2, np.float32)])
+        if rule.layers == "PReLU"
         else scale("ReLU", (1, 2, 3, 3)[:value])
     ),
     "weights": lambda rule, value: Sample(1, 2).of(
@@ -288,6 +290,13 @@ REWRITTEN = {
     "selu kept": ("bvlc", lambda x: ops.selu(x), "ELU Power"),
     "softsign kept": ("bvlc", lambda x: ops.softsign(x), "AbsVal Power Eltwise"),
     "prelu": ("portable", prelu, "Convolution PReLU"),
+    "prelu of a vector": (
+        "portable", lambda x: layers.PReLU()(layers.GlobalMaxPooling2D()(x)),
+        "Pooling Flatten ReLU Power ReLU Scale Eltwise",
+    ),
+    "prelu of a vector kept": (
+        "bvlc", lambda x: layers.PReLU()(layers.GlobalMaxPooling2D()(x)), "Pooling Flatten PReLU",
+    ),
     "prelu without PReLU": ("armnn", prelu, "Convolution ReLU Scale ReLU Scale Eltwise"),
     "channels": ("bvlc", lambda x: in_pieces(x, -1), "Slice Power Concat Convolution"),
     "rows": ("bvlc", lambda x: in_pieces(x, 1), "Slice Power Concat Convolution"),

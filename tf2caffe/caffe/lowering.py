@@ -283,6 +283,7 @@ REWRITES = {
     ("Eltwise", "coefficients"): (sum_of_multiples,),
     ("Exp", "type"): (softmax_for_exp,),
     ("InnerProduct", "weights"): (bias_of_zeros,),
+    ("PReLU", "bottom axes"): (slopes_of_halves,),
     ("PReLU", "type"): (slopes_of_halves,),
     ("Power", "type"): (scale_for_power, product_for_square),
     ("ReLU6", "type"): (least_of_six, relu_less_what_is_beyond),

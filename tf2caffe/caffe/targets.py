@@ -291,6 +291,7 @@ TARGETS = {
             Rule("Eltwise", "bottoms", (2,), "measured"),
             Rule("Eltwise", "coefficients", ((), (1, 1), (1, -1)), "measured"),
             Rule("LRN", "k", (1,), "measured"),
+            Rule("PReLU", "bottom axes", (4,), "measured"),
         ),
     ),
     "bvlc": Target(
@@ -307,6 +308,7 @@ TARGETS = {
             Rule("Eltwise", "bottoms", (2,), "measured"),
             Rule("Eltwise", "coefficients", ((), (1, 1), (1, -1)), "measured"),
             Rule("LRN", "k", (1,), "measured"),
+            Rule("PReLU", "bottom axes", (4,), "measured"),
             Rule("Pooling", "pad of AVE", (0,), "measured"),
             Rule("Pooling", "cells of AVE beyond the image", (0,), "measured"),
         ),
