@@ -5,6 +5,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 IMAGE = (9, 11, 6)
+SLOPES = np.linspace(-0.5, 1.5, 6, dtype=np.float32)
 
 # Layer or composition -> its output for an image of 9x11 pixels and 6 channels.
 NETWORKS = {
@@ -199,6 +200,22 @@ NETWORKS = {
     )(x),
     "space_to_depth": lambda x: Wrapped(lambda x: tf.nn.space_to_depth(x[:, :8, :10], 2))(x),
     "repeat_vector": lambda x: layers.RepeatVector(3)(layers.GlobalAveragePooling2D()(x)),
+    "prelu_vector": lambda x: layers.Dense(3)(layers.PReLU()(layers.Flatten()(x))),
+    "prelu_sequence": lambda x: layers.PReLU(shared_axes=[1])(layers.Reshape((99, 6))(x)),
+    "prelu_permuted": lambda x: layers.PReLU(shared_axes=[1, 2])(layers.Permute((3, 1, 2))(x)),
+    "prelu_of_negatives": lambda x: Wrapped(lambda x: tf.nn.relu(x) + SLOPES * -tf.nn.relu(-x))(x),
+    "prelu_less_below": lambda x: Wrapped(lambda x: tf.nn.relu(x) - SLOPES * tf.nn.relu(-x))(x),
+    "prelu_of_minimum": lambda x: Wrapped(
+        lambda x: SLOPES * tf.minimum(x, 0.0) + tf.maximum(x, 0.0)
+    )(x),
+    "prelu_of_size": lambda x: Wrapped(lambda x: tf.nn.relu(x) + SLOPES * (x - tf.abs(x)) * 0.5)(x),
+    "split_whole": lambda x: layers.Add()([part * 0.5 for part in ops.split(x, 3, axis=-1)]),
+    "split_rows": lambda x: ops.concatenate(ops.split(x, [2, 3], axis=1)[::-1], axis=1),
+    "split_sequence": lambda x: layers.Subtract()(
+        ops.split(layers.Reshape((99, 6))(x)[:, 3:], 2, axis=1)
+    ),
+    "split_vector": lambda x: layers.Multiply()(ops.split(layers.Flatten()(x), 2, axis=1)),
+    "split_cut_again": lambda x: x[..., :2] * x[..., 2:4] + x[..., 4:] * x[..., 1:3],
     "spatial_dropout": lambda x: layers.Conv2D(3, 3)(layers.SpatialDropout2D(0.5)(x)),
 }
 ACTIVATIONS = """

@@ -13,7 +13,7 @@ from tests.applications import network
 from tests.deployed import Deployed, kinds, strays
 from tests.harness import TOLERANCE, random_input, randomise
 from tests.pipeline import contents, run
-from tf2caffe.caffe import folding, schema
+from tf2caffe.caffe import folding, schema, targets
 from tf2caffe.caffe.net import Net
 from tf2caffe.proof import errors, parity
 
@@ -157,7 +157,7 @@ def test_composition(name, runtime, tmp_path):
     assert deployed.outputs <= set(deployed.net.shapes)
     if NETWORKS[name][1]:
         assert deployed.types() == NETWORKS[name][1]
-    before, after = deployed.converted.net, deployed.net
+    before, after = deployed.converted.fitted, deployed.net
     assert len(after.layers) <= len(before.layers)
 
 
@@ -254,9 +254,9 @@ def add_convolution(net, name, bottom, channels=2, **param):
     )
 
 
-def assert_same(net, outputs, runtime, folder):
+def assert_same(net, outputs, runtime, folder, target="portable"):
     """The net and its deploy form make the same outputs; return the deploy form."""
-    form, made = folding.deploy(net, set(outputs)), []
+    form, made = folding.deploy(net, set(outputs), targets.TARGETS[target]), []
     for at, one in enumerate((net, form)):
         prototxt, caffemodel = folder / f"{at}.prototxt", folder / f"{at}.caffemodel"
         prototxt.write_text(one.prototxt())
@@ -313,8 +313,32 @@ def test_parts_written_in_place(pycaffe, tmp_path):
         message = schema.LayerParameter(name=f"relu_{blob}", type="ReLU", bottom=[blob], top=[blob])
         net.append(message, [])
     net.add("Eltwise", "sum", ["one", "two"], eltwise_param={"operation": "SUM"})
-    form = assert_same(net, ["sum"], pycaffe, tmp_path)
+    form = assert_same(net, ["sum"], pycaffe, tmp_path, "bvlc")
     assert kinds(form) == ["Convolution", "Slice", "ReLU", "ReLU", "Eltwise"]
+    form = assert_same(net, ["sum"], pycaffe, tmp_path)
+    assert kinds(form) == ["Convolution", "Convolution", "Convolution", "ReLU", "ReLU", "Eltwise"]
+
+
+@pytest.mark.parametrize("target", ["bvlc", "portable"])
+def test_pieces_are_compared(target, pycaffe, tmp_path):
+    """Each top of a Slice, and the layer that stands for it where the target has no Slice."""
+    data = keras.Input(IMAGE, name="data")
+    first, second = ops.split(conv(data, 6), 2, axis=-1)
+    model = randomise(keras.Model(data, layers.Multiply()([first, second])))
+    rows = Deployed(model, tmp_path, target=target).rows(pycaffe)
+    assert strays(rows) == []
+    assert sum("StridedSlice" in row.name for row in rows) == 2
+
+
+@pytest.mark.parametrize("kind", ["ELU", "BNLL"])
+def test_lowered_in_place(kind, runtime, tmp_path):
+    """The layers that stand for one that wrote over its input make the blob that others read."""
+    net = image_net()
+    add_convolution(net, "conv", "data")
+    net.append(schema.LayerParameter(name="it", type=kind, bottom=["conv"], top=["conv"]), [])
+    net.add("Pooling", "pool", "conv", pooling_param={"kernel_size": 2})
+    form = assert_same(net, ["conv", "pool"], runtime, tmp_path)
+    assert kind not in kinds(form)
 
 
 @pytest.mark.parametrize("divisor", [0, 0.5, 1])
@@ -422,7 +446,7 @@ def test_scripts(built, runtime):
     after = contents(work)
     assert {path: after[path] for path in before} == before
     assert {str(path) for path in after.keys() - before.keys()} == {
-        "imgs/mnistcls/caffe-net-folding.png",
+        "imgs/mnistcls/caffe-net-deploy.png",
         *(f"nets/mnistcls.deploy.{end}" for end in
           ("prototxt", "caffemodel", "blobs.json", "parity.json")),
     }  # fmt: skip

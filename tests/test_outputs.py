@@ -238,7 +238,7 @@ def test_permuted(sizes, order, runtime, tmp_path):
     net = Builder("net")
     shape = [1, sizes[0], 1, int(np.prod(sizes[1:]))]
     data = net.add("Input", "data", input_param={"shape": [{"dim": shape}]})
-    blob = net.permuted("moved", data, sizes, order)
+    blob = net.permute("moved", data, sizes, order)
     (tmp_path / "net.prototxt").write_text(net.prototxt())
     with (tmp_path / "net.caffemodel").open("wb") as file:
         net.write_caffemodel(file)

@@ -12,6 +12,7 @@ from tests.refusals import function_trace, refusal
 from tf2caffe.frontend import reader
 
 IMAGE, SEQUENCE, VECTOR = (1, 8, 8, 4), (1, 5, 6), (1, 12)
+HALVES = "Relu Neg Relu Mul AddV2"  # what a PReLU that Caffe has not stays
 TINY = np.finfo(np.float32).tiny
 v1 = tf.compat.v1
 
@@ -58,6 +59,11 @@ def dense(x, rows, columns, shape, **settings):
 
 def image_dense(x):
     return tf.nn.conv2d(x, weights(3, 3, 4, 8), 1, "SAME")
+
+
+def prelu(x, below, alpha):
+    """As Keras writes it, the part below 0 of another tensor, perhaps."""
+    return tf.nn.relu(x) + -alpha * tf.nn.relu(-below)
 
 
 def guard(x, zero=None, then=-TINY, other=None):
@@ -108,6 +114,35 @@ RIGHT = {
     "computed bias": (
         lambda x: tf.nn.bias_add(x, tf.squeeze(tf.reduce_mean(x, [1, 2], True))), IMAGE,
         "Mean AddV2",
+    ),
+    "prelu": (lambda x: prelu(x, x, positive(4)), IMAGE, "PRelu"),
+    "prelu of a vector": (lambda x: prelu(x, x, positive(12)), VECTOR, "PRelu"),
+    "prelu of one channel": (lambda x: prelu(x, x, positive(1)), (1, 5, 5, 1), "PRelu"),
+    "prelu along the width": (lambda x: prelu(x, x, positive(8, 1)), IMAGE, HALVES),
+    "prelu of one slope": (lambda x: prelu(x, x, tf.constant(0.3)), IMAGE, HALVES),
+    "prelu that spreads its input": (
+        lambda x: prelu(x, x, positive(3)), (1, 5, 5, 1), HALVES,
+    ),
+    "halves of two tensors": (
+        lambda x: prelu(x, x + positive(8, 1), positive(4)), IMAGE,
+        "AddV2 Relu Neg Relu Mul AddV2",
+    ),
+    "two slopes": (
+        lambda x: prelu(x, x, positive(4)) + prelu(x, x, positive(4)), IMAGE, "PRelu PRelu AddV2",
+    ),
+    "slope times slope": (
+        lambda x: tf.nn.relu(x) - positive(4) * (positive(4) * tf.nn.relu(-x)), IMAGE,
+        "Relu Neg Relu Mul Mul Sub",
+    ),
+    "half of a prelu": (
+        lambda x: tf.nn.relu(x) + positive(4) * (x - tf.abs(x)), IMAGE,
+        "Relu Abs Sub Mul AddV2",
+    ),
+    "prelu, and its half": (
+        lambda x: (tf.nn.relu(x), prelu(x, x, positive(4))), IMAGE, "Relu PRelu",
+    ),
+    "less what is above": (
+        lambda x: positive(4) * tf.nn.relu(-x) - tf.nn.relu(x), IMAGE, "Neg Relu Mul Relu Sub",
     ),
     "times ones that spread": (lambda x: x * tf.ones((1, 1, 3)), (1, 5, 5, 1), "Mul"),
     "dense einsum": (lambda x: tf.einsum("bij,jk->bik", x, weights(6, 3)), SEQUENCE, "MatMul"),

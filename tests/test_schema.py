@@ -6,7 +6,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from tf2caffe.caffe import schema
+from tf2caffe.caffe import schema, writer
 from tf2caffe.caffe.net import Net
 
 DUMP = """
@@ -194,3 +194,26 @@ def sha256(blob):
     import hashlib
 
     return hashlib.sha256(blob.tobytes()).hexdigest()
+
+
+def test_settings_of_each_layer_type():
+    """A layer type's settings are found by its name, that of a Deconvolution under another."""
+    param = {"axis": 3, "num_output": 2}
+    for kind, field in {
+        "InnerProduct": "inner_product_param",
+        "BatchNorm": "batch_norm_param",
+        "Deconvolution": "convolution_param",
+        "LRN": "lrn_param",
+    }.items():
+        assert schema.PARAMS[kind] == field  # fmt: skip
+    layer = schema.LayerParameter(type="InnerProduct", inner_product_param=param)
+    assert schema.setting(layer, "axis") == 3
+    pool = schema.LayerParameter(type="Pooling", pooling_param={"pool": "AVE"})
+    assert schema.ENUMS["PoolMethod"][1][schema.setting(pool, "pool")] == "AVE"
+
+
+@pytest.mark.parametrize("number", [0, 1, 127, 128, 300, 2**21 - 1, 2**31 - 1, 2**40])
+def test_whole_numbers_as_protobuf_writes_them(number):
+    shape = schema._CLASSES["caffe.BlobShape"](dim=[number])
+    assert shape.SerializeToString().endswith(writer._varint(number))
+    assert len(shape.SerializeToString()) == 2 + len(writer._varint(number))

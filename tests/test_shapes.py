@@ -1,10 +1,11 @@
-"""The shape rules of `caffe.net`, for every layer type, against real Caffe on random settings."""
+"""The rules of `shapes`, for every layer type, against real Caffe on random settings."""
 
 import numpy as np
 import pytest
 
 from tf2caffe.caffe import schema
-from tf2caffe.caffe.net import SHAPES, WEIGHTS, Net
+from tf2caffe.caffe.net import Net
+from tf2caffe.caffe.shapes import SHAPES, WEIGHTS
 from tf2caffe.failure import Failure
 
 

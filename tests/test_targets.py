@@ -130,6 +130,8 @@ EXAMPLES = {
     "bottoms": lambda rule, value: scale_by(value) if rule.layers == "Scale" else eltwise(value),
     "bottom axes": lambda rule, value: (
         concat((1, 2, 3, 3)[:value], 1) if rule.layers == "Concat"
+        else Sample(*(1, 2, 3, 3)[:value]).of("PReLU", blobs=[np.ones(2, np.float32)])
+        if rule.layers == "PReLU"
         else scale("ReLU", (1, 2, 3, 3)[:value])
     ),
     "weights": lambda rule, value: Sample(1, 2).of(
@@ -236,6 +238,15 @@ def relu6(x):
     return layers.ReLU(6)(layers.Conv2D(5, 3)(x) * 4.0)
 
 
+def prelu(x):
+    return layers.PReLU(shared_axes=[1, 2])(layers.Conv2D(5, 3)(x))
+
+
+def in_pieces(x, axis):
+    first, *rest = ops.split(x, [2, 3], axis=axis)
+    return layers.Conv2D(3, 2)(ops.concatenate([first * 2.0, *rest], axis=axis))
+
+
 def vectors(x):
     x = layers.Dense(7, use_bias=False)(layers.Flatten()(x))
     return layers.Dense(3, use_bias=False)(layers.ReLU()(x))
@@ -268,6 +279,48 @@ REWRITTEN = {
     "exp": ("portable", lambda x: ops.exp(x * 4.0), None),
     "softplus kept": ("bvlc", lambda x: ops.softplus(x), "BNLL"),
     "exp kept": ("rknn", lambda x: ops.exp(x), None),
+    "abs": ("portable", lambda x: ops.abs(x), "ReLU Power ReLU Eltwise"),
+    "abs kept": ("bvlc", lambda x: ops.abs(x), "AbsVal"),
+    "elu": ("portable", lambda x: layers.ELU(0.3)(x * 3.0), None),
+    "elu kept": ("bvlc", lambda x: layers.ELU(0.3)(layers.Conv2D(5, 3)(x)), "Convolution ELU"),
+    "abs of a vendor": ("tpu-mlir", lambda x: ops.abs(x), "AbsVal"),
+    "log softmax": (
+        "bvlc", lambda x: layers.Activation("log_softmax")(x * 20.0), None,
+    ),
+    "selu kept": ("bvlc", lambda x: ops.selu(x), "ELU Power"),
+    "softsign kept": ("bvlc", lambda x: ops.softsign(x), "AbsVal Power Eltwise"),
+    "prelu": ("portable", prelu, "Convolution PReLU"),
+    "prelu of a vector": (
+        "portable", lambda x: layers.PReLU()(layers.GlobalMaxPooling2D()(x)),
+        "Pooling Flatten ReLU Power ReLU Scale Eltwise",
+    ),
+    "prelu of a vector kept": (
+        "bvlc", lambda x: layers.PReLU()(layers.GlobalMaxPooling2D()(x)), "Pooling Flatten PReLU",
+    ),
+    "prelu without PReLU": ("armnn", prelu, "Convolution ReLU Scale ReLU Scale Eltwise"),
+    "channels": ("bvlc", lambda x: in_pieces(x, -1), "Slice Power Concat Convolution"),
+    "rows": ("bvlc", lambda x: in_pieces(x, 1), "Slice Power Concat Convolution"),
+    "columns": ("rknn", lambda x: in_pieces(x, 2), "Slice Power Concat Convolution"),
+    "vector": (
+        "bvlc", lambda x: layers.Add()(ops.split(layers.Flatten()(x), 2, axis=1)),
+        None,
+    ),
+    "sequence": (
+        "bvlc", lambda x: layers.Add()(ops.split(layers.Reshape((99, 6))(x), 3, axis=1)),
+        None,
+    ),
+    "pieces without Slice": (
+        "portable", lambda x: in_pieces(x, 2),
+        "Convolution Convolution Convolution Concat Convolution",
+    ),
+    "a piece that is left out": (
+        "bvlc", lambda x: layers.Add()(ops.split(x, 3, axis=-1)[:2]),
+        "Convolution Convolution Eltwise",
+    ),
+    "pieces that overlap": (
+        "bvlc", lambda x: layers.Concatenate()([x[..., :4], x[..., 2:]]),
+        "Convolution Convolution Concat",
+    ),
     "relu6": ("portable", relu6, "Convolution Power Eltwise Power ReLU"),
     "gelu without division": ("sigmastar", lambda x: ops.gelu(x, approximate=False), None),
     "gelu without Power": ("tpu-mlir", lambda x: ops.gelu(x, approximate=False), None),

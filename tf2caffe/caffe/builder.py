@@ -5,7 +5,8 @@ from math import ceil, log2, prod
 import numpy as np
 
 from tf2caffe.caffe import orders
-from tf2caffe.caffe.net import Net, sized
+from tf2caffe.caffe.net import Net
+from tf2caffe.caffe.shapes import sized
 
 
 class Refused(Exception):
@@ -89,6 +90,10 @@ class Builder(Net):
         param = {"pool": kind, "global_pooling": True}
         return self.add("Pooling", name, blob, pooling_param=param)
 
+    def elu(self, name, blob, alpha):
+        """x where x > 0, else alpha (e^x - 1); what is Caffe's default is left out."""
+        return self.add("ELU", name, blob, elu_param={} if alpha == 1 else {"alpha": alpha})
+
     def halves(self, name, blob):
         """relu(x) and relu(-x): how far x is above zero, and how far below."""
         above = self.add("ReLU", f"{name}/above", blob)
@@ -165,7 +170,7 @@ class Builder(Net):
         delta[:, :, kernel[0][0], kernel[1][0]] = 1
         return self.convolve(name, blob, delta, stride=stride, pad=pads)
 
-    def permuted(self, name, blob, sizes, order):
+    def permute(self, name, blob, sizes, order):
         """The elements of a blob, which runs through blocks of these sizes, in another order.
 
         `order` tells which of the blocks comes first, second, ...; the axes are whatever they are
@@ -173,10 +178,10 @@ class Builder(Net):
         """
         swaps = orders.plan(sizes, order)
         for at, swap in enumerate(swaps):
-            blob = self.swapped(name if at == 0 else f"{name}{at + 1}", blob, *swap)
+            blob = self.swap(name if at == 0 else f"{name}{at + 1}", blob, *swap)
         return blob
 
-    def swapped(self, name, blob, groups, first, second, rest):
+    def swap(self, name, blob, groups, first, second, rest):
         """Blocks (groups, first, second, rest) as (groups, second, first, rest): see `orders`."""
         if min(orders.ways(groups, first, second))[1] == "Convolution":
             return self._rows_to_channels(name, blob, groups, first, second, rest)
@@ -189,19 +194,19 @@ class Builder(Net):
         if rest == 1 and self.shapes[blob][1:] == (groups * first, 1, second):
             kernel, stride = kernel.transpose(0, 1, 3, 2), stride[::-1]
         else:
-            blob = self.viewed(f"{name}/view", blob, (groups * first, second, rest))
+            blob = self.view(f"{name}/view", blob, (groups * first, second, rest))
         return self.deconvolve(name, blob, kernel, stride=stride)
 
     def _rows_to_channels(self, name, blob, groups, first, second, rest):
         """Without a rest, the kernel covers a row of the image (groups, first, second)."""
         kernel = np.tile(np.eye(second, dtype=np.float32)[:, None], (groups, 1, 1))
         if rest == 1:
-            blob = self.viewed(f"{name}/view", blob, (groups, first, second))
+            blob = self.view(f"{name}/view", blob, (groups, first, second))
             return self.convolve(name, blob, kernel[:, :, None])
-        blob = self.viewed(f"{name}/view", blob, (groups, first * second, rest))
+        blob = self.view(f"{name}/view", blob, (groups, first * second, rest))
         return self.convolve(name, blob, kernel[..., None], stride=(second, 1))
 
-    def viewed(self, name, blob, shape):
+    def view(self, name, blob, shape):
         """The blob under these axes (without the batch)."""
         return blob if self.shapes[blob][1:] == tuple(shape) else self.reshape(name, blob, shape)
 
@@ -216,7 +221,7 @@ class Builder(Net):
         wide = self.convolve(f"{name}/wide", blob, kernel)
         return self.reshape(name, wide, (channels, len(matrix), height))
 
-    def spread(self, name, blob, shape):
+    def broadcast(self, name, blob, shape):
         """The blob broadcast to `shape` (Caffe's axes after the batch)."""
         have = self.shapes[blob][1:]
         if have == tuple(shape):

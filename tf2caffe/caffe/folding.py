@@ -27,12 +27,13 @@ import numpy as np
 
 from tf2caffe.caffe import lowering, schema, targets
 from tf2caffe.caffe.builder import mistaken
-from tf2caffe.caffe.net import Layer, Net, convolution_settings, sized
+from tf2caffe.caffe.net import Layer, Net
 from tf2caffe.caffe.outputs import check
+from tf2caffe.caffe.shapes import convolution_settings, sized
 
 IDLE = ("Dropout", "Split")
 SHAPING = ("Concat", "Flatten", "Reshape")  # with one bottom, and if the shape stays, idle too
-IN_PLACE = ("ELU", "Power", "ReLU", "ReLU6", "Sigmoid", "TanH")
+IN_PLACE = ("ELU", "PReLU", "Power", "ReLU", "ReLU6", "Sigmoid", "TanH")
 SHARING = ("Flatten", "Input", "Reshape", "Slice", "Split")  # a top is the bottom's own memory
 
 
@@ -101,6 +102,10 @@ def surviving(table, net, deployed):
     """The table of the blobs of `net` that are still made, as they are called now."""
     places = written(net)
     blobs = {place: blob for blob, place in written(deployed).items()}
+    for layer in net.layers:
+        if layer.tops[1:]:  # where a Slice became layers, each is called as the top that it makes
+            for at, top in enumerate(layer.tops):
+                blobs.setdefault((layer.name, at), blobs.get((top, 0)))
     found = [(entry, blobs.get(places[entry.blob])) for entry in table.layers]
     return replace(table, layers=[replace(entry, blob=blob) for entry, blob in found if blob])
 
@@ -422,19 +427,23 @@ def affine_and_linear(first, second):
     if np.any(found.beta) and not meets_no_padding(second):
         return None
     gamma, beta = found.over(first.shape[1])
-    kernel = Scaled(second.blobs[0])
     bias = second.blobs[1].astype(np.float64) if len(second.blobs) > 1 else np.zeros(())
-    if np.any(beta):
-        shift = np.broadcast_to(per_input(second, beta), kernel.shape)
-        shifts = [through(row, part) for row, part in zip(kernel.rows(), shift, strict=True)]
-        own = np.where(gamma == 1, 0, np.abs(beta))  # the unit of x + h is not known
-        if not (np.all(own <= DIGITS) and max(size for _, size in shifts) <= KERNEL_DIGITS):
-            return None
-        bias = bias + [total for total, _ in shifts]
-    if not takes_in(second.blobs[0], gamma, bias):
+    shift = shift_behind(second, gamma, beta) if np.any(beta) else 0
+    if shift is None or not takes_in(second.blobs[0], gamma, bias + shift):
         return None
-    kernel = Scaled(kernel, per_input(second, gamma))
-    return with_bias(joined(first, second, second.message, [kernel]), bias)
+    kernel = Scaled(second.blobs[0], per_input(second, gamma))
+    return with_bias(joined(first, second, second.message, [kernel]), bias + shift)
+
+
+def shift_behind(layer, gamma, beta):
+    """W h for each row of the layer's kernel; None if too many digits would be lost."""
+    kernel = Scaled(layer.blobs[0])
+    shift = np.broadcast_to(per_input(layer, beta), kernel.shape)
+    shifts = [through(row, part) for row, part in zip(kernel.rows(), shift, strict=True)]
+    own = np.where(gamma == 1, 0, np.abs(beta))  # the unit of x + h is not known
+    if not (np.all(own <= DIGITS) and max(size for _, size in shifts) <= KERNEL_DIGITS):
+        return None
+    return np.array([total for total, _ in shifts])
 
 
 def through(row, shift):

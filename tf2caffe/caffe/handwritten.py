@@ -6,7 +6,8 @@ import numpy as np
 
 from tf2caffe.caffe import outputs, schema
 from tf2caffe.caffe.naming import blob_name, layer_of
-from tf2caffe.caffe.net import ROLES, WEIGHTS, Net
+from tf2caffe.caffe.net import ROLES, Net
+from tf2caffe.caffe.shapes import WEIGHTS
 from tf2caffe.failure import Failure
 from tf2caffe.graph.layout import described
 from tf2caffe.proof import blobs
@@ -85,18 +86,24 @@ def _blobs(message, arrays, net, problems):
     bottoms = [net.shapes[name] for name in message.bottom]
     expected = WEIGHTS[message.type](message, bottoms)
     roles = ROLES.get(message.type, ())[: len(expected)]
-    blobs = []
-    for role, shape in zip(roles, expected, strict=False):
-        if role not in arrays:
-            problems.append(f"missing: {message.name}-{role} {shape}")
-        elif arrays[role].shape != shape:
-            problems.append(f"misshapen: {message.name}-{role} {arrays[role].shape}, not {shape}")
-        found = arrays.get(role)
-        fits = found is not None and found.shape == shape
-        blobs.append(found if fits else np.zeros(shape, np.float32))
+    blobs = [
+        _blob(f"{message.name}-{role}", arrays.get(role), shape, problems)
+        for role, shape in zip(roles, expected, strict=False)
+    ]
     problems += [f"surplus: {message.name}-{role}" for role in arrays if role not in roles]
     # Caffe divides mean and variance by BatchNorm's third blob
     return blobs + [np.ones(shape, np.float32) for shape in expected[len(roles) :]]
+
+
+def _blob(name, array, shape, problems):
+    """The array, if it is of this shape; else zeros, and what is wrong is added to `problems`."""
+    if array is None:
+        problems.append(f"missing: {name} {shape}")
+    elif array.shape != shape:
+        problems.append(f"misshapen: {name} {array.shape}, not {shape}")
+    else:
+        return array
+    return np.zeros(shape, np.float32)
 
 
 def _table(path, net, graph):

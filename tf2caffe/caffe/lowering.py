@@ -1,23 +1,26 @@
-"""A network made to fit a target: what it does not take is rewritten, as far as an equal exists.
+"""Lowering: the layers that a target does not take are replaced by layers that it takes.
 
-Each function of the table at the foot adds to a network the layers that equal one layer, the last
-of them under its name; or adds nothing, where that one cannot be helped.
+Each function of REWRITES, at the foot, appends to a network the layers that together equal one
+layer; the last of them bears that layer's name. If it appends nothing, the layer stays as it is,
+and `targets.check` names it.
 """
 
 import numpy as np
 
 from tf2caffe.caffe import targets
 from tf2caffe.caffe.builder import Builder, dilated
-from tf2caffe.caffe.net import convolution_settings
+from tf2caffe.caffe.shapes import convolution_settings
 
 GROWTH = 4  # rows and columns of zeros by which a kernel may grow on each side
 
 
 def fit(net, target, rewrites=None):
-    """The network as the `targets.Target` takes it; what has no equal is left as it is.
+    """The network with every layer replaced that the target does not take, where that is possible.
 
-    Nothing may work in place, for what stands for one layer may read its bottom twice. `rewrites`
-    gives the rewrites of one layer, by default those of the form that BVLC Caffe runs too.
+    The pass is repeated until it changes nothing, because what stands for a layer may have to be
+    replaced too. No layer may work in place: what stands for it may read its bottom twice.
+    `rewrites` lists the functions for one layer, by default those for the inspectable form, which
+    BVLC Caffe runs too.
     """
     while (fitted := _rewritten(net, target, rewrites or inspectable)) is not None:
         net = fitted
@@ -25,7 +28,7 @@ def fit(net, target, rewrites=None):
 
 
 def _rewritten(net, target, rewrites):
-    """The network with each layer rewritten once; None if nothing was to be."""
+    """The network with each layer replaced once; None if no layer was replaced."""
     fitted, around, count = Builder(net.name), targets.Surroundings(net), 0
     for layer in net.layers:
         if any(
@@ -39,9 +42,11 @@ def _rewritten(net, target, rewrites):
 
 
 def _helped(rewrite, layer, fitted, net, target):
-    """Whether the rewrite added layers."""
-    made, fitted.reserved = len(fitted.layers), net.shapes.keys() - {layer.name}
+    """Whether the rewrite added layers; the last of them makes the layer's blob."""
+    made, fitted.reserved = len(fitted.layers), net.shapes.keys() - {layer.name, *layer.tops}
     rewrite(layer, fitted, target)
+    if len(fitted.layers) > made and len(layer.tops) == 1:
+        fitted.rename_last(layer.name, layer.tops[0])
     return len(fitted.layers) > made
 
 
@@ -157,7 +162,7 @@ def _allows(target, quantity, value, *kinds):
 
 
 def _kernel(layer):
-    """The kernel as an array; the deploy form's are else computed as they are written."""
+    """The kernel as an array; in the deploy form it may be a product that is not computed yet."""
     return layer.blobs[0].reshape(*layer.blobs[0].shape)
 
 
@@ -168,6 +173,32 @@ def _bias(layer):
 def bias_of_zeros(layer, net, target):
     """A dense layer without a bias gets one."""
     net.multiply(layer.name, layer.bottoms[0], layer.blobs[0], np.zeros(layer.shape[1], np.float32))
+
+
+def sum_of_halves(layer, net, target):
+    """|x| = relu(x) + relu(-x)."""
+    net.eltwise(layer.name, "SUM", *net.halves(layer.name, layer.bottoms[0]))
+
+
+def slopes_of_halves(layer, net, target):
+    """relu(x) - alpha relu(-x)."""
+    above, below = net.halves(layer.name, layer.bottoms[0])
+    alpha = _kernel(layer)
+    fall = net.affine(f"{layer.name}/fall", below, -alpha if alpha.ndim else -alpha.item())
+    net.eltwise(layer.name, "SUM", above, fall)
+
+
+def tanh_of_half(layer, net, target):
+    """elu(x) = relu(x) - alpha (1 - e^-b), b = relu(-x); 1 - e^-b = 2 t / (1 + t), t = tanh(b / 2).
+
+    So no digits are lost next to 0.
+    """
+    name, part = layer.name, 0.5 / layer.message.elu_param.alpha
+    above, below = net.halves(name, layer.bottoms[0])
+    tanh = net.add("TanH", f"{name}/tanh", net.affine(f"{name}/half", below, 0.5))
+    share = net.affine(f"{name}/share", tanh, part, part, -1.0)
+    fall = net.eltwise(f"{name}/fall", "PROD", tanh, share)
+    net.eltwise(name, "SUM", above, fall, (1, -1))
 
 
 def log_of_one_and_decay(layer, net, target):
@@ -213,20 +244,49 @@ def relu_less_what_is_beyond(layer, net, target):
     net.eltwise(layer.name, "SUM", above, beyond, (1, -1))
 
 
+def kernel_a_piece(layer, net, target):
+    """A kernel for each piece that picks it out of the whole, along whichever axis it is."""
+    blob, param, start = layer.bottoms[0], layer.message.slice_param, 0
+    axis = (param.slice_dim if param.HasField("slice_dim") else param.axis) % len(layer.shape)
+    if len(layer.shape) not in (2, 4) or axis == 0:
+        return
+    for top, shape in zip(layer.tops, layer.shapes, strict=True):
+        _pick(net, top, blob, axis, range(start, start + shape[axis]))
+        start += shape[axis]
+
+
+def _pick(net, name, blob, axis, taken):
+    """These channels, rows or columns of a blob."""
+    length = net.shapes[blob][axis]
+    if axis > 1:
+        before, after = [[0, 0], [0, 0]]
+        before[axis - 2], after[axis - 2] = -taken.start, taken.stop - length
+        return net.place(name, blob, before, after)
+    kernel = np.eye(length, dtype=np.float32)[taken.start : taken.stop]
+    if len(net.shapes[blob]) == 2:
+        return net.multiply(name, blob, kernel)
+    return net.convolve(name, blob, kernel[:, :, None, None])
+
+
 # log(1 + d) / d of 0 <= d <= 1 as a chain of powers, right to 5e-9: a least-squares fit.
 LOG1P = ((1.3800901671, 1.3606721095, 0.3933759666), (0.4841903463, 0.4534479425, -2.2928569706))
 
 # (layer type, the quantity that breaks a rule) -> what may be written instead.
 REWRITES = {
+    ("AbsVal", "type"): (sum_of_halves,),
     ("BNLL", "type"): (log_of_one_and_decay,),
     ("Convolution", "dilation"): (undilated,),
     ("Convolution", "uneven dilation"): (undilated,),
     ("Convolution", "kernel"): (wider_kernel, full_kernel),
     ("Convolution", "pad"): (full_kernel,),
+    ("ELU", "type"): (tanh_of_half,),
     ("Eltwise", "coefficients"): (sum_of_multiples,),
     ("Exp", "type"): (softmax_for_exp,),
     ("InnerProduct", "weights"): (bias_of_zeros,),
+    ("PReLU", "bottom axes"): (slopes_of_halves,),
+    ("PReLU", "type"): (slopes_of_halves,),
     ("Power", "type"): (scale_for_power, product_for_square),
     ("ReLU6", "type"): (least_of_six, relu_less_what_is_beyond),
     ("Scale", "preceded by"): (norm_before_scale,),
+    ("Slice", "type"): (kernel_a_piece,),
 }

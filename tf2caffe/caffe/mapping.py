@@ -1,8 +1,10 @@
 """The mapping table: one function for each TensorFlow op, to the Caffe layers that equal it.
 
 Each takes the node and the network under construction and returns the blob that holds the op's
-output; the last layer of an expansion carries the node's layer name. The constructs are those that
-BVLC Caffe and its consumers (OpenCV, OpenVINO, RKNN, MNN, ncnn) compute alike.
+output; the last layer of an expansion carries the node's layer name. Where Caffe has a layer for
+the op, that layer is emitted (ELU, AbsVal, PReLU, Slice ...), and ReLU6, which some chips have;
+`lowering` then replaces the layers that the target does not take. What is composed of several
+layers uses only those that all consumers (OpenCV, OpenVINO, RKNN, MNN, ncnn) compute alike.
 """
 
 from collections import Counter
@@ -10,7 +12,7 @@ from math import prod
 
 import numpy as np
 
-from tf2caffe.caffe import outputs, products, targets
+from tf2caffe.caffe import outputs, products, schema, targets
 from tf2caffe.caffe.builder import Builder, Refused, dilated, embedded, mistaken
 from tf2caffe.caffe.naming import layer_of
 from tf2caffe.failure import Failure, listed
@@ -21,10 +23,11 @@ STEEP = 1e4  # taken twice; half precision, as chips compute, has no 1e8
 
 
 class Mapping(Builder):
-    """A network that knows which blob holds which TensorFlow output, and how it lies there.
+    """A network that knows which blob holds which TensorFlow tensor, and in which order.
 
-    `arranged` are the blobs of tensors in another order. `results` are the model's outputs as
-    `outputs.Output`s, `copies` the blobs that only serve as such: (tensor, blob, layout).
+    `arranged` holds the blobs of tensors that were put in another order. `results` are the model's
+    outputs as `outputs.Output`s; `copies` are the blobs that are outputs and nothing else, each as
+    (tensor, blob, layout).
     """
 
     def __init__(self, graph, target, output_order="tensorflow"):
@@ -34,33 +37,34 @@ class Mapping(Builder):
         self.final = final if output_order == "tensorflow" else lambda layout: layout
         self.last = outputs.last(graph)
         self.blobs, self.arranged, self.results, self.copies = {}, {}, [], []
+        self.pieces = {}  # op -> its top of the Slice that was made for another op
 
     def rename(self, name):
         """Give the last layer, and its blob, the name that the node has; return it."""
-        layer = self.layers[-1]
-        shape, former = self.shapes.pop(layer.name), layer.name
-        layer.name = self.free(name)
-        layer.message.name, layer.message.top[0], layer.tops = layer.name, layer.name, [layer.name]
-        self.shapes[layer.name] = shape
+        former = self.layers[-1].name
+        shape = self.shapes.pop(former)  # so that the name that it has is free
+        name = self.free(name)
+        self.shapes[former] = shape
+        self.rename_last(name, name)
         for key, blob in self.arranged.items():
-            self.arranged[key] = layer.name if blob == former else blob
-        return layer.name
+            self.arranged[key] = name if blob == former else blob
+        return name
 
     def drop(self):
-        """Take the last layer away, which no other reads; return what it read."""
+        """Remove the last layer, which no other layer reads; return the blob that it read."""
         layer = self.layers.pop()
         del self.shapes[layer.name]
         return layer.bottoms[0]
 
     def blob(self, node, at=0):
-        """The blob of the node's input, as it lies."""
+        """The blob of the node's input, in whichever order it is."""
         name = node.inputs[at]
         if self.blobs[name] is None:
             raise Refused(f"it reads {name}, which is left to the caller")
         return self.blobs[name]
 
-    def bottom(self, node, at=0):
-        """The blob of the node's input as plain NCHW; what was shuffled is put in order, once."""
+    def make_plain(self, node, at=0):
+        """The blob of the node's input as plain NCHW; layers that reorder it are added once."""
         name = node.inputs[at]
         self.blob(node, at)
         return self.put_in_order(node.layer, name, self.layouts[name].nchw())
@@ -72,11 +76,11 @@ class Mapping(Builder):
             return blob
         key = name, wanted.caffe_shape, tuple(wanted.runs())
         if key not in self.arranged:
-            blob = self.moved(f"{prefix}/order", blob, layout, wanted)
-            self.arranged[key] = self.viewed(f"{prefix}/shape", blob, wanted.caffe_shape)
+            blob = self.reorder(f"{prefix}/order", blob, layout, wanted)
+            self.arranged[key] = self.view(f"{prefix}/shape", blob, wanted.caffe_shape)
         return self.arranged[key]
 
-    def moved(self, name, blob, layout, wanted):
+    def reorder(self, name, blob, layout, wanted):
         """The blob's elements in another order, under any axes."""
         if layout.runs() == wanted.runs():
             return blob
@@ -84,12 +88,12 @@ class Mapping(Builder):
             return self._joined_in_order(name, blob, layout.parts)
         channels = layout.channel_order()
         if channels is not None and wanted.order == layout.nchw().order:
-            blob = self.viewed(f"{name}/shape", blob, wanted.caffe_shape)
+            blob = self.view(f"{name}/shape", blob, wanted.caffe_shape)
             kernel = np.eye(len(channels), dtype=np.float32)[np.argsort(channels)]
             return self.convolve(name, blob, kernel[:, :, None, None])
         sizes = [layout.sizes[atom] for atom in layout.order]
         order = [layout.order.index(atom) for atom in wanted.order]
-        return self.permuted(name, blob, sizes, order)
+        return self.permute(name, blob, sizes, order)
 
     def _joined_in_order(self, name, blob, parts):
         """A vector joined of others: cut, each of them put in order, joined again."""
@@ -98,7 +102,7 @@ class Mapping(Builder):
         for at, part in enumerate(parts):
             (size,), piece = part.tf_shape, f"{name}/part{at}"
             cut = self.place(piece, row, (0, -start), (0, start + size - length))
-            cut = self.moved(f"{piece}/order", cut, part, part.as_tensorflow())
+            cut = self.reorder(f"{piece}/order", cut, part, part.as_tensorflow())
             blobs.append(self.reshape(f"{piece}/vector", cut, (size,)))
             start += size
         return self.add("Concat", name, blobs)
@@ -166,7 +170,8 @@ def _mapped(node, net):
         raise Refused(f"Caffe would make {net.shapes[blob]} of it, TensorFlow makes {expected}")
     if node.name in net.last:
         blob = _finished(node, net, blob, made)
-    return net.rename(node.layer) if len(net.layers) > made else blob
+    own = len(net.layers) > made and len(net.layers[-1].tops) == 1
+    return net.rename(node.layer) if own else blob
 
 
 def _finished(node, net, blob, made):
@@ -180,26 +185,23 @@ def _finished(node, net, blob, made):
         return blob
     if node.op == "ConcatV2" and layout.index:
         net.drop()
-        return _joined(node, net, net.bottom)
+        return _joined(node, net, net.make_plain)
     while len(net.layers) > made and net.layers[-1].type in ("Flatten", "Reshape"):
         blob = net.drop()  # the swaps take the view that they need
     if len(net.layers) > made:
         blob = net.rename(f"{node.layer}/caffe")
-    blob = net.moved(f"{node.layer}/order", blob, layout, wanted)
-    return net.viewed(node.layer, blob, wanted.caffe_shape)
+    blob = net.reorder(f"{node.layer}/order", blob, layout, wanted)
+    return net.view(node.layer, blob, wanted.caffe_shape)
 
 
 def _end(net):
     """A layer for each of the outputs that no other layer reads; they are the last, in order."""
     tensors, ends = outputs.ends(net.graph)
     found = [_in_final_order(net, tensor, tensors.count(tensor) == 1) for tensor in tensors]
-    read = Counter([*found, *(bottom for layer in net.layers for bottom in layer.bottoms)])
-    inputs = [net.blobs[name] for name in net.graph.inputs]
+    shared = _shared(net, found)
     for at, (tensor, blob) in enumerate(zip(tensors, found, strict=True)):
-        if read[blob] > 1 or blob in inputs:
-            found[at] = net.affine(_name_of_last(net, tensor), blob)
-            if tensor in net.last - net.graph.inputs.keys():  # a reshape that took no layer
-                net.blobs[tensor] = found[at]
+        if blob in shared:
+            found[at] = _copied(net, tensor, blob)
         if found[at] != net.blobs[tensor]:
             net.copies.append((tensor, found[at], net.final(net.layouts[tensor])))
     makers = {layer.tops[0]: layer for layer in net.layers}
@@ -207,6 +209,24 @@ def _end(net):
     net.layers = [layer for layer in net.layers if layer not in last] + last
     net.results = [_result(net, end, tensors[end.place], found[end.place]) for end in ends]
     outputs.check(net, found)
+
+
+def _shared(net, found):
+    """The blobs of outputs that cannot be the net's own: a layer or another output reads them.
+
+    Nor can the inputs, or the later tops of a Slice.
+    """
+    read = Counter([*found, *(bottom for layer in net.layers for bottom in layer.bottoms)])
+    first = {layer.tops[0] for layer in net.layers} - {net.blobs[name] for name in net.graph.inputs}
+    return {blob for blob in found if read[blob] > 1 or blob not in first}
+
+
+def _copied(net, tensor, blob):
+    """A layer that gives an output a blob of its own."""
+    copy = net.affine(_name_of_last(net, tensor), blob)
+    if tensor in net.last - net.graph.inputs.keys():  # a reshape that took no layer
+        net.blobs[tensor] = copy
+    return copy
 
 
 def _in_final_order(net, tensor, once):
@@ -249,7 +269,7 @@ def batch_norm(node, net):
     unscaled = np.ones(1, np.float32)  # Caffe divides mean and variance by this third blob
     alike = net.layouts[node.name] == net.layouts[node.inputs[0]]
     x = net.add(
-        "BatchNorm", layer_of(node, "mean"), net.blob(node) if alike else net.bottom(node),
+        "BatchNorm", layer_of(node, "mean"), net.blob(node) if alike else net.make_plain(node),
         [mean, variance, unscaled],
         batch_norm_param={"eps": float(node.attrs["epsilon"]), "use_global_stats": True},
     )  # fmt: skip
@@ -270,7 +290,7 @@ def convolution(node, net):
     pads = _pads(node, net.shape(node), kernel.shape[2:], stride, dilation)
     kernel, dilation = _evenly_dilated(kernel, dilation, net.shape(node)[:2], pads)
     kernel, pads = _within(kernel, pads, net.shape(node), node.shape[1:3], stride, dilation)
-    bottom = net.bottom(node)
+    bottom = net.make_plain(node)
     settings = zip(dilation, pads, strict=True)
     if any((d > 1 and pair[0] != pair[1]) or min(pair) < 0 for d, pair in settings):
         bottom = net.place(f"{node.layer}/pad", bottom, *zip(*pads, strict=True))
@@ -287,7 +307,7 @@ def patches(node, net):
     kernel = np.tile(np.eye(count, dtype=np.float32).reshape(count, 1, *size), (channels, 1, 1, 1))
     pads = _pads(node, net.shape(node), size, stride, dilation)
     kernel, dilation = dilated(kernel, dilation), (1, 1)
-    bottom, pad = net.bottom(node), [max(pair) for pair in pads]
+    bottom, pad = net.make_plain(node), [max(pair) for pair in pads]
     return net.convolve(node.layer, bottom, embedded(kernel, pads), None, stride, pad)
 
 
@@ -381,7 +401,7 @@ def transposed_convolution(node, net):
     cut = [max(before, -end) for (before, _), end in zip(pads, ends, strict=True)]
     zeros = [(p - b, p + end) for p, (b, _), end in zip(cut, pads, ends, strict=True)]
     kernel = np.pad(kernel, [(0, 0), (0, 0), *zeros]) if any(map(any, zeros)) else kernel
-    return net.deconvolve(node.layer, net.bottom(node), kernel, _bias(node), stride, cut)
+    return net.deconvolve(node.layer, net.make_plain(node), kernel, _bias(node), stride, cut)
 
 
 def dense(node, net):
@@ -390,13 +410,13 @@ def dense(node, net):
         raise Refused("its input is transposed (transpose_a), which tf2caffe does not convert yet")
     kernel, bias = node.array("kernel"), _bias(node)
     if len(net.shape(node)) > 3:
-        channels, *size = net.shapes[net.bottom(node)][1:]
+        channels, *size = net.shapes[net.make_plain(node)][1:]
         image = (channels, prod(size[:-1]), size[-1])
-        blob = net.reshape(f"{node.layer}/image", net.bottom(node), image)
+        blob = net.reshape(f"{node.layer}/image", net.make_plain(node), image)
         blob = net.convolve(f"{node.layer}/product", blob, kernel[:, :, None, None], bias)
         return net.settle(node, blob)
     if len(net.shape(node)) > 1:
-        return net.convolve(node.layer, net.bottom(node), kernel[:, :, None, None], bias)
+        return net.convolve(node.layer, net.make_plain(node), kernel[:, :, None, None], bias)
     return net.multiply(node.layer, net.blob(node), kernel, bias)
 
 
@@ -447,7 +467,7 @@ def _excess(size, out, kernel, stride, pads):
 
 
 def _cut(node, net, excess):
-    bottom = net.bottom(node)
+    bottom = net.make_plain(node)
     if not any(excess):
         return bottom
     return net.place(f"{node.layer}/cut", bottom, (0, 0), [-n for n in excess])
@@ -461,7 +481,7 @@ def average_pool(node, net):
     if not any(map(any, pads)):
         bottom = _cut(node, net, _excess(size, out, kernel, stride, pads))
         return net.pool(node.layer, "AVE", bottom, kernel, stride, (0, 0))
-    bottom = net.bottom(node)
+    bottom = net.make_plain(node)
     channels = net.shapes[bottom][1]
     ones = net.affine(f"{node.layer}/ones", bottom, 0.0, 1.0)
     ones_kernel = np.ones((channels, 1, *kernel), np.float32)
@@ -487,7 +507,7 @@ def reduction(node, net):
     if len(shape) > 1:
         caffe_axes |= {axis: axis + 4 - len(shape) for axis in range(1, len(shape))}
     axes = {caffe_axes[axis] for axis in axes}
-    blob = net.bottom(node)
+    blob = net.make_plain(node)
     if not axes:
         return blob
     blob = REDUCTIONS[node.op](node, net, blob, axes)
@@ -554,7 +574,7 @@ def reshape(node, net):
     """The blob keeps its order of elements, if it can; whoever reads it knows that."""
     blob, layout = net.blob(node), net.layouts[node.inputs[0]]
     if regrouped(layout, node.shape[1:])[1]:
-        blob = net.moved(f"{node.layer}/order", blob, layout, layout.as_tensorflow())
+        blob = net.reorder(f"{node.layer}/order", blob, layout, layout.as_tensorflow())
     return net.settle(node, blob)
 
 
@@ -568,7 +588,7 @@ def concat(node, net):
     if len(node.shape) > 4:
         return products.concat(node, net)
     as_they_lie = len(node.shape) == 2 and not node.weights
-    return _joined(node, net, net.blob if as_they_lie else net.bottom)
+    return _joined(node, net, net.blob if as_they_lie else net.make_plain)
 
 
 def _joined(node, net, take):
@@ -576,13 +596,18 @@ def _joined(node, net, take):
     axis = node.attrs["axis"] % rank
     if axis == 0:
         raise Refused("it joins along the batch axis; join along another")
-    caffe_axis = 1 if axis == rank - 1 else axis + max(4 - rank, 0) + 1
     computed = iter(range(len(node.inputs)))
     blobs = [
         _constant(node, net, role) if role in node.weights else take(node, next(computed))
         for role in products.joined(node)
     ]
-    return net.add("Concat", node.layer, blobs, concat_param={"axis": caffe_axis})
+    param = {"axis": _caffe_axis(axis, rank)}
+    return net.add("Concat", node.layer, blobs, concat_param=param)
+
+
+def _caffe_axis(axis, rank):
+    """TensorFlow's axis of a tensor as Caffe counts it: the last one is that of the channels."""
+    return 1 if axis == rank - 1 else axis + max(4 - rank, 0) + 1
 
 
 def _constant(node, net, role):
@@ -598,7 +623,7 @@ def pad(node, net):
     if any(pads[0]) or any(pads[-1]):
         raise Refused(f"paddings {pads} reach across batch or channels; pad height and width only")
     sides = [(0, 0)] * (4 - len(node.shape)) + pads[1:-1]
-    blob, sides = net.bottom(node), list(zip(*sides, strict=True))
+    blob, sides = net.make_plain(node), list(zip(*sides, strict=True))
     if not number:
         return net.place(node.layer, blob, *sides)
     ones = net.place(f"{node.layer}/ones", net.affine(f"{node.layer}/one", blob, 0.0, 1.0), *sides)
@@ -607,9 +632,59 @@ def pad(node, net):
 
 
 def strided_slice(node, net):
-    """A depthwise convolution picks rows and columns, a 1x1 convolution channels."""
+    """A top of a Slice, if it is one of the pieces that make up a tensor."""
+    if node.name not in net.pieces and (pieces := _pieces(node, net)):
+        _slice(
+            net, net.make_plain(node), pieces, _caffe_axis(_cut_axis(node, net), len(node.shape))
+        )
+    return net.pieces[node.name] if node.name in net.pieces else _picked(node, net)
+
+
+def _cut_axis(node, net):
+    """The one axis of which a slice leaves something out; None if it is another kind of slice."""
+    shape = (1, *net.shape(node))
+    cut = [axis for axis, size in enumerate(node.attrs["sizes"]) if size != shape[axis]]
+    whole = set(node.attrs["strides"]) == {1} and len(node.shape) == len(shape) <= 4
+    return cut[0] if len(cut) == 1 and whole else None
+
+
+def _pieces(node, net):
+    """The slices that cut the same tensor, along one axis, into pieces side by side, in order.
+
+    None where something is left out, or taken twice; or where a piece is an output, which may
+    have to be put in order.
+    """
+    axis, length = _cut_axis(node, net), 0
+    pieces = [
+        other
+        for other in net.graph.nodes
+        if axis is not None and other.op == "StridedSlice" and other.inputs == node.inputs
+        if _cut_axis(other, net) == axis
+    ]
+    pieces.sort(key=lambda piece: piece.attrs["begin"][axis])
+    for piece in pieces:
+        if piece.attrs["begin"][axis] != length or piece.name in net.last:
+            return []
+        length += piece.attrs["sizes"][axis]
+    return pieces if axis is not None and length == (1, *net.shape(node))[axis] else []
+
+
+def _slice(net, blob, pieces, axis):
+    """A Slice at these Caffe's axis; its tops are called as the ops, which find theirs by name."""
+    names = [net.free(piece.layer) for piece in pieces]
+    points = [piece.attrs["begin"][_cut_axis(piece, net)] for piece in pieces[1:]]
+    message = schema.LayerParameter(
+        name=net.free(f"{names[0]}/slice"), type="Slice", bottom=[blob], top=names,
+        slice_param={"axis": axis, "slice_point": points},
+    )  # fmt: skip
+    net.append(message, [])
+    net.pieces |= {piece.name: name for piece, name in zip(pieces, names, strict=True)}
+
+
+def _picked(node, net):
+    """The channels of a vector by a dense layer; of an image, what is said below."""
     begin, sizes, steps = (node.attrs[key] for key in ("begin", "sizes", "strides"))
-    shape, blob = (1, *net.shape(node)), net.bottom(node)
+    shape, blob = (1, *net.shape(node)), net.make_plain(node)
     if len(shape) == 1:
         return net.settle(node, blob)
     if len(shape) > 4:
@@ -620,17 +695,24 @@ def strided_slice(node, net):
     if len(shape) == 2:
         kernel = np.eye(shape[1], dtype=np.float32)[channels]
         return net.settle(node, net.multiply(f"{node.layer}/taken", blob, kernel))
-    axes = [(0, 1, 1, 1)] * (4 - len(shape)) + list(zip(begin, sizes, steps, shape, strict=True))[
-        1:-1
-    ]
+    axes = list(zip(begin, sizes, steps, shape, strict=True))[1:-1]
+    axes = [(0, 1, 1, 1)] * (4 - len(shape)) + axes
+    return net.settle(node, _picked_of_image(node.layer, net, blob, axes, channels))
+
+
+def _picked_of_image(name, net, blob, axes, channels):
+    """A depthwise convolution picks rows and columns, a 1x1 convolution channels.
+
+    `axes` are (begin, size, step, length) of rows and of columns.
+    """
     first, last = [-b for b, _, _, _ in axes], [b + (s - 1) * t + 1 - n for b, s, t, n in axes]
-    stride = [max(step, 1) for _, _, step, _ in axes]
+    stride, total = [max(step, 1) for _, _, step, _ in axes], net.shapes[blob][1]
     if any(first) or any(last) or stride != [1, 1]:
-        blob = net.place(f"{node.layer}/rows", blob, first, last, stride)
-    if channels.tolist() != list(range(shape[-1])):
-        kernel = np.eye(shape[-1], dtype=np.float32)[channels][:, :, None, None]
-        blob = net.convolve(f"{node.layer}/channels", blob, kernel)
-    return net.settle(node, blob)
+        blob = net.place(f"{name}/rows", blob, first, last, stride)
+    if channels.tolist() != list(range(total)):
+        kernel = np.eye(total, dtype=np.float32)[channels][:, :, None, None]
+        blob = net.convolve(f"{name}/channels", blob, kernel)
+    return blob
 
 
 def softmax(node, net):
@@ -638,8 +720,8 @@ def softmax(node, net):
     layout, before = net.layouts[node.name], net.layouts[node.inputs[0]]
     if not layout.tf:
         raise Refused("its axis is that of the batch; leave axis 0 out")
-    blob = net.blob(node) if layout.runs() == before.runs() else net.bottom(node)
-    blob = net.viewed(f"{node.layer}/axes", blob, layout.caffe_shape)
+    blob = net.blob(node) if layout.runs() == before.runs() else net.make_plain(node)
+    blob = net.view(f"{node.layer}/axes", blob, layout.caffe_shape)
     axes = [set(axis) for axis in layout.caffe]
     axis = axes.index(set(layout.tf[-1])) + 1 if len(layout.tf) > 1 else 1
     param = {"axis": axis} if axis != 1 else {}
@@ -652,14 +734,21 @@ def log_softmax(node, net):
     The log of the softmax itself is lost where that underflows.
     """
     vector, name = len(net.shape(node)) == 1, node.layer
-    x = net.blob(node) if vector else net.bottom(node)
+    x = net.blob(node) if vector else net.make_plain(node)
     share = net.add("Softmax", f"{name}/softmax", x)
     total = net.affine(f"{name}/sum", _channels_max(f"{name}/share", net, share), power=-1.0)
-    log = net.log_from_one(f"{name}/log", total, net.shapes[x][1])
-    most = net.spread(f"{name}/all", _channels_max(f"{name}/most", net, x), net.shapes[x][1:])
+    log = _log_from_one(f"{name}/log", net, total, net.shapes[x][1])
+    most = net.broadcast(f"{name}/all", _channels_max(f"{name}/most", net, x), net.shapes[x][1:])
     below = net.eltwise(f"{name}/below", "SUM", x, most, (1, -1))  # first: x may be large
-    total = net.spread(f"{name}/spread", log, net.shapes[x][1:])
+    total = net.broadcast(f"{name}/spread", log, net.shapes[x][1:])
     return net.eltwise(name, "SUM", below, total, (1, -1))
+
+
+def _log_from_one(name, net, blob, most):
+    """The log of numbers from 1 to `most`; knowing that, a target without Log takes a series."""
+    if net.target.takes("Log"):
+        return net.add("Log", name, blob)
+    return net.log_from_one(name, blob, most)
 
 
 def local_response_norm(node, net):
@@ -675,7 +764,7 @@ def local_response_norm(node, net):
         )
     param = {"local_size": size, "alpha": node.attrs["alpha"] * size / k, "beta": beta, "k": 1.0}
     name = node.layer if k == 1 else f"{node.layer}/norm"
-    blob = net.add("LRN", name, net.bottom(node), lrn_param=param)
+    blob = net.add("LRN", name, net.make_plain(node), lrn_param=param)
     return blob if k == 1 else net.affine(node.layer, blob, k**-beta)
 
 
@@ -684,7 +773,7 @@ def resize_nearest(node, net):
     factors = _factors(node, net)
     if factors is None or node.attrs["align_corners"]:
         return _resize(node, net, _nearest)
-    blob = net.bottom(node)
+    blob = net.make_plain(node)
     channels = net.shapes[blob][1]
     ones = np.ones((channels, 1, *factors), np.float32)
     return net.deconvolve(node.layer, blob, ones, stride=factors, group=channels)
@@ -698,7 +787,7 @@ def resize_bilinear(node, net):
     factors = _factors(node, net)
     if factors is None or not node.attrs["half_pixel_centers"]:
         return _resize(node, net, _bilinear)
-    blob = net.bottom(node)
+    blob = net.make_plain(node)
     channels = net.shapes[blob][1]
     tents = [_tent(factor) for factor in factors]
     kernel = np.multiply.outer(*tents)[None, None].repeat(channels, 0).astype(np.float32)
@@ -734,7 +823,7 @@ def _sizes(node, net):
 def _resize(node, net, weights):
     """To any size: every row, then every column, multiplied by a matrix."""
     (height, width), (high, wide) = _sizes(node, net)
-    rows = net.along_width(f"{node.layer}/width", net.bottom(node), weights(node, width, wide))
+    rows = net.along_width(f"{node.layer}/width", net.make_plain(node), weights(node, width, wide))
     return net.along_width(f"{node.layer}/height", rows, weights(node, height, high))
 
 
@@ -770,7 +859,7 @@ def _bilinear(node, size, out):
 def depth_to_space(node, net):
     """Channels to pixels: a Deconvolution whose kernel sends each channel to its pixel."""
     _channels_last(node)
-    block, blob = node.attrs["block_size"], net.bottom(node)
+    block, blob = node.attrs["block_size"], net.make_plain(node)
     out = node.shape[3]
     kernel = np.eye(block * block * out, dtype=np.float32).reshape(-1, block, block, out)
     kernel = kernel.transpose(0, 3, 1, 2)
@@ -780,7 +869,7 @@ def depth_to_space(node, net):
 def space_to_depth(node, net):
     """Pixels to channels: a Convolution whose kernel picks each channel's pixel."""
     _channels_last(node)
-    block, blob = node.attrs["block_size"], net.bottom(node)
+    block, blob = node.attrs["block_size"], net.make_plain(node)
     channels = net.shapes[blob][1]
     kernel = np.eye(block * block * channels, dtype=np.float32)
     kernel = kernel.reshape(-1, block, block, channels).transpose(0, 3, 1, 2)
@@ -822,20 +911,22 @@ def _operands(node, net, sides):
     alike = all(net.layouts[name] == net.layouts[node.name] for name in node.inputs)
     blobs = []
     for at, name in enumerate(node.inputs):
-        blob = net.blob(node, at) if alike else net.bottom(node, at)
+        blob = net.blob(node, at) if alike else net.make_plain(node, at)
         axes = len(net.layouts[name].tf)
         if axes == 0 and len(shape) > 1:  # one number, whatever the other has
             blob = net.reshape(f"{node.layer}/number{at}", blob, (1,) * len(shape))
         elif 0 < axes < len(node.shape[1:]):
             ones = (1,) * (len(node.shape[1:]) - axes)
             wanted = usual(ones + net.layouts[name].tf_shape).caffe_shape
-            blob = net.viewed(f"{node.layer}/axes{at}", net.bottom(node, at), wanted)
-        blobs.append(net.spread(f"{node.layer}/operand{at}", blob, shape))
+            blob = net.view(f"{node.layer}/axes{at}", net.make_plain(node, at), wanted)
+        blobs.append(net.broadcast(f"{node.layer}/operand{at}", blob, shape))
     for role, value in list(sides.items()):
         if np.ndim(value) > 1:
             del sides[role]
             blob = net.constant(f"{node.layer}/{role}", np.asarray(value))
-            blobs.insert(0 if role == "x" else 1, net.spread(f"{node.layer}/{role}x", blob, shape))
+            blobs.insert(
+                0 if role == "x" else 1, net.broadcast(f"{node.layer}/{role}x", blob, shape)
+            )
     return blobs
 
 
@@ -953,41 +1044,31 @@ def power(gamma=1.0, beta=0.0, exponent=1.0):
     return lambda node, net: net.affine(node.layer, net.blob(node), gamma, beta, exponent)
 
 
-def absolute(node, net):
-    """|x| = relu(x) + relu(-x): half of the consumers have no AbsVal."""
-    return net.eltwise(node.layer, "SUM", *net.halves(node.layer, net.blob(node)))
-
-
 def leaky_relu(node, net):
     param = {"negative_slope": node.attrs["alpha"]}
     return net.add("ReLU", node.layer, net.blob(node), relu_param=param)
 
 
-def elu(node, net, scale=1.0, alpha=None):
-    """relu(x) - alpha (1 - e^-b), b = relu(-x); 1 - e^-b = 2 t / (1 + t) with t = tanh(b / 2).
+def prelu(node, net):
+    """One slope a channel, where x < 0."""
+    alike = net.layouts[node.name] == net.layouts[node.inputs[0]]
+    blob = net.blob(node) if alike else net.make_plain(node)
+    return net.add("PReLU", node.layer, blob, [node.array("alpha")])
 
-    Not every consumer has ELU or Exp, and next to 0 nothing is lost so.
-    """
-    alpha = node.attrs.get("alpha", 1.0) if alpha is None else alpha
-    above, below = net.halves(node.layer, net.blob(node))
-    half = net.affine(f"{node.layer}/half", below, 0.5)
-    tanh = net.add("TanH", f"{node.layer}/tanh", half)
-    part = 0.5 / (scale * alpha)
-    share = net.affine(f"{node.layer}/share", tanh, part, part, -1.0)
-    fall = net.eltwise(f"{node.layer}/fall", "PROD", tanh, share)
-    if scale != 1:
-        above = net.affine(f"{node.layer}/rise", above, scale)
-    return net.eltwise(node.layer, "SUM", above, fall, (1, -1))
+
+def elu(node, net):
+    return net.elu(node.layer, net.blob(node), node.attrs.get("alpha", 1.0))
 
 
 def selu(node, net):
-    """TensorFlow's constants (Klambauer et al., 2017)."""
-    return elu(node, net, 1.0507009873554805, 1.6732632423543772)
+    """scale * elu(x), with TensorFlow's constants (Klambauer et al., 2017)."""
+    elu = net.elu(f"{node.layer}/elu", net.blob(node), 1.6732632423543772)
+    return net.affine(node.layer, elu, 1.0507009873554805)
 
 
 def softsign(node, net):
     """x / (1 + |x|)."""
-    size = net.eltwise(f"{node.layer}/size", "SUM", *net.halves(node.layer, net.blob(node)))
+    size = net.add("AbsVal", f"{node.layer}/size", net.blob(node))
     share = net.affine(f"{node.layer}/share", size, beta=1.0, power=-1.0)
     return net.eltwise(node.layer, "PROD", net.blob(node), share)
 
@@ -996,7 +1077,7 @@ def expm1(node, net):
     """2 t e^relu(x) / (1 + |t|) with t = tanh(x / 2): next to 0 nothing is lost."""
     blob, name = net.blob(node), node.layer
     tanh = net.add("TanH", f"{name}/tanh", net.affine(f"{name}/half", blob, 0.5))
-    size = net.eltwise(f"{name}/size", "SUM", *net.halves(f"{name}/tanh", tanh))
+    size = net.add("AbsVal", f"{name}/size", tanh)
     share = net.affine(f"{name}/share", size, beta=1.0, power=-1.0)
     fall = net.affine(f"{name}/fall", net.eltwise(f"{name}/odd", "PROD", tanh, share), 2.0)
     rise = net.add("Exp", f"{name}/exp", net.add("ReLU", f"{name}/relu", blob))
@@ -1081,7 +1162,7 @@ ERFC = (
 # TensorFlow op -> its Caffe layers.
 OPS = {
     **dict.fromkeys(ONE_BLOB, elementwise),
-    "Abs": absolute,
+    "Abs": layer("AbsVal"),
     "AddN": add_many,
     "Along": products.along,
     "ArgMax": argmax,
@@ -1110,10 +1191,11 @@ OPS = {
     "Mean": reduction,
     "Min": reduction,
     "Neg": power(-1.0),
+    "PRelu": prelu,
     "Pad": pad,
     "Reciprocal": power(exponent=-1.0),
     "Relu": layer("ReLU"),
-    "Relu6": layer("ReLU6"),  # some chips have it; `fitting` rewrites it for the others
+    "Relu6": layer("ReLU6"),  # BVLC Caffe does not have it, some chips do
     "Reshape": reshape,
     "ResizeBilinear": resize_bilinear,
     "ResizeNearestNeighbor": resize_nearest,

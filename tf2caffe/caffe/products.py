@@ -23,7 +23,7 @@ def einsum(node, net):
     ]
     sizes = [plan.sizes[letter] for letter in plan.letters]
     shape = (1, prod(sizes[:-1]), (1, *sizes)[-1])
-    blobs = [net.viewed(f"{node.layer}/view{at}", blob, shape) for at, blob in enumerate(blobs)]
+    blobs = [net.view(f"{node.layer}/view{at}", blob, shape) for at, blob in enumerate(blobs)]
     blob = net.eltwise(f"{node.layer}/product", "PROD", *blobs)
     blob = _summed(net, f"{node.layer}/sum", blob, plan)
     return net.settle(node, blob)
@@ -40,7 +40,7 @@ def _operand(node, net, at, plan):
     if lie == wanted:
         return blob
     sizes, order = [plan.sizes[one] for one in lie], [lie.index(one) for one in wanted]
-    return net.permuted(f"{node.layer}/{'xy'[at]}/order", blob, sizes, order)
+    return net.permute(f"{node.layer}/{'xy'[at]}/order", blob, sizes, order)
 
 
 def _spread(net, name, blob, at, plan):
@@ -55,7 +55,7 @@ def spread(net, name, blob, have, letters, sizes):
         before = prod(sizes[one] for one in letters[:at])
         after = prod(sizes[one] for one in letters[at:] if one in have)
         count = prod(sizes[one] for one in run)
-        blob = net.viewed(f"{name}/{run}_view", blob, (1, before, after))
+        blob = net.view(f"{name}/{run}_view", blob, (1, before, after))
         ones = np.ones((1, 1, count, 1), np.float32)
         blob = net.deconvolve(f"{name}/{run}", blob, ones, stride=(count, 1))
     return blob
@@ -74,7 +74,7 @@ def _summed(net, name, blob, plan):
 
 def add_up(net, name, blob, before, count, after, weight=1.0):
     """(before, count, after) -> (before, after): a Convolution of ones, or of another weight."""
-    blob = net.viewed(f"{name}_view", blob, (1, before * count, after))
+    blob = net.view(f"{name}_view", blob, (1, before * count, after))
     kernel = np.full((1, 1, count, 1), weight, np.float32)
     return net.convolve(name, blob, kernel, stride=(count, 1))
 
@@ -95,11 +95,11 @@ def reduction(node, net, axes):
             weight = 1 / count if node.op == "Mean" else 1.0
             blob = add_up(net, name, blob, before, count, after, weight)
         else:
-            blob = net.viewed(f"{name}_view", blob, (1, before * count, after))
+            blob = net.view(f"{name}_view", blob, (1, before * count, after))
             blob = net.pool(name, "MAX", blob, (count, 1), (count, 1))
     blob = net.affine(f"{node.layer}/plus", blob, -1.0) if node.op == "Min" else blob
     if regrouped(result, node.shape[1:])[1]:
-        blob = net.moved(f"{node.layer}/order", blob, result, result.as_tensorflow())
+        blob = net.reorder(f"{node.layer}/order", blob, result, result.as_tensorflow())
     return net.settle(node, blob)
 
 
@@ -117,9 +117,9 @@ def operand(node, net, name, blob, layout, at=None):
     runs = contraction.in_order(found, order)
     if runs != found:
         had = [sizes[one] for one in found]
-        blob = net.permuted(f"{name}/order", blob, had, [found.index(one) for one in runs])
+        blob = net.permute(f"{name}/order", blob, had, [found.index(one) for one in runs])
     blob = spread(net, name, blob, runs, order, sizes)
-    return net.viewed(f"{name}/view", blob, wanted.caffe_shape)
+    return net.view(f"{name}/view", blob, wanted.caffe_shape)
 
 
 def along(node, net):
@@ -132,11 +132,11 @@ def along(node, net):
     blob = net.put_in_order(node.layer, node.inputs[0], wanted) if apart else net.blob(node)
     for role, before, size, after in steps:
         matrix = node.array(role)
-        blob = net.viewed(f"{node.layer}/{role}_view", blob, (1, before * size, after))
+        blob = net.view(f"{node.layer}/{role}_view", blob, (1, before * size, after))
         kernel = np.ascontiguousarray(matrix).reshape(len(matrix), 1, size, 1)
         blob = net.convolve(f"{node.layer}/{role}", blob, kernel, stride=(size, 1))
     if regrouped(layout, node.shape[1:])[1]:
-        blob = net.moved(f"{node.layer}/order", blob, layout, layout.as_tensorflow())
+        blob = net.reorder(f"{node.layer}/order", blob, layout, layout.as_tensorflow())
     return net.settle(node, blob)
 
 
@@ -160,7 +160,7 @@ def concat(node, net):
                 name, node.inputs[at], net.layouts[node.inputs[at]].as_tensorflow()
             )
         size = prod(net.shapes[blob]) // (before * after)
-        blobs.append(net.viewed(f"{name}_view", blob, (before, size, after)))
+        blobs.append(net.view(f"{name}_view", blob, (before, size, after)))
     return net.settle(
         node, net.add("Concat", f"{node.layer}/joined", blobs, concat_param={"axis": 2})
     )

@@ -104,6 +104,15 @@ ENUMS = {
 }
 
 
+# Layer type -> the field of LayerParameter that holds its settings.
+PARAMS = {
+    spec.split()[1].removesuffix("Parameter"): field
+    for field, spec in MESSAGES["LayerParameter"].items()
+    if spec.split()[1].endswith("Parameter")
+}
+PARAMS["Deconvolution"] = PARAMS["Convolution"]
+
+
 def _file():
     """The schema as a protobuf file descriptor."""
     file = descriptor_pb2.FileDescriptorProto(name="tf2caffe.proto", package="caffe")
@@ -142,6 +151,11 @@ _POOL.Add(_file())
 _CLASSES = message_factory.GetMessageClassesForFiles(["tf2caffe.proto"], _POOL)
 NetParameter = _CLASSES["caffe.NetParameter"]
 LayerParameter = _CLASSES["caffe.LayerParameter"]
+
+
+def setting(layer, name):
+    """A setting of a layer (a `LayerParameter`); an enum's value is its number."""
+    return getattr(getattr(layer, PARAMS[layer.type]), name)
 
 
 def prototxt(name, layers):

@@ -1,7 +1,7 @@
 """What each chip's compiler takes of Caffe: one table a target, with the source of every rule.
 
 A `Rule` names layers, a quantity of theirs (QUANTITIES, at the foot) and the values it may have.
-`broken` lists what a network has against a target; `fitting` rewrites what can be rewritten.
+`broken` lists the rules that a layer breaks; `lowering` replaces what can be replaced.
 """
 
 import textwrap
@@ -9,7 +9,7 @@ from math import prod
 from typing import NamedTuple
 
 from tf2caffe.caffe import schema
-from tf2caffe.caffe.net import convolution_settings, pooling_settings
+from tf2caffe.caffe.shapes import convolution_settings, pooling_settings
 from tf2caffe.failure import Failure, listed
 
 
@@ -167,13 +167,12 @@ def kernel(layer, around):
 
 
 def setting(layer, name):
-    """A value of the layer's parameters; an enum's as its number."""
-    field = f"{layer.type.lower()}_param"
-    return getattr(getattr(layer.message, PARAMS.get(layer.type, field)), name)
+    """A setting of the layer; an enum's value is its number."""
+    return schema.setting(layer.message, name)
 
 
 def named(enum, layer, name):
-    """A value of the layer's parameters that is an enum's, as its name."""
+    """A setting of the layer whose values are an enum's, as its name."""
     return schema.ENUMS[enum][1][setting(layer, name)]
 
 
@@ -213,8 +212,6 @@ def pool_of(kind, quantity):
         quantity(layer, around) if named("PoolMethod", layer, "pool") == kind else []
     )
 
-
-PARAMS = {"BatchNorm": "batch_norm_param"}
 
 # Quantity -> its values in a layer, given the layer and its `Surroundings`.
 QUANTITIES = {
@@ -294,6 +291,7 @@ TARGETS = {
             Rule("Eltwise", "bottoms", (2,), "measured"),
             Rule("Eltwise", "coefficients", ((), (1, 1), (1, -1)), "measured"),
             Rule("LRN", "k", (1,), "measured"),
+            Rule("PReLU", "bottom axes", (4,), "measured"),
         ),
     ),
     "bvlc": Target(
@@ -310,6 +308,7 @@ TARGETS = {
             Rule("Eltwise", "bottoms", (2,), "measured"),
             Rule("Eltwise", "coefficients", ((), (1, 1), (1, -1)), "measured"),
             Rule("LRN", "k", (1,), "measured"),
+            Rule("PReLU", "bottom axes", (4,), "measured"),
             Rule("Pooling", "pad of AVE", (0,), "measured"),
             Rule("Pooling", "cells of AVE beyond the image", (0,), "measured"),
         ),

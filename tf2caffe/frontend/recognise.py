@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tf2caffe.frontend import products, settings
 from tf2caffe.frontend.draft import Constant, bare, plain
+from tf2caffe.frontend.prelu import recognise_prelu
 from tf2caffe.graph.ops import OPS
 
 
@@ -319,5 +320,5 @@ BIASED = tuple(name for name, op in OPS.items() if "bias?" in op.weights)
 # In this order.
 RECOGNISERS = (
     settings.resolve, _products, _plain_argmax, _computed_bias, _dilation, _padded_pool, _pixelwise_dense,
-    _repeat, _elu, _batch_norm, _bias,
+    _repeat, _elu, recognise_prelu, _batch_norm, _bias,
 )  # fmt: skip

@@ -280,6 +280,10 @@ OPS = {
         ("input", "paddings!", "constant_values!"), "choice", shapes.pad, layouts.in_usual_order,
         {"paddings": PAIRS, "constant_values?": NUMBER},
     ),
+    "PRelu": Op(
+        ("x", "alpha"), "elementwise", shapes.prelu, layouts.norm,
+        weights={"alpha": weights.vector}, probe=CUT,
+    ),
     "Pow": binary("elementwise", demands.raised),
     "RealDiv": binary("elementwise", demands.divided),
     "Reciprocal": unary(Demand(domain="apart")),

@@ -189,6 +189,11 @@ def transpose(node, shapes):
     return moved[1:] if len(node.shape) < len(moved) and moved[1] == 1 else moved
 
 
+def prelu(node, shapes):
+    _vector(node, "alpha", (1, *shapes[0])[-1])
+    return shapes[0]
+
+
 def along(node, shapes):
     shape = list(shapes[0])
     for role, weight in node.weights.items():

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tf2caffe.caffe.net import SHAPES, WEIGHTS, convolution_settings
+from tf2caffe.caffe.shapes import SHAPES, WEIGHTS, convolution_settings
 
 
 @dataclass

@@ -14,7 +14,8 @@ from protocol import serve
 def run(request, inputs):
     """The blobs asked for, each as (layer, number of its output), fetched in one pass.
 
-    OpenCV reuses the memory of whatever is not asked for in the same call.
+    OpenCV reuses the memory of whatever is not asked for in the same call, and of all outputs of a
+    layer but the first: such a layer has a pass of its own, which ends with it.
     """
     try:
         net = readNetFromCaffe(request["prototxt"], request["caffemodel"])
@@ -22,9 +23,13 @@ def run(request, inputs):
         net.enableWinograd(False)  # its 3x3 convolutions are off by 1e-5 of their scale
         for name, array in inputs.items():
             net.setInput(cv2.Mat(array), name)  # a bare array's third axis would become channels
-        layers = sorted({layer for layer, _ in request["outputs"].values()})
+        cut = sorted({layer for layer, n in request["outputs"].values() if n})
+        parts = {
+            layer: [part.copy() for part in net.forwardAndRetrieve([layer])[0]] for layer in cut
+        }
+        layers = sorted({layer for layer, _ in request["outputs"].values()} - parts.keys())
         fetched = net.forwardAndRetrieve(layers) if layers else []
-        found = dict(zip(layers, fetched, strict=True))
+        found = parts | dict(zip(layers, fetched, strict=True))
     except cv2.error as error:
         reason = re.sub(r"^> ?", "", error.err, flags=re.MULTILINE).strip()
         function = re.search(r"(\w+)(\(|$)", error.func)[1]
