@@ -26,6 +26,7 @@ def lift(ops, draft):
             _lift_transpose(op)
         else:
             op.lifted = not _has_batch(op) or any(one.lifted for one in op.inputs)
+            op.lifted |= op.type == "Einsum" and not _shares_batch(op)
             if op.lifted:
                 _lift_settings(op)
                 found += _lift_operands(op, draft)
@@ -40,6 +41,12 @@ def shape(op):
 
 def _has_batch(op):
     return op.shape[:1] in ((), (1,))
+
+
+def _shares_batch(op):
+    """Whether the first axis of both operands is the first of the product."""
+    operands, _, result = op.attrs["equation"].partition("->")
+    return {letters[:1] for letters in operands.split(",")} == {result[:1]}
 
 
 def _lift_transpose(op):

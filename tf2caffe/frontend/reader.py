@@ -364,7 +364,8 @@ def _expanded(ops, trace):
     found = []
     for op in ops:
         if op.type in EXPANDED:
-            with trace.graph.as_default():
+            scope = op.tensor.op.name.rpartition("/")[0]
+            with trace.graph.as_default(), tf.name_scope(f"{scope}/" if scope else ""):
                 found += EXPANDED[op.type](op, trace)
         found.append(op)
     return found
@@ -392,7 +393,35 @@ def _divide_no_nan(ops):
             op.type = "RealDiv"
 
 
-EXPANDED = {"Pack": _pack}
+def _weighted(op, trace):
+    """A product with a constant, as ops that have weights."""
+    return products.weighted(op, Op, lambda tensor: Constant(tensor, trace))
+
+
+def _select(op, trace):
+    """SelectV2(mask, x, y) -> AddV2(Mul(x, mask), y * ~mask), if the mask is a constant.
+
+    Of two computed tensors both are multiplied.
+    """
+    if "operand0" not in op.constants or not op.tensor.dtype.is_floating:
+        return []
+    mask, made, terms = tf.cast(op.tensor.op.inputs[0], tf.float32), [], []
+    inputs = iter(op.inputs)
+    for at, factor in ((1, mask), (2, 1 - mask)):
+        term = op.tensor.op.inputs[at] * factor
+        terms.append(term)
+        if f"operand{at}" not in op.constants:
+            made.append(Op("Mul", term, [next(inputs)], {"y": Constant(factor, trace)}))
+    fixed = [Constant(term, trace) for at, term in enumerate(terms, 1) if f"operand{at}" in op.constants]
+    op.type, op.inputs, op.constants = "AddV2", list(made), dict(zip("y", fixed, strict=False))
+    return made
+
+
+EXPANDED = {
+    **dict.fromkeys(("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum", "MatMul"), _weighted),
+    "Pack": _pack,
+    "SelectV2": _select,
+}
 
 
 def _products(ops):
@@ -415,6 +444,9 @@ def _settle_einsum(op):
     """...i, io -> ...o with a constant matrix is a dense layer over the last axis."""
     second = op.constants.get("b")
     left, arrow, result = op.attrs["equation"].replace(" ", "").partition("->")
+    if any(len(set(part)) < len(part) for part in left.replace("...", "").split(",")):
+        op.type = "EinsumDiagonal"
+        return
     first, comma, matrix = left.partition(",")
     plain = arrow and comma and "." not in left and len(set(first + matrix)) == len(first) + 1
     dense = len(matrix) == 2 and first[-1:] == matrix[0] and result == first[:-1] + matrix[1]
@@ -1009,8 +1041,9 @@ OPS = {
 
 # Ops that a recogniser turns into one of the above, and what it needs of them.
 OPS_ON_THE_WAY = {
-    "BatchMatMulV2": (("a", "b"), ("adj_x", "adj_y")),
-    "BatchMatMulV3": (("a", "b"), ("adj_x", "adj_y")),
+    **dict.fromkeys(
+        ("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3"), (("a", "b"), ("adj_x", "adj_y")),
+    ),
     "BatchToSpaceND": (("input", "block_shape!", "crops!"), ()),
     "PadV2": (("input", "paddings!", "constant_values!"), ()),
     "Slice": (("input", "begin!", "size!"), ()),
@@ -1025,7 +1058,7 @@ OPS_ON_THE_WAY = {
 
 # Op -> what turns it into its final form once its settings are known.
 SETTLED = {
-    "BatchMatMulV2": _settle_batch_matmul,
+    **dict.fromkeys(("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3"), _settle_batch_matmul),
     "Einsum": _settle_einsum,
     "FusedBatchNorm": _settle_norm,
     "FusedBatchNormV2": _settle_norm,
@@ -1108,6 +1141,7 @@ WHY = {
         ("ReadVariableOp", "VarHandleOp", "Variable", "VariableV2"),
         "a variable whose value is not in the file; save the model together with it",
     ),
+    "EinsumDiagonal": "a product along a diagonal, which " + TAKEN,
     "Cast": "it changes the type within the network, Caffe computes in float32; leave it out",
     "GatherV2": "a lookup, which tf2caffe does not convert yet; slice, or end the network before",
     "MirrorPad": "tf2caffe does not convert mirror padding yet; build the model with zero padding",
