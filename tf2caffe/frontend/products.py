@@ -84,13 +84,9 @@ class Chain:
             self.add("Sum", tensor, attrs={"axis": axes, "keep_dims": False})
 
     def end(self, op):
-        """Let `op` be the last of them, with the tensor that it has; return the others."""
+        """Let `op` be the last of them; return the others."""
         self.reshape(op.shape)
-        if not self.made:
-            self.add("Reshape", op.tensor, attrs={"shape": list(op.shape)})
-        last = self.made.pop()
-        op.type, op.inputs, op.computed = last.type, last.inputs, []
-        op.constants, op.attrs = last.constants, last.attrs
+        op.replace(self.made.pop())
         return self.made
 
 

@@ -70,8 +70,9 @@ class Constant:
 class Op:
     """A draft of a node: `inputs` are ops, `constants` the operands that are not, by their names.
 
-    `computed` are the operands that should be constants, and depend on the input. `name` and
-    `layer` are given last, when it is known which ops there are.
+    `computed` are the operands that should be constants, and depend on the input. `former` is the
+    tensor of TensorFlow's own op, if another op has taken its place. `name` and `layer` are given
+    last, when it is known which ops there are.
     """
 
     type: str
@@ -81,6 +82,7 @@ class Op:
     attrs: dict = field(default_factory=dict)
     computed: list = field(default_factory=list)
     lifted: bool = False
+    former: tf.Tensor | None = None
     name: str = ""
     layer: str = ""
 
@@ -98,6 +100,11 @@ class Op:
         self.type, self.inputs, self.attrs = other.type, other.inputs, other.attrs
         self.computed = other.computed
         self.constants = {**other.constants, **constants}
+
+    def replace(self, other):
+        """Be another op, which computes the same: whatever reads this one reads that."""
+        self.become(other)
+        self.former, self.tensor = self.former or self.tensor, other.tensor
 
 
 @uncollected()
@@ -118,7 +125,7 @@ def read(trace, name, names=None, classes=()):
     ops = _expanded(ops, trace)
     _divide_no_nan(ops)
     ops = batch.lift(_live(ops, outputs.values()), Op)
-    trace.graph_def = trace.graph.as_graph_def()
+    trace.graph_def = _rerouted(trace.graph.as_graph_def(), ops)
     _name(ops, trace, outputs)
     problems = _unknown(ops, OPS) + _other_types(ops) + _infinite(ops) + _misplaced(ops)
     _refuse(problems + _unprintable(inputs + ops))
@@ -371,6 +378,15 @@ def _expanded(ops, trace):
     return found
 
 
+def _rerouted(graph_def, ops):
+    """TensorFlow's graph, in which what read an op's former tensor reads its new one."""
+    names = {op.former.op.name: op.tensor.op.name for op in ops if op.former is not None}
+    for node in graph_def.node if names else ():
+        for at, name in enumerate(node.input):
+            node.input[at] = names.get(name, name)
+    return graph_def
+
+
 def _pack(op, trace):
     """Pack(x, y) -> ConcatV2(Reshape(x), Reshape(y)), each with an axis of one element."""
     axis = op.attrs["axis"] % len(op.shape)
@@ -406,14 +422,16 @@ def _select(op, trace):
     if "operand0" not in op.constants or not op.tensor.dtype.is_floating:
         return []
     mask, made, terms = tf.cast(op.tensor.op.inputs[0], tf.float32), [], []
-    inputs = iter(op.inputs)
+    inputs, fixed = iter(op.inputs), {}
     for at, factor in ((1, mask), (2, 1 - mask)):
-        term = op.tensor.op.inputs[at] * factor
-        terms.append(term)
-        if f"operand{at}" not in op.constants:
-            made.append(Op("Mul", term, [next(inputs)], {"y": Constant(factor, trace)}))
-    fixed = [Constant(term, trace) for at, term in enumerate(terms, 1) if f"operand{at}" in op.constants]
-    op.type, op.inputs, op.constants = "AddV2", list(made), dict(zip("y", fixed, strict=False))
+        if f"operand{at}" in op.constants:
+            terms.append(op.constants[f"operand{at}"].tensor * factor)
+            fixed["y"] = Constant(terms[-1], trace)
+            continue
+        source = next(inputs)
+        terms.append(source.tensor * factor)
+        made.append(Op("Mul", terms[-1], [source], {"y": Constant(factor, trace)}))
+    op.replace(Op("AddV2", tf.add(*terms), list(made), fixed))
     return made
 
 
