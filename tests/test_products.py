@@ -70,7 +70,7 @@ COMPUTED = {
     "summed_alone": (einsum("bij,bk->bk"), (1, 3, 5), (1, 4)),
     "dots": (einsum("...ij,...jk->...ik"), (1, 6, 3, 5), (1, 6, 5, 2)),
     "dots_of_ranks": (einsum("b...ij,bjk->b...ik"), (1, 2, 6, 3, 5), (1, 5, 2)),
-    "dots_last": (einsum("bi...,bj...->bij"), (1, 3, 4, 2), (1, 5, 4, 2)),
+    "dots_last": (einsum("bi...,bj...->bij..."), (1, 3, 4, 2), (1, 5, 4, 2)),
     "no_arrow": (einsum("bij,bjk"), (1, 3, 5), (1, 5, 2)),
     "images_as_sequences": (
         lambda x, y: tf.matmul(

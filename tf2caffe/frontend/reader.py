@@ -495,6 +495,25 @@ def _plain_argmax(ops):
             reader.inputs = [guarded or reader.inputs[0]]
 
 
+def _finite(ops):
+    """tf.reduce_logsumexp takes the largest number off, unless it is infinite.
+
+    x -> Max -> IsFinite -> SelectV2(., max, 0)
+    """
+    for op in ops:
+        op.inputs = [_unless_infinite(source) for source in op.inputs]
+
+
+def _unless_infinite(choice):
+    """The x of where(IsFinite(x), x, 0); another op as it is."""
+    inputs = choice.inputs if choice.type in CHOICES and len(choice.inputs) == 2 else ()
+    if not inputs or not _reads(inputs[0], "IsFinite", [inputs[1]]):
+        return choice
+    (other,) = choice.constants.values()
+    value = other.value()
+    return inputs[1] if choice.shape == inputs[1].shape and not value.any() else choice
+
+
 def _without_guard(choice):
     """The x of Keras's guard, see `_plain_argmax`; None if the choice is another one."""
     condition, x = (*choice.inputs, None)[:2]
@@ -983,7 +1002,7 @@ WEIGHTS = ("b", "beta", "filter", "gamma", "mean", "variance")
 TINY = float(np.finfo(np.float32).tiny)
 
 # What a recogniser takes away.
-GUARDS = ("Bitcast", "BitwiseAnd", "Equal", "Greater", "Less", "LogicalAnd", "SelectV2")
+GUARDS = ("Bitcast", "BitwiseAnd", "Equal", "Greater", "IsFinite", "Less", "LogicalAnd", "SelectV2")
 
 # What a round of TF1's loops hands to the next.
 NEXT = ("NextIteration", "RefNextIteration")
@@ -1003,7 +1022,7 @@ NEUTRAL = {
 
 # Put together again what TensorFlow or Keras takes apart, in this order.
 RECOGNISERS = (
-    _settings, _products, _plain_argmax, _computed_bias, _dilation, _padded_pool, _pixelwise_dense, _repeat,
+    _settings, _products, _plain_argmax, _finite, _computed_bias, _dilation, _padded_pool, _pixelwise_dense, _repeat,
     _elu, _batch_norm, _bias,
 )  # fmt: skip
 
