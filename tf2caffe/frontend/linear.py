@@ -12,7 +12,7 @@ import tensorflow as tf
 
 
 def settle(op, constant):
-    """Make a draft of such an op one of Along, if it can be; `constant(array)` makes an operand."""
+    """Make a draft of such an op one of Along, if it can be; `constant(tensor)` makes an operand."""
     found = AXES[op.type](op)
     if found is None:
         return
@@ -21,7 +21,7 @@ def settle(op, constant):
         sizes[axis] = len(matrix)
     op.type, op.attrs = "Along", {"sizes": sizes}
     op.constants = {
-        f"along{axis}": constant(matrix.astype(np.float32))
+        f"along{axis}": constant(tf.constant(matrix.astype(np.float32)))
         for axis, matrix in found.items()
         if matrix.shape[0] != matrix.shape[1] or (matrix != np.eye(len(matrix))).any()
     }
@@ -43,12 +43,40 @@ def _mirror_pad(op):
 def _pad(op):
     """Zeros beside channels, or in a tensor that is no image."""
     pads = op.attrs["paddings"]
-    plain = len(pads) in (3, 4) and not any(pads[0]) and not any(pads[-1])
-    plain = plain and op.inputs[0].shape[0] == 1
-    if plain or op.attrs.get("constant_values"):
+    if _is_plain_pad(op) or op.attrs.get("constant_values"):
         return None
     eyes = _eyes(op, [axis for axis, pair in enumerate(pads) if any(pair)])
     return {axis: np.pad(eye, [pads[axis], (0, 0)]) for axis, eye in eyes.items()}
+
+
+def _is_plain_pad(op):
+    """Whether it pads rows and columns of an image, or steps of a sequence."""
+    pads = op.attrs["paddings"]
+    plain = len(pads) in (3, 4) and not any(pads[0]) and not any(pads[-1])
+    return plain and op.inputs[0].shape[0] == 1
+
+
+def pad_number(op, draft, constant):
+    """Pad(x, number) -> AddV2(Pad(x), y), where y has the number beside x and is 0 else."""
+    number = op.attrs.get("constant_values") if op.type == "Pad" else None
+    if not number or not np.isfinite(number) or _is_plain_pad(op):
+        return []
+    pads, source = op.attrs["paddings"], op.inputs[0]
+    zeros = draft("Pad", tf.pad(source.tensor, pads), [source], {}, {"paddings": pads})
+    settle(zeros, constant)
+    beside = tf.constant(np.pad(np.zeros(source.shape, "f"), pads, constant_values=number))
+    op.replace(draft("AddV2", zeros.tensor + beside, [zeros], {"y": constant(beside)}))
+    return [zeros]
+
+
+def broadcast(op, draft, constant):
+    """BroadcastTo to more axes: a Reshape before it adds those."""
+    source = op.inputs[0]
+    shape = [1] * (len(op.shape) - len(source.shape)) + list(source.shape)
+    more = draft("Reshape", tf.reshape(source.tensor, shape), [source], {}, {"shape": shape})
+    op.inputs = [more]
+    settle(op, constant)
+    return [more]
 
 
 def _reverse(op):

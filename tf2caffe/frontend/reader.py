@@ -356,14 +356,10 @@ def _settle_old_slice(op):
 
 def _linear(ops, trace):
     """Whatever is linear along its axes, as matrices."""
-
-    def constant(array):
-        with trace.graph.as_default():
-            return Constant(tf.constant(array), trace)
-
-    for op in ops:
-        if op.type in linear.AXES and len(op.inputs) == 1 and not op.computed:
-            linear.settle(op, constant)
+    with trace.graph.as_default():
+        for op in ops:
+            if op.type in linear.AXES and len(op.inputs) == 1 and not op.computed:
+                linear.settle(op, lambda tensor: Constant(tensor, trace))
 
 
 def _expanded(ops, trace):
@@ -409,9 +405,9 @@ def _divide_no_nan(ops):
             op.type = "RealDiv"
 
 
-def _weighted(op, trace):
-    """A product with a constant, as ops that have weights."""
-    return products.weighted(op, Op, lambda tensor: Constant(tensor, trace))
+def _by(expand):
+    """An expansion that is told how drafts and constants are made."""
+    return lambda op, trace: expand(op, Op, lambda tensor: Constant(tensor, trace))
 
 
 def _select(op, trace):
@@ -436,8 +432,13 @@ def _select(op, trace):
 
 
 EXPANDED = {
-    **dict.fromkeys(("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum", "MatMul"), _weighted),
+    **dict.fromkeys(
+        ("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum", "MatMul"),
+        _by(products.weighted),
+    ),
+    "BroadcastTo": _by(linear.broadcast),
     "Pack": _pack,
+    "Pad": _by(linear.pad_number),
     "SelectV2": _select,
 }
 
