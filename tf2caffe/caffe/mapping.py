@@ -652,13 +652,16 @@ def log_softmax(node, net):
     """
     vector, name = len(net.shape(node)) == 1, node.layer
     x = net.blob(node) if vector else net.bottom(node)
+    if len(net.shape(node)) > 3:
+        x = net.viewed(f"{name}/image", x, (net.shapes[x][1], prod(net.shapes[x][2:]), 1))
     share = net.add("Softmax", f"{name}/softmax", x)
     total = net.affine(f"{name}/sum", _channels_max(f"{name}/share", net, share), power=-1.0)
     log = net.log_from_one(f"{name}/log", total, net.shapes[x][1])
     most = net.spread(f"{name}/all", _channels_max(f"{name}/most", net, x), net.shapes[x][1:])
     below = net.eltwise(f"{name}/below", "SUM", x, most, (1, -1))  # first: x may be large
     total = net.spread(f"{name}/spread", log, net.shapes[x][1:])
-    return net.eltwise(name, "SUM", below, total, (1, -1))
+    last = f"{name}/difference" if len(net.shape(node)) > 3 else name
+    return net.settle(node, net.eltwise(last, "SUM", below, total, (1, -1)))
 
 
 def local_response_norm(node, net):

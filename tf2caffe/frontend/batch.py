@@ -20,6 +20,9 @@ def lift(ops, draft):
     """
     found = []
     for op in ops:
+        if not op.inputs:
+            found.append(op)  # random numbers, what is fed from outside: refused later
+            continue
         if op.type in RESHAPES:
             op.lifted = not _has_batch(op)
         elif op.type == "Transpose":

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 
 def settle(op, constant):
-    """Make a draft of such an op one of Along, if it can be; `constant(tensor)` makes an operand."""
+    """Make a draft of such an op one of Along, if it can be; `constant(array)` makes an operand."""
     found = AXES[op.type](op)
     if found is None:
         return
@@ -21,7 +21,7 @@ def settle(op, constant):
         sizes[axis] = len(matrix)
     op.type, op.attrs = "Along", {"sizes": sizes}
     op.constants = {
-        f"along{axis}": constant(tf.constant(matrix.astype(np.float32)))
+        f"along{axis}": constant(matrix.astype(np.float32))
         for axis, matrix in found.items()
         if matrix.shape[0] != matrix.shape[1] or (matrix != np.eye(len(matrix))).any()
     }
@@ -71,6 +71,8 @@ def pad_number(op, draft, constant):
 
 def broadcast(op, draft, constant):
     """BroadcastTo to more axes: a Reshape before it adds those."""
+    if not op.inputs or op.computed:
+        return []
     source = op.inputs[0]
     shape = [1] * (len(op.shape) - len(source.shape)) + list(source.shape)
     more = draft("Reshape", tf.reshape(source.tensor, shape), [source], {}, {"shape": shape})

@@ -356,10 +356,19 @@ def _settle_old_slice(op):
 
 def _linear(ops, trace):
     """Whatever is linear along its axes, as matrices."""
-    with trace.graph.as_default():
-        for op in ops:
-            if op.type in linear.AXES and len(op.inputs) == 1 and not op.computed:
-                linear.settle(op, lambda tensor: Constant(tensor, trace))
+    for op in ops:
+        if op.type in linear.AXES and len(op.inputs) == 1 and not op.computed:
+            linear.settle(op, _constants(trace))
+
+
+def _constants(trace):
+    """What makes a constant of an array, or of a tensor."""
+
+    def constant(value):
+        with trace.graph.as_default():
+            return Constant(tf.convert_to_tensor(value), trace)
+
+    return constant
 
 
 def _expanded(ops, trace):
@@ -407,7 +416,7 @@ def _divide_no_nan(ops):
 
 def _by(expand):
     """An expansion that is told how drafts and constants are made."""
-    return lambda op, trace: expand(op, Op, lambda tensor: Constant(tensor, trace))
+    return lambda op, trace: expand(op, Op, _constants(trace))
 
 
 def _select(op, trace):

@@ -129,7 +129,8 @@ def laid_out(letters, shape, order):
     run += [letters.index(letter) for letter in order]
     head = max(len(run) - 2, min(1, len(run)))
     caffe = ((*run[:head],), *((atom,) for atom in run[head:]))
-    return Layout(tuple(shape), axes, caffe).settled()
+    layout = Layout(tuple(shape), axes, caffe)
+    return layout if len(shape) > 4 else layout.settled()
 
 
 def names(layout):
@@ -203,6 +204,6 @@ def widest(node, layouts):
     """
     large = [one for one in layouts if one.tf_shape == node.shape[1:] and not lie(one)[1]]
     found = (large or [plain(node.shape[1:]).settled()])[0]
-    if len(found.caffe) <= 4:
+    if len(found.caffe) <= 4:  # after the batch
         return found
     return laid_out(names(found), found.tf_shape, lie(found)[0])
