@@ -125,7 +125,7 @@ REFUSED = {
 
 
 # What was once refused: a product from the left, or of vectors; tensors of five axes.
-CONVERTED = {
+ONCE_REFUSED = {
     "constant and matrix": (lambda x: tf.einsum("abc,bd->adc", x, weights(5, 2)), [(1, 5, 6)]),
     "constant from the left": (lambda x: tf.matmul(weights(4, 5), x), [(1, 5, 6)]),
     "vector from the left": (lambda x: tf.matmul(weights(1, 1), x), [VECTOR]),
@@ -138,9 +138,9 @@ CONVERTED = {
 }
 
 
-@pytest.mark.parametrize("name", CONVERTED)
-def test_converted(name, runtime, tmp_path):
-    function, shapes = CONVERTED[name]
+@pytest.mark.parametrize("name", ONCE_REFUSED)
+def test_once_refused(name, runtime, tmp_path):
+    function, shapes = ONCE_REFUSED[name]
     assert_equal(function_trace(plain(function), *shapes), tmp_path, runtime)
 
 

@@ -46,7 +46,9 @@ FUNCTIONS = {
     "pad_sequence_channels": (lambda x: tf.pad(x, [[0, 0], [2, 1], [0, 3]]), SEQUENCE),
     "pad_windows": (lambda x: tf.pad(windows(x), [[1, 0], [1, 2], [0, 1]]), IMAGE),
     "pad_volume": (lambda x: tf.pad(x, [[0, 0], [1, 2], [0, 0], [1, 0], [0, 0]]), VOLUME),
-    "pad_number": (lambda x: tf.pad(x, [[0, 0], [1, 2], [0, 3], [0, 0]], constant_values=2.5), IMAGE),
+    "pad_number": (
+        lambda x: tf.pad(x, [[0, 0], [1, 2], [0, 3], [0, 0]], constant_values=2.5), IMAGE,
+    ),
     "pad_number_channels": (
         lambda x: tf.pad(x, [[0, 0], [1, 2], [0, 0], [1, 3]], constant_values=-1.5), IMAGE,
     ),
@@ -58,7 +60,9 @@ FUNCTIONS = {
     "tile_channels": (lambda x: tf.tile(x, [1, 1, 1, 3]), IMAGE),
     "tile_one": (lambda x: tf.tile(x, [1, 1, 1, 1]) * 2, IMAGE),
     "tile_vector": (lambda x: tf.tile(x, [1, 3]), VECTOR),
-    "tile_pixel": (lambda x: tf.tile(tf.reduce_mean(x, (1, 2), keepdims=True), [1, 3, 4, 1]), IMAGE),
+    "tile_pixel": (
+        lambda x: tf.tile(tf.reduce_mean(x, (1, 2), keepdims=True), [1, 3, 4, 1]), IMAGE,
+    ),
     "tile_volume": (lambda x: tf.tile(x, [1, 2, 1, 3, 1]), VOLUME),
     "tile_windows": (lambda x: tf.tile(windows(x), [2, 1, 3]), IMAGE),
     "tile_batch": (lambda x: tf.tile(x, [3, 1, 1, 1]), IMAGE),

@@ -178,9 +178,15 @@ NETWORKS = {
     "dot_normalised": (lambda x, y: layers.Dot(1, normalize=True)([x, y]), (5,), (5,)),
     "transformer": (transformer, (8, 8, 3)),
     "global_context": (global_context, (8, 8, 4)),
-    "dense_of_two_axes": (lambda x: layers.EinsumDense("abc,cde->abde", (None, 2, 3), bias_axes="de")(x), (7, 5)),
-    "dense_of_tokens": (lambda x: layers.EinsumDense("abc,bd->adc", (4, 5), bias_axes="d")(x), (7, 5)),
-    "dense_each_token": (lambda x: layers.EinsumDense("abc,bcd->abd", (7, 3), bias_axes="bd")(x), (7, 5)),
+    "dense_of_two_axes": (
+        lambda x: layers.EinsumDense("abc,cde->abde", (None, 2, 3), bias_axes="de")(x), (7, 5),
+    ),
+    "dense_of_tokens": (
+        lambda x: layers.EinsumDense("abc,bd->adc", (4, 5), bias_axes="d")(x), (7, 5),
+    ),
+    "dense_each_token": (
+        lambda x: layers.EinsumDense("abc,bcd->abd", (7, 3), bias_axes="bd")(x), (7, 5),
+    ),
 }  # fmt: skip
 
 

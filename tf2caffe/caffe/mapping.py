@@ -844,7 +844,9 @@ def _operands(node, net, sides):
 def _many_axes(node, net, sides):
     """The same, of a tensor of more axes than an image."""
     blobs = [
-        products.operand(node, net, f"{node.layer}/operand{at}", net.blob(node, at), net.layouts[name], at)
+        products.operand(
+            node, net, f"{node.layer}/operand{at}", net.blob(node, at), net.layouts[name], at
+        )
         for at, name in enumerate(node.inputs)
     ]
     for role, value in list(sides.items()):

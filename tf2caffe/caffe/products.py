@@ -83,7 +83,11 @@ def reduction(node, net, axes):
     """Sum, Mean, Max, Min of a tensor of many axes, as it lies."""
     layout = net.layouts[node.inputs[0]]
     apart, steps, result = contraction.reduced(node, layout, axes)
-    blob = net.put_in_order(node.layer, node.inputs[0], layout.as_tensorflow()) if apart else net.blob(node)
+    blob = (
+        net.put_in_order(node.layer, node.inputs[0], layout.as_tensorflow())
+        if apart
+        else net.blob(node)
+    )
     blob = net.affine(f"{node.layer}/minus", blob, -1.0) if node.op == "Min" else blob
     for at, (before, count, after) in enumerate(steps):
         name = f"{node.layer}/part{at}"
@@ -152,7 +156,11 @@ def concat(node, net):
             blob = net.constant(name, node.array(role))
         else:
             at = next(computed)
-            blob = net.put_in_order(name, node.inputs[at], net.layouts[node.inputs[at]].as_tensorflow())
+            blob = net.put_in_order(
+                name, node.inputs[at], net.layouts[node.inputs[at]].as_tensorflow()
+            )
         size = prod(net.shapes[blob]) // (before * after)
         blobs.append(net.viewed(f"{name}_view", blob, (before, size, after)))
-    return net.settle(node, net.add("Concat", f"{node.layer}/joined", blobs, concat_param={"axis": 2}))
+    return net.settle(
+        node, net.add("Concat", f"{node.layer}/joined", blobs, concat_param={"axis": 2})
+    )

@@ -15,8 +15,8 @@ RESHAPES = ("ExpandDims", "Reshape", "Squeeze")
 def lift(ops, draft):
     """Lift the drafts that need it, in order; their settings then speak of the lifted axes.
 
-    `draft(type, tensor, inputs, attrs=...)` makes a new one, for operands that must be lifted too. The
-    ops as they are afterwards.
+    `draft(type, tensor, inputs, attrs=...)` makes a new one, for operands that must be lifted too.
+    The ops as they are afterwards.
     """
     found = []
     for op in ops:

@@ -59,7 +59,7 @@ def plain(equation, ranks):
 class Chain:
     """Ops that each read the one before, which TensorFlow's graph then has too.
 
-    `draft(type, tensor, inputs, constants, attrs)` makes one; what would change nothing is not made.
+    `draft(type, tensor, inputs, constants, attrs)` makes one; none is made that changes nothing.
     """
 
     def __init__(self, source, draft):
@@ -110,7 +110,7 @@ def weighted(op, draft, constant):
     if is_dense(op) or not op.constants or op.type == "EinsumDiagonal":
         return []
     bias = op.constants.pop("bias", None)
-    (name, weights), (x, other, result) = *op.constants.items(), _sides(op)
+    (weights,), (x, other, result) = op.constants.values(), _sides(op)
     chain, sizes = Chain(op.inputs[0], draft), _sizes((x, other), op)
     large = [letter for letter, size in zip(x, op.inputs[0].shape, strict=True) if size > 1]
     chain.reshape((1, *(sizes[letter] for letter in large)))

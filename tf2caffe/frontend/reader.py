@@ -1032,8 +1032,8 @@ NEUTRAL = {
 
 # Put together again what TensorFlow or Keras takes apart, in this order.
 RECOGNISERS = (
-    _settings, _products, _plain_argmax, _finite, _computed_bias, _dilation, _padded_pool, _pixelwise_dense, _repeat,
-    _elu, _batch_norm, _bias,
+    _settings, _products, _plain_argmax, _finite, _computed_bias, _dilation, _padded_pool,
+    _pixelwise_dense, _repeat, _elu, _batch_norm, _bias,
 )  # fmt: skip
 
 # What graph.json calls the operands that are weights.
@@ -1089,7 +1089,8 @@ OPS = {
 # Ops that a recogniser turns into one of the above, and what it needs of them.
 OPS_ON_THE_WAY = {
     **dict.fromkeys(
-        ("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3"), (("a", "b"), ("adj_x", "adj_y")),
+        ("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3"),
+        (("a", "b"), ("adj_x", "adj_y")),
     ),
     "BatchToSpaceND": (("input", "block_shape!", "crops!"), ()),
     "PadV2": (("input", "paddings!", "constant_values!"), ()),

@@ -87,7 +87,9 @@ class Trace:
         def call(inputs):
             fed = {self.inputs[name]: array for name, array in inputs.items()}
             shaped = {
-                tensor.name: fed[tensor.name].reshape([-1 if n is None else n for n in tensor.shape])
+                tensor.name: fed[tensor.name].reshape(
+                    [-1 if n is None else n for n in tensor.shape]
+                )
                 for tensor in read
                 if tensor.name in fed and tensor.shape.rank
             }  # a lifted tensor has an axis more

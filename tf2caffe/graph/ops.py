@@ -453,7 +453,9 @@ OPS = {
         _transposed_convolution, CONVOLUTION | {"input_sizes?": INTEGERS}, BIASED,
     ),
     "DepthToSpace": Op(_depth_to_space, BLOCKS),
-    "Einsum": Op(_einsum, {"equation": Kind("an equation", lambda v: isinstance(v, str))}, (), (2, 2)),
+    "Einsum": Op(
+        _einsum, {"equation": Kind("an equation", lambda v: isinstance(v, str))}, (), (2, 2),
+    ),
     "ExtractImagePatches": Op(_patches, {
         "ksizes": FOUR, "strides": FOUR, "rates": FOUR, "padding": one_of("SAME", "VALID"),
     }),
