@@ -84,12 +84,14 @@ FUNCTIONS = {
        for op in (tf.add, tf.subtract, tf.multiply, tf.maximum, tf.minimum,
                   tf.math.squared_difference)
        for turned in (False, True)},
-    **{f"add_constant_{'x'.join(map(str, shape))}": (lambda x, shape=shape: x + fixed(*shape), VOLUME)
+    **{f"add_constant_{'x'.join(map(str, shape))}": (
+           lambda x, shape=shape: x + fixed(*shape), VOLUME)
        for shape in ((4,), (5, 1), (5, 4), (3, 1, 1), (3, 1, 4), (2, 1, 1, 1), (2, 3, 5, 4),
                      (1, 2, 3, 5, 4), (1, 1, 3, 1, 4), (1, 1, 1, 1, 1, 4))},
     "concat_five": (lambda x: tf.concat([x, x * 2, fixed(*IMAGE), x + 1, fixed(*IMAGE)], 2), IMAGE),
     "concat_class_token": (
-        lambda x: tf.concat([fixed(1, 1, 8), tf.reshape(x, (1, 30, 8))], 1) + fixed(1, 31, 8), IMAGE,
+        lambda x: tf.concat([fixed(1, 1, 8), tf.reshape(x, (1, 30, 8))], 1) + fixed(1, 31, 8),
+        IMAGE,
     ),
     "concat_windows": (lambda x: tf.concat([windows(x), windows(x) * 2], 1), IMAGE),
     "concat_windows_batch": (lambda x: tf.concat([windows(x), fixed(2, 6, 8)], 0), IMAGE),
@@ -102,7 +104,8 @@ FUNCTIONS = {
     "reduced_windows_batch": (lambda x: tf.reduce_max(windows(x), 0), IMAGE),
     "reduced_all": (lambda x: tf.reduce_sum(x), VOLUME),
     "mul_both": (
-        lambda x: tf.reduce_mean(x, (1, 2), keepdims=True) * tf.reduce_mean(x, (3, 4), keepdims=True),
+        lambda x: tf.reduce_mean(x, (1, 2), keepdims=True)
+        * tf.reduce_mean(x, (3, 4), keepdims=True),
         VOLUME,
     ),
     "outer_sum": (lambda x: x[:, :, None] - x[:, None], (1, 5, 3)),
