@@ -76,6 +76,11 @@ def function_trace(function, *shapes):
     return trace.function_trace(concrete, inputs, outputs)
 
 
+def graph_trace(function, *shapes):
+    """The same of a function that is called as it is written, however many stand on one line."""
+    return function_trace(tf.autograph.experimental.do_not_convert(function), *shapes)
+
+
 def random_input(shape, seed=1):
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 

@@ -735,13 +735,16 @@ def log_softmax(node, net):
     """
     vector, name = len(net.shape(node)) == 1, node.layer
     x = net.blob(node) if vector else net.make_plain(node)
+    if len(net.shape(node)) > 3:
+        x = net.view(f"{name}/image", x, (net.shapes[x][1], prod(net.shapes[x][2:]), 1))
     share = net.add("Softmax", f"{name}/softmax", x)
     total = net.affine(f"{name}/sum", _channels_max(f"{name}/share", net, share), power=-1.0)
     log = _log_from_one(f"{name}/log", net, total, net.shapes[x][1])
     most = net.broadcast(f"{name}/all", _channels_max(f"{name}/most", net, x), net.shapes[x][1:])
     below = net.eltwise(f"{name}/below", "SUM", x, most, (1, -1))  # first: x may be large
     total = net.broadcast(f"{name}/spread", log, net.shapes[x][1:])
-    return net.eltwise(name, "SUM", below, total, (1, -1))
+    last = f"{name}/difference" if len(net.shape(node)) > 3 else name
+    return net.settle(node, net.eltwise(last, "SUM", below, total, (1, -1)))
 
 
 def _log_from_one(name, net, blob, most):

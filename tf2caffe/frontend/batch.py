@@ -15,17 +15,21 @@ RESHAPES = ("ExpandDims", "Reshape", "Squeeze")
 def lift(ops, draft):
     """Lift the drafts that need it, in order; their settings then speak of the lifted axes.
 
-    `draft(type, tensor, inputs, attrs=...)` makes a new one, for operands that must be lifted too. The
-    ops as they are afterwards.
+    `draft(type, tensor, inputs, attrs=...)` makes a new one, for operands that must be lifted too.
+    The ops as they are afterwards.
     """
     found = []
     for op in ops:
+        if not op.inputs:
+            found.append(op)  # random numbers, what is fed from outside: refused later
+            continue
         if op.type in RESHAPES:
             op.lifted = not _has_batch(op)
         elif op.type == "Transpose":
             _lift_transpose(op)
         else:
             op.lifted = not _has_batch(op) or any(one.lifted for one in op.inputs)
+            op.lifted |= op.type == "Einsum" and not _shares_batch(op)
             if op.lifted:
                 _lift_settings(op)
                 found += _lift_operands(op, draft)
@@ -40,6 +44,12 @@ def shape(op):
 
 def _has_batch(op):
     return op.shape[:1] in ((), (1,))
+
+
+def _shares_batch(op):
+    """Whether the first axis of both operands is the first of the product."""
+    operands, _, result = op.attrs["equation"].partition("->")
+    return {letters[:1] for letters in operands.split(",")} == {result[:1]}
 
 
 def _lift_transpose(op):

@@ -55,8 +55,9 @@ class Constant:
 class Op:
     """A draft of a node: `inputs` are ops, `constants` the operands that are not, by their names.
 
-    `computed` are the operands that should be constants, and depend on the input. `name` and
-    `layer` are given last, when it is known which ops there are. `lifted` tells that graph.json has
+    `computed` are the operands that should be constants, and depend on the input. `former` is the
+    tensor of TensorFlow's own op, if another op has taken its place. `name` and `layer` are given
+    last, when it is known which ops there are. `lifted` tells that graph.json has
     an axis more (see `batch`).
     """
 
@@ -67,6 +68,7 @@ class Op:
     attrs: dict = field(default_factory=dict)
     computed: list = field(default_factory=list)
     lifted: bool = False
+    former: tf.Tensor | None = None
     name: str = ""
     layer: str = ""
 
@@ -79,11 +81,26 @@ class Op:
         """The op's type without the number of its revision: AddV2 is Add."""
         return re.sub(r"V\d+$", "", self.type)
 
+    def replace(self, other):
+        """Be another op, which computes the same: whatever reads this one reads that."""
+        self.become(other)
+        self.former, self.tensor = self.former or self.tensor, other.tensor
+
     def become(self, other, **constants):
         """Take the place of the op before this one: its type and operands, and more constants."""
         self.type, self.inputs, self.attrs = other.type, other.inputs, other.attrs
         self.computed = other.computed
         self.constants = {**other.constants, **constants}
+
+
+def constants(trace):
+    """What makes a constant of an array, or of a tensor."""
+
+    def constant(value):
+        with trace.graph.as_default():
+            return Constant(tf.convert_to_tensor(value), trace)
+
+    return constant
 
 
 def live(ops, outputs):

@@ -2,7 +2,8 @@
 
 import tensorflow as tf
 
-from tf2caffe.frontend.draft import Constant, Op
+from tf2caffe.frontend import linear, products
+from tf2caffe.frontend.draft import Constant, Op, constants
 
 
 def expanded(ops, trace):
@@ -10,7 +11,8 @@ def expanded(ops, trace):
     found = []
     for op in ops:
         if op.type in EXPANDED:
-            with trace.graph.as_default():
+            scope = op.tensor.op.name.rpartition("/")[0]
+            with trace.graph.as_default(), tf.name_scope(f"{scope}/" if scope else ""):
                 found += EXPANDED[op.type](op, trace)
         found.append(op)
     return found
@@ -38,5 +40,50 @@ def _divide_no_nan(op, trace):
     return []
 
 
+def rerouted(graph_def, ops):
+    """TensorFlow's graph, in which what read an op's former tensor reads its new one."""
+    names = {op.former.op.name: op.tensor.op.name for op in ops if op.former is not None}
+    for node in graph_def.node if names else ():
+        for at, name in enumerate(node.input):
+            node.input[at] = names.get(name, name)
+    return graph_def
+
+
+def _by(expand):
+    """An expansion that is told how drafts and constants are made."""
+    return lambda op, trace: expand(op, Op, constants(trace))
+
+
+def _select(op, trace):
+    """SelectV2(mask, x, y) -> AddV2(Mul(x, mask), y * ~mask), if the mask is a constant.
+
+    Of two computed tensors both are multiplied.
+    """
+    if "operand0" not in op.constants or not op.tensor.dtype.is_floating:
+        return []
+    mask, made, terms = tf.cast(op.tensor.op.inputs[0], tf.float32), [], []
+    inputs, fixed = iter(op.inputs), {}
+    for at, factor in ((1, mask), (2, 1 - mask)):
+        if f"operand{at}" in op.constants:
+            terms.append(op.constants[f"operand{at}"].tensor * factor)
+            fixed["y"] = Constant(terms[-1], trace)
+            continue
+        source = next(inputs)
+        terms.append(source.tensor * factor)
+        made.append(Op("Mul", terms[-1], [source], {"y": Constant(factor, trace)}))
+    op.replace(Op("AddV2", tf.add(*terms), list(made), fixed))
+    return made
+
+
 # Op -> the ops that come before it; it becomes another one itself.
-EXPANDED = {"DivNoNan": _divide_no_nan, "Pack": _pack}
+EXPANDED = {
+    **dict.fromkeys(
+        ("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum", "MatMul"),
+        _by(products.weighted),
+    ),
+    "BroadcastTo": _by(linear.broadcast),
+    "DivNoNan": _divide_no_nan,
+    "Pack": _pack,
+    "Pad": _by(linear.pad_number),
+    "SelectV2": _select,
+}

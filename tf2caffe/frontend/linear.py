@@ -10,19 +10,14 @@ matrices are numpy's or TensorFlow's own answer to that.
 import numpy as np
 import tensorflow as tf
 
-from tf2caffe.frontend.draft import Constant
+from tf2caffe.frontend.draft import constants
 
 
 def settle_all(ops, trace):
     """Make the drafts of such ops Along."""
-
-    def constant(array):
-        with trace.graph.as_default():
-            return Constant(tf.constant(array), trace)
-
     for op in ops:
         if op.type in AXES and len(op.inputs) == 1 and not op.computed:
-            settle(op, constant)
+            settle(op, constants(trace))
 
 
 def settle(op, constant):
@@ -57,12 +52,42 @@ def _mirror_pad(op):
 def _pad(op):
     """Zeros beside channels, or in a tensor that is no image."""
     pads = op.attrs["paddings"]
-    plain = len(pads) in (3, 4) and not any(pads[0]) and not any(pads[-1])
-    plain = plain and op.inputs[0].shape[0] == 1
-    if plain or op.attrs.get("constant_values"):
+    if _is_plain_pad(op) or op.attrs.get("constant_values"):
         return None
     eyes = _eyes(op, [axis for axis, pair in enumerate(pads) if any(pair)])
     return {axis: np.pad(eye, [pads[axis], (0, 0)]) for axis, eye in eyes.items()}
+
+
+def _is_plain_pad(op):
+    """Whether it pads rows and columns of an image, or steps of a sequence."""
+    pads = op.attrs["paddings"]
+    plain = len(pads) in (3, 4) and not any(pads[0]) and not any(pads[-1])
+    return plain and op.inputs[0].shape[0] == 1
+
+
+def pad_number(op, draft, constant):
+    """Pad(x, number) -> AddV2(Pad(x), y), where y has the number beside x and is 0 else."""
+    number = op.attrs.get("constant_values") if op.type == "Pad" else None
+    if not number or not np.isfinite(number) or _is_plain_pad(op):
+        return []
+    pads, source = op.attrs["paddings"], op.inputs[0]
+    zeros = draft("Pad", tf.pad(source.tensor, pads), [source], {}, {"paddings": pads})
+    settle(zeros, constant)
+    beside = tf.constant(np.pad(np.zeros(source.shape, "f"), pads, constant_values=number))
+    op.replace(draft("AddV2", zeros.tensor + beside, [zeros], {"y": constant(beside)}))
+    return [zeros]
+
+
+def broadcast(op, draft, constant):
+    """BroadcastTo to more axes: a Reshape before it adds those."""
+    if not op.inputs or op.computed:
+        return []
+    source = op.inputs[0]
+    shape = [1] * (len(op.shape) - len(source.shape)) + list(source.shape)
+    more = draft("Reshape", tf.reshape(source.tensor, shape), [source], {}, {"shape": shape})
+    op.inputs = [more]
+    settle(op, constant)
+    return [more]
 
 
 def _reverse(op):

@@ -1,20 +1,30 @@
-"""Products of two computed tensors, all as one op: Einsum with an equation without dots.
+"""Products of tensors, all as one op: Einsum with an equation without dots.
 
-MatMul(x, y), BatchMatMul(x, y), Einsum(x, y)  ->  Einsum(x, y, "abik,abkj->abij")
+    MatMul(x, y), BatchMatMul(x, y), Einsum(x, y)  ->  Einsum(x, y, "abik,abkj->abij")
+
+A product with a constant becomes what Caffe has weights for, between reshapes and transposes.
 """
 
+from math import prod
 from string import ascii_letters
+
+import numpy as np
+import tensorflow as tf
 
 
 def settle(op):
     """Spell the product as an equation; `op` is a draft of which both operands are computed."""
-    ranks = [len(operand.shape) for operand in op.inputs]
+    if op.type != "EinsumDiagonal":
+        op.attrs = {"equation": equation(op, [len(operand.shape) for operand in op.inputs])}
+        op.type = "Einsum"
+
+
+def equation(op, ranks):
+    """The equation of a product of tensors of these ranks."""
     if op.type == "Einsum":
-        equation = plain(op.attrs["equation"], ranks)
-    else:
-        names = ("transpose_a", "transpose_b") if op.type == "MatMul" else ("adj_x", "adj_y")
-        equation = matrices(*ranks, *(op.attrs[name] for name in names))
-    op.type, op.attrs = "Einsum", {"equation": equation}
+        return plain(op.attrs["equation"], ranks)
+    names = ("transpose_a", "transpose_b") if op.type == "MatMul" else ("adj_x", "adj_y")
+    return matrices(*ranks, *(op.attrs[name] for name in names))
 
 
 def matrices(first, second, turned_first, turned_second):
@@ -44,3 +54,170 @@ def plain(equation, ranks):
     once = "".join(sorted(letter for letter in set(every) if every.count(letter) == 1))
     result = result.replace("...", "".join(free[:dots])) if arrow else once
     return f"{','.join(filled)}->{result}"
+
+
+class Chain:
+    """Ops that each read the one before, which TensorFlow's graph then has too.
+
+    `draft(type, tensor, inputs, constants, attrs)` makes one; none is made that changes nothing.
+    """
+
+    def __init__(self, source, draft):
+        self.last, self.draft, self.made = source, draft, []
+
+    def add(self, kind, tensor, constants=None, attrs=None):
+        self.last = self.draft(kind, tensor, [self.last], constants or {}, attrs or {})
+        self.made.append(self.last)
+
+    def reshape(self, shape):
+        if tuple(shape) != self.last.shape:
+            tensor = tf.reshape(self.last.tensor, shape)
+            self.add("Reshape", tensor, attrs={"shape": list(shape)})
+
+    def transpose(self, perm):
+        if perm != sorted(perm):
+            self.add("Transpose", tf.transpose(self.last.tensor, perm), attrs={"perm": perm})
+
+    def sum(self, axes):
+        if axes:
+            tensor = tf.reduce_sum(self.last.tensor, axes)
+            self.add("Sum", tensor, attrs={"axis": axes, "keep_dims": False})
+
+    def end(self, op):
+        """Let `op` be the last of them; return the others."""
+        self.reshape(op.shape)
+        op.replace(self.made.pop())
+        return self.made
+
+
+def is_dense(op):
+    """Whether an op is a dense layer already: over the last axis, with a matrix."""
+    second = op.constants.get("b")
+    matrix = op.type == "MatMul" and second is not None and len(second.shape) == 2
+    return matrix and not op.attrs["transpose_a"]
+
+
+def weighted(op, draft, constant):
+    """The ops before `op` that make it a product with weights that Caffe has; `op` is the last.
+
+    Of a product with a constant, each axis is kept, summed, new, or common (each of its elements
+    has weights of its own):
+
+        none summed or new   Mul
+        none common          MatMul, if what is summed lies last; or Along
+        else                 Conv2D, of as many groups as there are common elements
+    """
+    if is_dense(op) or not op.constants or op.type == "EinsumDiagonal":
+        return []
+    bias = op.constants.pop("bias", None)
+    (weights,), (x, other, result) = op.constants.values(), _sides(op)
+    chain, sizes = Chain(op.inputs[0], draft), _sizes((x, other), op)
+    large = [letter for letter, size in zip(x, op.inputs[0].shape, strict=True) if size > 1]
+    chain.reshape((1, *(sizes[letter] for letter in large)))
+    chain.sum([at + 1 for at, one in enumerate(large) if one not in other + result])
+    letters = "".join(one for one in large if one in other + result)
+    sized = [one for one, size in zip(other, weights.shape, strict=True) if size > 1]
+    array = Array("".join(sized), tf.reshape(weights.tensor, [sizes[one] for one in sized]))
+    letters = _multiplied(chain, letters, array, result, constant)
+    chain.transpose([0, *(letters.index(one) + 1 for one in result if one in letters)])
+    if bias is not None:
+        chain.reshape(op.shape)
+        chain.add("AddV2", chain.last.tensor + bias.tensor, {"y": bias})
+    return chain.end(op)
+
+
+class Array:
+    """A constant tensor whose axes are letters."""
+
+    def __init__(self, letters, tensor):
+        self.letters, self.tensor = letters, tensor
+        self.sizes = dict(zip(letters, tensor.shape, strict=True))
+
+    def ordered(self, *groups):
+        """With one axis for each group of letters; the others are summed."""
+        tensor = tf.einsum(f"{self.letters}->{''.join(groups)}", self.tensor)
+        return tf.reshape(tensor, [prod(self.sizes[one] for one in group) for group in groups])
+
+
+def _sides(op):
+    """The letters of the computed operand, of the constant, and of the result."""
+    given = iter(op.inputs)
+    ranks = [len((op.constants.get(name) or next(given)).shape) for name in "ab"]
+    operands, _, result = equation(op, ranks).partition("->")
+    first, second = operands.split(",")
+    return (second, first, result) if "a" in op.constants else (first, second, result)
+
+
+def _sizes(letters, op):
+    """{letter: the size of its axis}."""
+    sizes, (weights,) = {}, op.constants.values()
+    for axes, shape in zip(letters, (op.inputs[0].shape, weights.shape), strict=True):
+        for letter, size in zip(axes, shape, strict=True):
+            sizes[letter] = max(size, sizes.get(letter, 1))
+    return sizes
+
+
+def _multiplied(chain, letters, array, result, constant):
+    """Multiply what runs through `letters` after the batch; return the letters as they are then."""
+    common = "".join(one for one in letters if one in array.letters and one in result)
+    summed = "".join(one for one in letters if one in array.letters and one not in result)
+    new = "".join(one for one in result if one in array.letters and one not in letters)
+    if not summed + new:
+        factor = array.ordered(*(one if one in common else "" for one in letters))
+        chain.add("Mul", chain.last.tensor * factor, {"y": constant(factor)})
+        return letters
+    kept = "".join(one for one in letters if one not in common + summed)
+    if common or summed not in letters:
+        wanted = kept + common + summed
+        chain.transpose([0, *(letters.index(one) + 1 for one in wanted)])
+        letters = wanted
+    sizes = dict(zip(letters, chain.last.shape[1:], strict=True)) | array.sizes
+    if common:
+        return _grouped(chain, (kept, common, summed, new), sizes, array, constant)
+    return _dense(chain, letters, (summed, new), sizes, array, constant)
+
+
+def _grouped(chain, groups, sizes, array, constant):
+    """A convolution over one pixel for each element of the kept axes."""
+    kept, common, summed, new = groups
+    pixels, count, size = (prod(sizes[one] for one in group) for group in groups[:3])
+    chain.reshape((1, pixels, 1, count * size))
+    kernel = array.ordered(summed, common + new)[None, None]
+    tensor = tf.nn.conv2d(chain.last.tensor, kernel, 1, "VALID")
+    chain.add("Conv2D", tensor, {"filter": constant(kernel)}, dict(ONE_PIXEL))
+    chain.reshape((1, *(sizes[one] for one in kept + common + new)))
+    return kept + common + new
+
+
+def _dense(chain, letters, groups, sizes, array, constant):
+    """One product over what is summed, as one axis."""
+    summed, new = groups
+    at = letters.index(summed) if summed else len(letters)
+    before, after = letters[:at], letters[at + len(summed) :]
+    shape = [[sizes[one] for one in part] for part in (before, after)]
+    chain.reshape((1, *shape[0], prod(sizes[one] for one in summed), *shape[1]))
+    matrix = array.ordered(summed, new)
+    if after:
+        _along(chain, at + 1, matrix, constant)
+    else:
+        tensor = tf.matmul(chain.last.tensor, matrix)
+        turned = {"transpose_a": False, "transpose_b": False}
+        chain.add("MatMul", tensor, {"b": constant(matrix)}, turned)
+    chain.reshape((1, *(sizes[one] for one in before + new + after)))
+    return before + new + after
+
+
+def _along(chain, axis, matrix, constant):
+    rank = len(chain.last.shape)
+    rest = [at for at in range(rank) if at != axis]
+    product = tf.tensordot(matrix, chain.last.tensor, [[0], [axis]])  # the axis comes first
+    tensor = tf.transpose(product, np.argsort([axis, *rest]).tolist())
+    kernel = tf.transpose(matrix)
+    attrs = {"sizes": list(tensor.shape)}
+    chain.add("Along", tensor, {f"along{axis}": constant(kernel)}, attrs)
+
+
+ONE_PIXEL = {
+    "strides": [1] * 4, "padding": "VALID", "dilations": [1] * 4, "explicit_paddings": [],
+    "data_format": "NHWC",
+}  # fmt: skip

@@ -46,7 +46,7 @@ def _recognised(trace, ops, outputs):
     linear.settle_all(ops, trace)
     ops = live(expand.expanded(ops, trace), outputs.values())
     ops = batch.lift(ops, Op)
-    trace.graph_def = trace.graph.as_graph_def()  # expanding and lifting add ops to it
+    trace.graph_def = expand.rerouted(trace.graph.as_graph_def(), ops)
     return ops
 
 

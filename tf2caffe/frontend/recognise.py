@@ -296,6 +296,25 @@ def _bias(ops):
             op.become(source, bias=Constant(bare(vector.tensor), vector.trace))
 
 
+def _finite(ops):
+    """tf.reduce_logsumexp takes the largest number off, unless it is infinite.
+
+    x -> Max -> IsFinite -> SelectV2(., max, 0)
+    """
+    for op in ops:
+        op.inputs = [_unless_infinite(source) for source in op.inputs]
+
+
+def _unless_infinite(choice):
+    """The x of where(IsFinite(x), x, 0); another op as it is."""
+    inputs = choice.inputs if choice.type in CHOICES and len(choice.inputs) == 2 else ()
+    if not inputs or not _reads(inputs[0], "IsFinite", [inputs[1]]):
+        return choice
+    (other,) = choice.constants.values()
+    value = other.value()
+    return inputs[1] if choice.shape == inputs[1].shape and not value.any() else choice
+
+
 def _products(ops):
     """MatMul, BatchMatMul or Einsum of two computed tensors -> Einsum with a plain equation."""
     for op in ops:
@@ -311,6 +330,7 @@ def _adds_along_channels(op):
 
 
 ADD = ("Add", "AddV2")
+CHOICES = ("Select", "SelectV2")
 PRODUCTS = ("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum", "MatMul")
 TINY = float(np.finfo(np.float32).tiny)
 
@@ -319,6 +339,6 @@ BIASED = tuple(name for name, op in OPS.items() if "bias?" in op.weights)
 
 # In this order.
 RECOGNISERS = (
-    settings.resolve, _products, _plain_argmax, _computed_bias, _dilation, _padded_pool, _pixelwise_dense,
+    settings.resolve, _products, _plain_argmax, _finite, _computed_bias, _dilation, _padded_pool, _pixelwise_dense,
     _repeat, _elu, recognise_prelu, _batch_norm, _bias,
 )  # fmt: skip

@@ -118,6 +118,9 @@ def _einsum(op):
     """...i, io -> ...o with a constant matrix is a dense layer over the last axis."""
     second = op.constants.get("b")
     left, arrow, result = op.attrs["equation"].replace(" ", "").partition("->")
+    if any(len(set(part)) < len(part) for part in left.replace("...", "").split(",")):
+        op.type = "EinsumDiagonal"
+        return
     first, comma, matrix = left.partition(",")
     plain = arrow and comma and "." not in left and len(set(first + matrix)) == len(first) + 1
     dense = len(matrix) == 2 and first[-1:] == matrix[0] and result == first[:-1] + matrix[1]

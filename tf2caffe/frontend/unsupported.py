@@ -197,6 +197,7 @@ CHOICES = ("Select", "SelectV2")
 
 # Why an op is refused, where more can be said than that it is not converted.
 WHY = {
+    "EinsumDiagonal": "a product along a diagonal, which " + TAKEN,
     **dict.fromkeys(
         ("Enter", "Exit", "If", "LoopCond", "Merge", "RefEnter", "RefExit", "RefMerge", "RefSwitch",
          "StatelessIf", "StatelessWhile", "Switch", "While", *NEXT),

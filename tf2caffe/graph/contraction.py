@@ -129,7 +129,8 @@ def laid_out(letters, shape, order):
     run += [letters.index(letter) for letter in order]
     head = max(len(run) - 2, min(1, len(run)))
     caffe = ((*run[:head],), *((atom,) for atom in run[head:]))
-    return Layout(tuple(shape), axes, caffe).settled()
+    layout = Layout(tuple(shape), axes, caffe)
+    return layout if len(shape) > 4 else layout.settled()
 
 
 def names(layout):
@@ -197,8 +198,12 @@ def runs(letters, chosen):
 
 
 def widest(node, layouts):
-    """The layout of an elementwise op on tensors of many axes: that of an operand as large."""
-    for layout in layouts:
-        if layout.tf_shape == node.shape[1:] and not lie(layout)[1]:
-            return layout
-    return plain(node.shape[1:]).settled()
+    """The layout of an elementwise op on tensors of many axes: that of an operand as large.
+
+    OpenCV adds and multiplies blobs of five axes at most.
+    """
+    large = [one for one in layouts if one.tf_shape == node.shape[1:] and not lie(one)[1]]
+    found = (large or [plain(node.shape[1:]).settled()])[0]
+    if len(found.caffe) <= 4:  # after the batch
+        return found
+    return laid_out(names(found), found.tf_shape, lie(found)[0])
