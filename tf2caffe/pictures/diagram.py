@@ -29,6 +29,7 @@ from tf2caffe.pictures.figures import (
     text_width,
 )
 
+LARGEST = 4000  # pixels of a PNG, either way; a larger one is smaller than the SVG
 TEXT_WIDTH, BOX_WIDTH, WIDTH_STEP = 216, 140, 10  # a box's lines at most, a box at least: pixels
 PADDING, HEADER, LINE_HEIGHT, RADIUS, TIP = 10, 24, 15, 6, 8
 BEHIND = 4  # how far the second sheet of an expansion shows
@@ -191,8 +192,9 @@ def wires(placed, boxes, width):
         if upper.box is None:
             lines.append(Path([(upper.x, upper.y), (upper.x, upper.foot)]))
         elif not upper.below and boxes[upper.box].shape:  # an output
-            lines.append(Path([start, (upper.x, upper.foot - TIP)]))
-            tips.append(tip(upper.x, upper.foot))
+            end = upper.foot + layout.CURVE / 2
+            lines.append(Path([start, (upper.x, end - TIP)]))
+            tips.append(tip(upper.x, end))
     return lines, tips
 
 
@@ -216,9 +218,9 @@ def down(start, foot, stop):
 def across(start, lane, stop):
     """Down below the column, up beside it, down into the next column: with round corners."""
     foot, gutter, top = lane
-    corners = [(start[0], foot), (gutter, foot), (gutter, top), (stop[0], top)]
+    way = [start, (start[0], foot), (gutter, foot), (gutter, top), (stop[0], top), stop]
     points, codes = [start], [Path.MOVETO]
-    for before, corner, after in zip([start, *corners], corners, [*corners[1:], stop], strict=False):
+    for before, corner, after in zip(way, way[1:], way[2:], strict=False):
         points += [towards(corner, before), corner, towards(corner, after)]
         codes += [Path.LINETO, Path.CURVE3, Path.CURVE3]
     return Path([*points, stop], [*codes, Path.LINETO])
@@ -258,7 +260,8 @@ def page(picture):
             edgecolor="none",
         ),
     ]  # fmt: skip
-    sheet = Page(picture.width, picture.height, shapes)
+    largest = max(picture.width, picture.height)
+    sheet = Page(picture.width, picture.height, shapes, min(1, LARGEST / largest))
     for text in chain(picture.labels, *(tile.texts for tile in tiles)):
         sheet.text(*text)
     return sheet

@@ -7,7 +7,8 @@ that leaves this column at its foot: the wire runs up between the two.
 from bisect import bisect
 from collections import defaultdict
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, groupby, pairwise
+from statistics import median
 
 from fast_sugiyama import from_edges
 
@@ -15,7 +16,8 @@ MARGIN, STEM, CURVE = 24, 18, 22  # below a row: the wires straight, a shape bes
 ASIDE, LANE, GUTTER = 34, 8, 34  # between boxes; wires that run side by side; between columns
 HEAD = 20  # above a column, where wires come in from the former one
 SCREEN, TALLEST = (1920, 1080), 1600  # pixels; up to TALLEST there is one column
-LONGEST = 1.1  # of a column's height; there it ends at the latest
+MOST_HALVES = 64  # of a column
+LONGEST, THIRDS = 1.1, 3  # a column's height at most; a third too short is as bad as a wire cut
 
 
 @dataclass(eq=False)
@@ -68,7 +70,7 @@ def find_rows(boxes, width, edges):
     edges = [(number[source], number[reader]) for source, reader in edges]
     options = {"vertex_spacing": width + ASIDE, "dummy_vertices": True, "dummy_size": LANE}
     parts = [
-        find_part(positions, links, [boxes[end] for end in joined])
+        find_part(positions, links, [boxes[end] for end in joined], width)
         for positions, _, _, links in from_edges(edges, **options)
     ]
     parts += [[[box]] for box in boxes if box.box not in number]
@@ -76,7 +78,7 @@ def find_rows(boxes, width, edges):
     return [row for rows in parts for row in rows]
 
 
-def find_part(positions, links, boxes):
+def find_part(positions, links, boxes, width):
     """The rows of one part: `positions` are (number, (x, y upwards)), `links` pairs of numbers."""
     nodes, rows = {}, defaultdict(list)
     for name, (x, y) in positions:
@@ -86,16 +88,36 @@ def find_part(positions, links, boxes):
     for upper, lower in sorted(links):
         nodes[upper].below.append(nodes[lower])
         nodes[lower].above.append(nodes[upper])
-    return [sorted(rows[y], key=lambda node: node.x) for y in sorted(rows)]
+    ordered = [sorted(rows[y], key=lambda node: node.x) for y in sorted(rows)]
+    for simple, run in groupby(ordered, is_simple):
+        if simple:
+            straighten(list(run), (width + LANE) / 2 + ASIDE / 2)
+    return ordered
+
+
+def is_simple(row):
+    """Whether a row has one box, and at most one wire that passes it."""
+    return len(row) <= 2 and sum(node.box is not None for node in row) == 1
+
+
+def straighten(rows, aside):
+    """Stand the boxes of rows that follow each other in line, what passes them close beside."""
+    middle = median(node.x for row in rows for node in row if node.box is not None)
+    for row in rows:
+        left = row[0].box is None
+        for node in row:
+            node.x = middle if node.box is not None else middle - aside if left else middle + aside
 
 
 def cut(rows, width):
     """The columns, as many as make the largest picture on a screen."""
-    if not rows:
-        return []
-    tall = sum(map(row_height, rows))
-    options = [cut_at(rows, tall / count) for count in range(1, len(rows) + 1)[:64]]
-    return options[0] if tall <= TALLEST else max(options, key=lambda cut: scale(cut, width))
+    tops = list(accumulate(map(row_height, rows), initial=0))
+    options = [cut_at(rows, tops, 2 * tops[-1] / halves) for halves in range(2, MOST_HALVES)]
+    if tops[-1] <= TALLEST:
+        options = [[0, len(rows)]] if rows else [[0]]
+    spans = [span([row], width) for row in rows]
+    best = max(options, key=lambda cuts: scale(cuts, tops, spans))
+    return [rows[start:end] for start, end in pairwise(best)]
 
 
 def row_height(row):
@@ -104,29 +126,29 @@ def row_height(row):
     return max(node.height for node in row) + STEM + CURVE + min(50, aside / 16)
 
 
-def cut_at(rows, target):
-    """Columns of about this height, each cut where few wires cross, and not much too early."""
-    tops = list(accumulate(map(row_height, rows), initial=0))
-    columns, start = [], 0
-    while tops[-1] - tops[start] > target * LONGEST:
-        ends = range(start + 1, bisect(tops, tops[start] + target * LONGEST))
-        end = min(ends or [start + 1], key=lambda at: cost(rows[at - 1], tops[at], tops[start] + target))
-        columns.append(rows[start:end])
-        start = end
-    return [*columns, rows[start:]]
+def cut_at(rows, tops, target):
+    """The numbers of the rows at which columns of about this height begin; last, of all rows."""
+    cuts = [0]
+    while tops[-1] - tops[cuts[-1]] > target * LONGEST and cuts[-1] + 1 < len(rows):
+        start = cuts[-1]
+        ends = range(start + 1, bisect(tops, tops[start] + target * LONGEST)) or [start + 1]
+        costs = {
+            end: sum(len(node.below) for node in rows[end - 1])  # wires
+            + THIRDS * abs(tops[end] - tops[start] - target) / target
+            for end in ends
+        }
+        cuts.append(min(costs, key=costs.get))
+    return [*cuts, len(rows)]
 
 
-def cost(row, bottom, wanted):
-    """How bad it is to cut below this row: a wire more is as bad as a third of a column."""
-    return sum(len(node.below) for node in row) + 3 * abs(wanted - bottom) / wanted
-
-
-def scale(columns, width):
-    """How large these columns can be drawn on a screen."""
-    extents = [span(column, width) for column in columns]
-    wide = sum(high - low for low, high in extents) + GUTTER * (len(columns) - 1)
-    tall = max(sum(map(row_height, column)) for column in columns)
-    return min(SCREEN[0] / (wide + 2 * MARGIN), SCREEN[1] / (tall + 2 * MARGIN))
+def scale(cuts, tops, spans):
+    """How large columns with these `cuts` can be drawn on a screen."""
+    wide, tall = 2 * MARGIN - GUTTER, 0
+    for start, end in pairwise(cuts):
+        lows, highs = zip(*spans[start:end], strict=True)
+        wide += max(highs) - min(lows) + GUTTER
+        tall = max(tall, tops[end] - tops[start])
+    return min(SCREEN[0] / max(wide, 1), SCREEN[1] / (tall + 2 * MARGIN + HEAD))
 
 
 def span(column, width):
