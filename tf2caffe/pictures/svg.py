@@ -19,13 +19,13 @@ def text(picture):
         f'<path fill="none" stroke="{LINE}" stroke-width="1.3" d="{joined(picture.lines)}"/>',
         f'<path fill="{FAINT}" d="{joined(picture.tips)}"/>',
         *(written(*label) for label in picture.labels),
-        *(tile(one) for one in picture.tiles),
+        *(drawn(tile) for tile in picture.tiles),
         "</svg>\n",
     ]
     return "\n".join(lines)
 
 
-def tile(tile):
+def drawn(tile):
     """A box, and what it says to the pointer."""
     parts = [
         f"<g><title>{escape(tile.hint)}</title>",
