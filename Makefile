@@ -53,7 +53,8 @@ activations/mnistcls.npz imgs/mnistcls/tf/convs.png imgs/mnistcls/tf/denses.png 
 tf_weights/mnistcls/graph.json: save_weights.py $(checkpoint) $(modules)
 	$(python) save_weights.py
 
-nets/mnistcls.prototxt nets/mnistcls.caffemodel imgs/mnistcls/caffe-net.png &: \
+nets/mnistcls.prototxt nets/mnistcls.caffemodel \
+    imgs/mnistcls/caffe-net.png imgs/mnistcls/caffe-net.svg &: \
     build_caffe.py tf_weights/mnistcls/graph.json $(modules)
 	$(python) build_caffe.py
 

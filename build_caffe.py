@@ -3,9 +3,9 @@
 Reads   tf_weights/NAME/ (graph.json and the weights); with --prototxt a network written by hand,
         whose layers take the saved weights by name.
 Leaves  nets/NAME.prototxt, nets/NAME.caffemodel, nets/NAME.blobs.json (which blob holds which of
-        TensorFlow's outputs) and imgs/NAME/caffe-net.png (the network drawn); with --deploy
-        beside them the form that chips take: nets/NAME.deploy.*, imgs/NAME/caffe-net-folding.png
-        (else an earlier build's are removed).
+        TensorFlow's outputs) and imgs/NAME/caffe-net.png and .svg (the network drawn); with
+        --deploy beside them the form that chips take: nets/NAME.deploy.*,
+        imgs/NAME/caffe-net-deploy.* (else an earlier build's are removed).
 
     python build_caffe.py
 """
@@ -139,10 +139,10 @@ def leave(forms):
 
     with ThreadPoolExecutor(1) as beside:
         written = beside.submit(replace_all, forms)
-        for handoff, net, *_ in forms:
-            diagram.draw_network(handoff.diagram, net.layers, written.result)
+        for handoff, net, _, table in forms:
+            diagram.draw_network(handoff.diagram, net.layers, table, written.result)
     for handoff, *_ in forms:
-        for path in (handoff.prototxt, handoff.caffemodel, handoff.diagram):
+        for path in (handoff.prototxt, handoff.caffemodel, handoff.diagram, handoff.diagram_svg):
             print(f"left: {path} ({path.stat().st_size:,} bytes)")
 
 
@@ -188,9 +188,8 @@ def write_beside(stack, handoff, net, text, table):
 def remove_deployed(handoff):
     """Remove an earlier build's deploy form, which is of another network."""
     former = Handoff(handoff.root, handoff.name, deploy=True)
-    pages = former.imgs.glob(f"{former.diagram.stem}-[0-9]*{former.diagram.suffix}")
-    files = former.parity, former.blobs, former.prototxt, former.caffemodel, former.diagram
-    for path in (*files, *pages):
+    files = former.parity, former.blobs, former.prototxt, former.caffemodel
+    for path in (*files, former.diagram, former.diagram_svg):
         remove(path)
 
 

@@ -108,7 +108,10 @@ def train_epoch(training, curves, handoff, title):
 
 
 class Training:
-    """A network, its data and its optimizer, trained an epoch at a time on all GPUs there are."""
+    """A network, its data and its optimizer, trained an epoch at a time on all GPUs there are.
+
+    docs/training.md says why this is no `model.fit`.
+    """
 
     def __init__(self, network, data, recipe, seed, strategy):
         self.tf = tf_import.tensorflow()

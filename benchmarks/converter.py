@@ -52,7 +52,7 @@ def saving(loaded, path, handoff):
 def step5(name, folder):
     """From the weights on disk to the network, its diagram among it."""
     import build_caffe
-    from tf2caffe import diagram  # noqa: F401  matplotlib is not to be measured
+    from tf2caffe.pictures import diagram  # noqa: F401  matplotlib is not to be measured
 
     sys.argv = ["build_caffe.py", name, "--dir", str(folder)]
     return measure(build_caffe.main)

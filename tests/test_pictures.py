@@ -1,8 +1,10 @@
 """The pictures and the diagram: what is on the disk, equal scales, odd inputs, a sound layout."""
 
 import random
+import time
 from itertools import combinations
 from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -10,7 +12,9 @@ from matplotlib.image import imread
 
 from tf2caffe.caffe.builder import Builder
 from tf2caffe.pictures import diagram, figures
+from tf2caffe.pictures.expansions import expansions
 
+SVG = "{http://www.w3.org/2000/svg}"
 LONG = "sep/depthwise_very_long_layer_name_block_12_project_BN"
 
 
@@ -188,6 +192,20 @@ def residual(blocks):
     return layers
 
 
+def branches(modules):
+    """Four ways beside each other, of one to four layers, again and again."""
+    layers = [layer("data", [], kind="Input")]
+    for module in range(modules):
+        ends, start = [], layers[-1].name
+        for way in range(4):
+            ends.append(start)
+            for step in range(way + 1):
+                layers.append(layer(f"conv{module}/{way}/{step}", [ends[-1]]))
+                ends[-1] = layers[-1].name
+        layers.append(layer(f"concat{module}", ends, kind="Concat"))
+    return layers
+
+
 def random_network(count):
     rng, layers = random.Random(1), []
     for index in range(count):
@@ -195,7 +213,8 @@ def random_network(count):
         bottoms = [rng.choice(one.tops) for one in rng.sample(before, min(len(before), index % 4))]
         tops = [f"blob{index}", f"more{index}"] if index % 9 == 0 else [f"blob{index}"]
         tops = bottoms[:1] if bottoms and index % 10 == 1 else tops
-        layers.append(layer(LONG[: rng.randrange(60)], bottoms, tops, details=[LONG] * (index % 3)))
+        name = f"{LONG[: rng.randrange(60)]}{index}"
+        layers.append(layer(name, bottoms, tops, details=[LONG] * (index % 3)))
     return layers
 
 
@@ -203,27 +222,23 @@ NETWORKS = {
     "chain": chain(17),
     "long chain": chain(400),
     "residual": residual(60),
+    "branches": branches(20),
     "random": random_network(300),
+    "two parts": chain(9) + [layer("other", [], kind="Input"), layer("end", ["other"])],
     "unknown blob": [layer("a", ["nowhere"], shape=None), layer("silence", ["a"], [])],
     "single": [layer("a", [])],
+    "three singles": [layer("a", []), layer("b", []), layer("c", [])],
     "empty": [],
 }
 
 
-@pytest.mark.parametrize("layers", NETWORKS.values(), ids=NETWORKS.keys())
-def test_layout_is_sound(layers):
-    sheets = diagram.layout(layers)
-    for sheet in sheets:
-        boxes = [node for node in sheet.nodes if node.kind != "bend"]
-        for one, other in combinations(boxes, 2):
-            assert not intersect(one.rectangle, other.rectangle)
-        for left, top, right, bottom in (box.rectangle for box in boxes):
-            assert 0 <= left < right <= sheet.width and 0 <= top < bottom <= sheet.height
-        for (x, start), (_, turn), (_, end), _ in diagram.arrows(sheet.nodes):
-            assert start < turn <= end
-            assert not any(intersect((x, start + 1, x, turn), box.rectangle) for box in boxes)
-    drawn_boxes = [node for sheet in sheets for node in sheet.nodes if node.kind == "box"]
-    assert len(drawn_boxes) == len(layers)
+def rectangles(placed, width):
+    """(left, top, right, bottom) of each box."""
+    return [
+        (node.x - width / 2, node.y, node.x + width / 2, node.y + node.height)
+        for node in placed.nodes
+        if node.box is not None
+    ]
 
 
 def intersect(one, other):
@@ -231,82 +246,204 @@ def intersect(one, other):
 
 
 @pytest.mark.parametrize("layers", NETWORKS.values(), ids=NETWORKS.keys())
-def test_labels_stay_within_their_boxes(layers):
-    for node in (node for sheet in diagram.layout(layers) for node in sheet.nodes):
-        if node.kind == "box":
-            lines = zip(node.lines, diagram.styles(node.lines), strict=True)
-            widths = [figures.text_width(text, *style) for text, style in lines]
-            assert max(widths) < node.width
-        if node.shape:
-            assert 2 * figures.text_width(node.shape, figures.SMALL) < node.width
+def test_boxes_stand_apart_on_the_sheet(layers):
+    boxes, placed, width = diagram.lay_out(layers)
+    places = rectangles(placed, width)
+    assert len(places) == len(boxes) == len(layers)
+    for one, other in combinations(places, 2):
+        assert not intersect(one, other)
+    for left, top, right, bottom in places:
+        assert 0 <= left < right <= placed.width and 0 <= top < bottom <= placed.height
+
+
+@pytest.mark.parametrize("layers", NETWORKS.values(), ids=NETWORKS.keys())
+def test_wires_pass_beside_the_boxes(layers):
+    """Where they go straight: through a row, and from one column to the next."""
+    boxes, placed, width = diagram.lay_out(layers)
+    places = rectangles(placed, width)
+    straight = [
+        (node.x, node.y + node.height + 1, node.x, node.foot)
+        for node in placed.nodes
+        if node.below or node.box is None
+    ]
+    for (upper, lower), (foot, gutter, top) in placed.lanes.items():
+        assert lower.column == upper.column + 1 and upper.foot <= foot and top < lower.y
+        straight.append((upper.x, foot, gutter, foot + 1))
+        straight.append((gutter, top, gutter + 1, foot))
+        straight.append((min(gutter, lower.x), top, max(gutter, lower.x), top + 1))
+    for line in straight:
+        assert not any(intersect(line, place) for place in places)
+        assert 0 <= line[0] <= line[2] <= placed.width and 0 <= line[1] <= line[3] <= placed.height
+
+
+@pytest.mark.parametrize("layers", NETWORKS.values(), ids=NETWORKS.keys())
+def test_wires_join_what_feeds_what(layers):
+    """Followed from box to box, as from layer to layer, where the last to write is the source."""
+    _, placed, _ = diagram.lay_out(layers)
+    latest, wanted = {}, set()
+    for index, one in enumerate(layers):
+        wanted |= {(latest[blob], index) for blob in one.bottoms if blob in latest}
+        latest |= dict.fromkeys(one.tops, index)
+    assert sorted(followed(placed)) == sorted(wanted)
+
+
+def followed(placed):
+    """(from, to) of each wire, over all that it passes; rows are passed downwards."""
+    for node in placed.nodes:
+        for lower in node.below if node.box is not None else ():
+            upper = node
+            while lower.box is None:
+                assert len(lower.below) == 1
+                upper, (lower,) = lower, lower.below
+            assert (upper.column, upper.y) < (lower.column, lower.y)
+            yield node.box, lower.box
+
+
+@pytest.mark.parametrize("layers", NETWORKS.values(), ids=NETWORKS.keys())
+def test_texts_stay_within_their_boxes(layers):
+    boxes, _, width = diagram.lay_out(layers)
+    for box in boxes:
+        assert figures.text_width(box.title, figures.LARGE, True) < width
+        assert figures.text_width(box.name) < width
+        assert all(figures.text_width(line, figures.SMALL) < width for line in box.lines)
+        assert 2 * figures.text_width(box.shape, figures.SMALL) < width
 
 
 def test_a_chain_stands_in_one_straight_line():
-    (sheet,) = diagram.layout(chain(17))
-    assert len({node.x for node in sheet.nodes}) == 1
+    for layers in (chain(13), residual(4)):
+        _, placed, _ = diagram.lay_out(layers)
+        assert len({node.x for node in placed.nodes if node.box is not None}) == 1
 
 
-def test_an_arrow_passes_beside_the_boxes_it_skips():
-    (sheet,) = diagram.layout(residual(1))
-    names = {node.lines[1]: node for node in sheet.nodes if node.kind == "box"}
-    (bend,) = {node for node in names["add0"].above if node.kind == "bend"}
-    assert bend.x not in (names["conv0"].x, names["bn0"].x)
-    assert names["bn0"].above == [names["conv0"]]  # in place: the last to write is the source
+def test_a_long_network_fits_a_screen():
+    """In about a screen's shape, its columns filled."""
+    for layers in (chain(160), residual(50)):
+        _, placed, _ = diagram.lay_out(layers)
+        assert 1.4 < placed.width / placed.height < 2.2
+        feet = {}
+        for node in placed.nodes:
+            feet[node.column] = max(feet.get(node.column, 0), node.foot)
+        assert min(list(feet.values())[:-1]) > 0.6 * placed.height
 
 
-def test_every_wire_is_drawn_or_linked():
-    layers = residual(60)
-    sheets = diagram.layout(layers)
-    nodes = [node for sheet in sheets for node in sheet.nodes]
-    entered = sum(len(node.above) for node in nodes if node.kind == "box")
-    assert entered == sum(len(layer.bottoms) for layer in layers)
-    assert {node.kind for node in nodes} == {"box", "bend", "from", "to"}
+def test_a_thousand_layers_are_laid_out_at_once():
+    start = time.process_time()
+    diagram.lay_out(chain(1000))
+    assert time.process_time() - start < 2
+
+
+def table(*entries):
+    """As `blobs.Table` has it: (TensorFlow's name, its op, Caffe's blob)."""
+    return SimpleNamespace(
+        layers=[SimpleNamespace(name=name, blob=blob) for name, _, blob in entries],
+        ops=[SimpleNamespace(name=name, op=op) for name, op, _ in entries],
+    )
+
+
+RELU6 = [
+    layer("data", [], kind="Input"),
+    layer("conv", ["data"], details=["kernel 16×1×3×3"]),
+    layer("relu/minus", ["conv"], kind="Power", details=["scale -1"]),
+    layer("relu/floor", ["relu/minus"], kind="Power"),
+    layer("relu/most", ["relu/minus", "relu/floor"], kind="Eltwise"),
+    layer("relu", ["relu/most"], kind="ReLU"),
+    layer("add", ["conv", "relu"], kind="Eltwise"),
+    layer("order", ["add"], kind="Reshape"),
+]
+
+
+def test_an_expansion_is_one_box():
+    names = table(("c", "Conv2D", "conv"), ("r", "Relu6", "relu"), ("a", "AddV2", "add"))
+    boxes, placed, _ = diagram.lay_out(RELU6, names)
+    assert [(box.title, box.name) for box in boxes] == [
+        ("Convolution", "conv"), ("Relu6 ×4", "relu"), ("Eltwise", "add"),
+        ("Input", "data"), ("Reshape", "order"),
+    ]  # fmt: skip
+    assert boxes[1].lines == ["2 Power · Eltwise · ReLU"] and boxes[1].several
+    assert boxes[0].lines == ["kernel 16×1×3×3"] and not boxes[0].several
+    assert sorted(followed(placed)) == [(0, 1), (0, 2), (1, 2), (2, 4), (3, 0)]
+
+
+def test_what_two_ops_need_stands_with_the_first():
+    names = table(("f", "Neg", "relu/floor"), ("m", "Maximum", "relu/most"))
+    groups = expansions(RELU6, names)
+    members = [[one.name for one in group.layers] for group in groups]
+    assert members[:2] == [["conv", "relu/minus", "relu/floor"], ["relu/most"]]
+    assert sorted(name for group in members for name in group) == sorted(n.name for n in RELU6)
+
+
+def test_layers_in_place_belong_to_what_they_complete():
+    layers = [layer("data", [], kind="Input"), layer("conv", ["data"])]
+    layers.append(layer("relu", ["conv"], ["conv"], "ReLU"))
+    boxes, _, _ = diagram.lay_out(layers, table(("r", "Relu", "conv")))
+    assert [(box.title, box.name) for box in boxes] == [
+        ("Convolution + ReLU", "relu"), ("Input", "data"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["chain", "residual", "unknown blob", "empty"])
 def test_network_is_drawn(tmp_path, name):
-    (path,) = diagram.draw_network(tmp_path / "net.png", NETWORKS[name])
+    path, _ = diagram.draw_network(tmp_path / "net.png", NETWORKS[name])
     pixels = drawn(path)
     blue = diagram.COLORS["Convolution"]
     assert contains(pixels, blue) == (name != "empty")
 
 
+@pytest.mark.parametrize("layers", NETWORKS.values(), ids=NETWORKS.keys())
+def test_svg_names_every_layer_once(tmp_path, layers):
+    """In the hint of its box; the file is XML, needs no other and is the same each time."""
+    _, path = diagram.draw_network(tmp_path / "net.png", layers)
+    root = ElementTree.fromstring(path.read_text(encoding="utf-8"))
+    hints = [line for hint in root.iter(f"{SVG}title") for line in hint.text.split("\n")]
+    wanted = [" ".join([one.type, one.name, *one.details]) for one in layers]
+    assert sorted(hints) == sorted(wanted)
+    assert path.read_text(encoding="utf-8").count("http") == 1  # the namespace
+    before = path.read_bytes(), path.with_suffix(".png").read_bytes()
+    diagram.draw_network(tmp_path / "net.png", layers)
+    assert before == (path.read_bytes(), path.with_suffix(".png").read_bytes())
+
+
+def test_svg_and_png_say_the_same(tmp_path):
+    layers = [layer('a<b>&"c"', [], kind="Input", shape=(1, 2)), *chain(3)]
+    png, svg = diagram.draw_network(tmp_path / "net.png", layers)
+    root = ElementTree.fromstring(svg.read_text(encoding="utf-8"))
+    height, width = drawn(png).shape[:2]
+    assert root.get("viewBox") == f"0 0 {width} {height}"
+    boxes, _, _ = diagram.lay_out(layers)
+    said = [text for box in boxes for text in (box.title, box.name, *box.lines, box.shape)]
+    assert sorted(text.text for text in root.iter(f"{SVG}text")) == sorted(said)
+
+
+def test_a_very_large_png_is_drawn_smaller(tmp_path, monkeypatch):
+    monkeypatch.setattr(diagram, "LARGEST", 600)
+    png, svg = diagram.draw_network(tmp_path / "net.png", residual(60))
+    assert max(drawn(png).shape) == 600
+    assert float(ElementTree.fromstring(svg.read_text(encoding="utf-8")).get("width")) > 600
+    assert contains(drawn(png), diagram.COLORS["Convolution"])
+
+
 def test_a_diagram_waits_for_its_network(tmp_path):
     """It is saved when the network is written, and stays as it is when that fails."""
-    (path,) = diagram.draw_network(tmp_path / "net.png", chain(3))
-    before = path.read_bytes()
+    paths = diagram.draw_network(tmp_path / "net.png", chain(3))
+    before = [path.read_bytes() for path in paths]
 
     def fails():
-        assert path.read_bytes() == before
+        assert [path.read_bytes() for path in paths] == before
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        diagram.draw_network(path, chain(4), fails)
-    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+        diagram.draw_network(paths[0], chain(4), ready=fails)
+    assert [path.read_bytes() for path in paths] == before
+    assert sorted(tmp_path.iterdir()) == sorted(paths)
 
 
-def test_a_diagram_keeps_its_colours(tmp_path, monkeypatch):
-    """All that is plain to the bit, and every soft edge to the eye."""
+def test_every_type_has_its_colour(tmp_path):
     layers = chain(len(diagram.COLORS) + 1)
     for drawn_as, kind in zip(layers, [*diagram.COLORS, "Another"], strict=True):
         drawn_as.type = kind
-    (path,) = diagram.draw_network(tmp_path / "net.png", layers)
-    found = drawn(path).astype(int)
-    monkeypatch.setattr(diagram, "colours", lambda: None)
-    (path,) = diagram.draw_network(tmp_path / "net.png", layers)
-    wanted = drawn(path).astype(int)
-    off = np.abs(found - wanted).max(-1)
-    headers = {*diagram.COLORS.values(), diagram.OTHER}
-    for color in (*headers, figures.WHITE, figures.PAPER, figures.INK, figures.FAINT):
-        plain = (wanted == figures.rgb(color)).all(-1)
-        assert plain.any() and not off[plain].any(), color
-    assert off.max() < 32 and off.mean() < 0.5
-
-
-def test_a_very_long_network_takes_pages(tmp_path, monkeypatch):
-    monkeypatch.setattr(diagram, "PAGE_WIDTH", 600)
-    pages = diagram.draw_network(tmp_path / "net.png", chain(120))
-    assert len(pages) > 1 and all(page.exists() for page in pages)
+    pixels = drawn(diagram.draw_network(tmp_path / "net.png", layers)[0])
+    colors = {*diagram.COLORS.values(), diagram.OTHER, figures.WHITE, figures.PAPER, figures.INK}
+    assert all(contains(pixels, color) for color in colors)
 
 
 def test_coefficients_of_an_eltwise_are_shown():

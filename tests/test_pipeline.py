@@ -24,6 +24,7 @@ LEFT = {
     "save_weights.py": ["tf_weights/mnistcls", "tf_weights/mnistcls/graph.json"],
     "build_caffe.py": [
         "nets/mnistcls.prototxt", "nets/mnistcls.caffemodel", "imgs/mnistcls/caffe-net.png",
+        "imgs/mnistcls/caffe-net.svg",
     ],
     "caffe_predict.py": [
         "imgs/mnistcls/caffe/convs.png", "imgs/mnistcls/caffe/denses.png",

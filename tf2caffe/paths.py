@@ -24,6 +24,7 @@ class Handoff:
         self.test_images = root / "imgs" / "test" / name
         self.imgs = root / "imgs" / name
         self.diagram = self.imgs / ("caffe-net-deploy.png" if deploy else "caffe-net.png")
+        self.diagram_svg = self.diagram.with_suffix(".svg")
         self.tf_imgs = self.imgs / "tf"
         self.caffe_imgs = self.imgs / "caffe"
         self.activations = root / "activations" / f"{name}.npz"

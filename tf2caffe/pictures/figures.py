@@ -35,64 +35,42 @@ SMALL, NORMAL, LARGE = 11, 13, 14
 ALIGNED = {"left": 0, "center": 0.5, "right": 1}  # how much of a text is left of its place
 LETTERINGS = 4096  # texts kept, since a large network says many things often
 COMPRESSION = 3  # of PNG: half the time of 6, a quarter more bytes
-MIXTURES, APART = 14, 8  # between two colours of a palette; from a colour, of 255
 
 
 class Page:
-    """A white sheet, measured in pixels from its top left corner.
+    """A white sheet, measured in pixels from its top left corner; `scale` draws it smaller.
 
-    `shapes`, matplotlib's artists with vertices in these pixels, lie under all the rest. Where
-    there are no other colours than `colours`, as `palette` makes them, a large sheet is saved in a
-    fifth of the time.
+    `shapes`, matplotlib's artists with vertices in these pixels, lie under all the rest.
     """
 
-    def __init__(self, width, height, shapes=(), colours=None):
-        self.width, self.height, self.colours = int(width), int(height), colours
-        self.sheet = sheet((self.width, self.height), shapes)
+    def __init__(self, width, height, shapes=(), scale=1):
+        self.width, self.height, self.scale = int(width * scale), int(height * scale), scale
+        self.sheet = sheet((self.width, self.height), shapes, scale)
 
     def text(self, x, y, string, size=NORMAL, color=INK, bold=False, align="left"):
         """Write `string` with its baseline at `y`, to the pixel."""
+        size = max(1, int(size * self.scale))
         string = " ".join(string.splitlines())
         mask, left, top = lettering(string, size, bold)
-        start = x - ALIGNED[align] * text_width(string, size, bold)
-        self.sheet.paste(color, (round(start) + left, round(y) + top), mask)
+        start = x * self.scale - ALIGNED[align] * text_width(string, size, bold)
+        self.sheet.paste(color, (round(start) + left, round(y * self.scale) + top), mask)
 
     def image(self, x, y, pixels):
         """Copy (H, W, 3) `pixels` to the sheet as they are."""
         self.sheet.paste(Image.fromarray(np.ascontiguousarray(pixels)), (int(x), int(y)))
 
     def save(self, path):
-        sheet = self.sheet
-        if self.colours:
-            sheet = sheet.quantize(palette=self.colours, dither=Image.Dither.NONE)
         with replacing(path) as temporary:
-            sheet.save(temporary, compress_level=COMPRESSION)
+            self.sheet.save(temporary, compress_level=COMPRESSION)
 
 
-def palette(pairs):
-    """An image with the palette of these pairs of colours, and of what lies between the two.
-
-    Soft edges are mixtures. One near to a colour itself would be taken for it: Pillow looks for the
-    nearest of the palette coarsely.
-    """
-    pure = np.unique([rgb(color) for pair in pairs for color in pair], axis=0).astype(int)
-    ends = np.array([[rgb(color) for color in pair] for pair in pairs], float)
-    shares = np.linspace(0, 1, MIXTURES + 2)[1:-1, None, None]
-    mixed = np.round(ends[:, 0] * shares + ends[:, 1] * (1 - shares)).reshape(-1, 3)
-    mixed = np.unique(mixed, axis=0).astype(int)
-    far = np.abs(mixed[:, None] - pure).max(-1).min(-1) > APART
-    image = Image.new("P", (1, 1))
-    image.putpalette(np.concatenate([pure, mixed[far]]).astype(np.uint8).tobytes())
-    return image
-
-
-def sheet(size, shapes):
+def sheet(size, shapes, scale):
     """A white image of `size` (width, height) with matplotlib's artists on it, y downwards."""
     if not shapes:
         return Image.new("RGB", size, WHITE)
     figure = Figure(figsize=(size[0] / DPI, size[1] / DPI), dpi=DPI, facecolor=WHITE)
     for shape in shapes:
-        shape.set_transform(Affine2D().scale(1, -1).translate(0, size[1]))
+        shape.set_transform(Affine2D().scale(scale, -scale).translate(0, size[1]))
         figure.add_artist(shape)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
