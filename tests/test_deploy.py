@@ -7,16 +7,15 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-import build_caffe
 from models import mnistcls
 from tests import test_ops
 from tests.applications import network
 from tests.harness import TOLERANCE, Converted, random_input, randomise
 from tests.pipeline import contents, run
-from tf2caffe.caffe import folding, schema, targets
+from tf2caffe.caffe import blobs, folding, forms, schema, targets
 from tf2caffe.caffe.net import Net
 from tf2caffe.paths import Handoff
-from tf2caffe.proof import blobs, errors, parity
+from tf2caffe.proof import errors, parity
 
 IMAGE = (9, 11, 6)
 
@@ -32,7 +31,7 @@ class Deployed:
         self.handoff = Handoff(folder, "net", deploy=True)
         self.net = folding.deploy(self.converted.net, self.outputs, targets.TARGETS[target])
         self.table = folding.surviving(self.table, self.converted.net, self.net)
-        build_caffe.write(self.handoff, self.net, self.net.prototxt(), self.table)
+        forms.write_all([(self.handoff, self.net, self.net.prototxt(), self.table)])
 
     def rows(self, runtime):
         """Each layer on both sides; and what strays besides."""

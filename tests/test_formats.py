@@ -24,8 +24,7 @@ v1 = tf.compat.v1
 
 def loaded(path, **options):
     """The trace of a file; the options are those of the command line."""
-    none = dict.fromkeys(("shape", "custom", "signature", "inputs", "outputs"))
-    return load.load(path, Namespace(**none | options))
+    return load.load(path, **options)
 
 
 def proven(trace, folder, pycaffe, expected):
@@ -118,7 +117,9 @@ def test_keras(name, suffix, tmp_path, pycaffe):
 
 
 CUSTOM = """
-    import keras
+    from argparse import Namespace
+
+import keras
     from keras import layers, ops
 
     @keras.saving.register_keras_serializable("mine")

@@ -230,7 +230,7 @@ def test_a_child_that_fails(fault, when, states, tmp_path):
 
 
 GREETING = (
-    'import sys; sys.path.insert(0, sys.argv[1]); from wire import send; '
+    'import sys; sys.path.insert(0, sys.argv[1]); from protocol import send; '
     'send(sys.stdout.buffer, {"version": "1.0.0"}, {})'
 )  # fmt: skip
 

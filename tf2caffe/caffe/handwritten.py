@@ -4,12 +4,11 @@ from collections import defaultdict
 
 import numpy as np
 
-from tf2caffe.caffe import outputs, schema
+from tf2caffe.caffe import blobs, outputs, schema
 from tf2caffe.caffe.net import ROLES, WEIGHTS, Net
 from tf2caffe.failure import Failure
 from tf2caffe.graph.graph import file_stem
 from tf2caffe.graph.layout import carry, described
-from tf2caffe.proof import blobs
 
 
 def load(path, graph):
