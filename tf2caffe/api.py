@@ -6,7 +6,6 @@ raises `Failure`, whose text says why, one line a cause.
 """
 
 import contextlib
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +42,7 @@ class Conversion:
 def convert(
     model, *, name=None, folder=".", target=None, deploy=False, output_order=None, prototxt=None,
     network=None, shape=None, custom=None, signature=None, inputs=None, outputs=None, diagram=False,
+    report=None,
 ):  # fmt: skip
     """Convert a model and leave the network's files below `folder`; return the `Conversion`.
 
@@ -57,6 +57,7 @@ def convert(
     output_order  of an output that is no image: "tensorflow" (default), or "caffe": as it comes
     prototxt      the path of a network written by hand, which takes the weights by layer name
     diagram       draw the network too: imgs/NAME/caffe-net.png
+    report        is called with a line for each weight
 
     What is read of it:
     shape         the input's size, [1, H, W, C], where the model leaves it open
@@ -79,7 +80,7 @@ def convert(
     prototxt = prototxt and Path(prototxt)
     forms.check_options(target, output_order, prototxt)
     source = sources.open_model(model, **given, **named)
-    weights.save(source.graph, source.handoff.weights)
+    weights.save(source.graph, source.handoff.weights, report)
     built = forms.build(source.handoff, target, deploy, output_order, prototxt)
     leave(built.forms, diagram)
     return Conversion(source.handoff, built.forms, source, built.mapped)
@@ -121,6 +122,7 @@ def computed(source, inputs, images, shown=0):
 def prove(
     converted, *, folder=".", deploy=False, tolerance=TOLERANCE, runtime="auto", caffe_python=None,
     timeout=runtimes.TIMEOUT, data=None, images=None, bgr=False, mean=None, scale=None,
+    image=None,
 ):  # fmt: skip
     """Run the Caffe network beside TensorFlow's, layer by layer; return the `Verdict`.
 
@@ -133,6 +135,7 @@ def prove(
     images        or an image, or a folder of images (default: the network's test images, else
                   random numbers)
     bgr, mean, scale   how images are prepared: blue first, minus the mean, times the scale
+    image         the name of the one that pictures show (default: img3, or the first)
 
     How it is compared:
     deploy        compare the deploy form
@@ -151,11 +154,11 @@ def prove(
     kept = None
     if isinstance(converted, Conversion):
         handoff = converted.handoff
-        kept = _kept(converted.source, given)
+        kept = _kept(converted.source, given, image)
         activations.save(handoff.activations, kept)
         converted, folder = handoff.name, handoff.root
     else:
-        refuse_idle(f"{os.fspath(converted)} is a name, whose input is on disk", **given)
+        refuse_idle(f"{converted} is a name; its input is on disk", **given, image=image)
     found = verdict.load(converted, folder, deploy, kept)
     with started(runtime, caffe_python, timeout, found.network) as engine:
         result = verdict.judge(found, engine, tolerance)
@@ -163,13 +166,13 @@ def prove(
     return result
 
 
-def _kept(source, given):
+def _kept(source, given, image):
     """TensorFlow's activations on what the user gives."""
     from tf2caffe.frontend import inputs
 
-    inputs.check(source.handoff, **given)
+    inputs.check(source.handoff, **given, image=image)
     arrays, names = inputs.load(source.handoff, source.graph.inputs, **given)
-    return computed(source, arrays, names, inputs.position(None, names))
+    return computed(source, arrays, names, inputs.position(image, names))
 
 
 def started(runtime, caffe_python, timeout, network):

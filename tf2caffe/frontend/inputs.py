@@ -24,6 +24,8 @@ def check(handoff, *, data=None, images=None, bgr=False, mean=None, scale=None, 
         refuse_idle(needed, bgr=bgr, mean=mean, scale=scale, image=image)
     if images:
         files_of_images.image_files(images)
+    if isinstance(data, str | os.PathLike) and not Path(data).exists():
+        raise Failure(f"--input {data} does not exist")
 
 
 def load(handoff, shapes, *, data=None, images=None, bgr=False, mean=None, scale=None):

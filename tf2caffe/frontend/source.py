@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from tf2caffe.failure import refuse_idle
+from tf2caffe.failure import Failure, refuse_idle
 from tf2caffe.frontend import tf_import
 from tf2caffe.frontend.keras_file import load_checkpoint
 from tf2caffe.paths import Handoff
@@ -47,6 +47,8 @@ def check_options(model, network=None, custom=None, signature=None, inputs=None,
     if network or not path.is_dir():
         needed = f"only a SavedModel folder has signatures, and {model} is none"
         refuse_idle(needed, signature=signature)
+    if not network and not path.exists():
+        raise Failure(f"{path} does not exist")
 
 
 def open_model(model, *, name=None, folder=".", network=None, shape=None, custom=None, **wanted):
