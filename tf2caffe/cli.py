@@ -6,7 +6,6 @@ already while Python imports it.
 
 import contextlib
 import errno
-import gc
 import os
 import signal
 import sys
@@ -82,7 +81,6 @@ def _settings():
     finally:
         for stream, errors in streams:
             stream.reconfigure(errors=errors)
-        gc.unfreeze()
         signal.signal(signal.SIGINT, former)
 
 

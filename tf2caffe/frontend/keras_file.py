@@ -27,6 +27,7 @@ def training_command(handoff):
 
 
 @tf_import.deep()
+@tf_import.uncollected()
 def keras_model(path, advice="save the model again"):
     """The model in a `.keras` or `.h5` file; no code that the file may hold is run.
 
