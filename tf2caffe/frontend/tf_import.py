@@ -17,12 +17,23 @@ def tensorflow():
     """The module `tensorflow`; its errors still reach standard error."""
     if "tensorflow" in sys.modules:
         return sys.modules["tensorflow"]
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with stderr_without(NOISE):
+    with stderr_without(NOISE), _log_level("2"):
         import tensorflow
 
         tensorflow.config.list_physical_devices()  # looks for a GPU now, not in mid-output
     return tensorflow
+
+
+@contextlib.contextmanager
+def _log_level(level, name="TF_CPP_MIN_LOG_LEVEL"):
+    """Set from which level on TensorFlow logs, which it looks up once, unless the user has."""
+    ours = name not in os.environ
+    os.environ.setdefault(name, level)
+    try:
+        yield
+    finally:
+        if ours:
+            del os.environ[name]
 
 
 @contextlib.contextmanager
