@@ -20,7 +20,7 @@ ROOMS = {
     "frontend": {"graph"},
     "training": {"frontend"},
 }
-BESIDE = {"failure", "files", "paths"}  # any room may import them, and they none
+BESIDE = {"failure", "files", "paths", "records"}  # any room may import them, and they none
 
 
 def imported(file):
