@@ -97,6 +97,11 @@ def test_options_that_cannot_be_meant(options, told, tmp_path):
     assert contents(tmp_path) == {}
 
 
+def test_what_is_no_model():
+    with pytest.raises(TypeError, match="a path or a Keras model, not int"):
+        tf2caffe.convert(3)
+
+
 def test_input_of_a_name_is_on_disk(tmp_path):
     with pytest.raises(tf2caffe.Failure, match="--bgr does nothing here: small is a name"):
         tf2caffe.prove("small", folder=tmp_path, bgr=True)
@@ -115,7 +120,7 @@ def test_the_command_is_short_and_its_status_the_proof(tmp_path):
     assert (ended.returncode, ended.stderr) == (0, "")
     assert len(ended.stdout.splitlines()) < 40 and ended.stdout.count("\nEQUAL: ") == 2
     strict = run("--tolerance", "1e-12", "--runtime", "opencv", "-v")
-    assert strict.returncode == 1 and "\nNOT EQUAL: conv" in strict.stdout
+    assert strict.returncode == 1 and "\nNOT EQUAL: " in strict.stdout
     assert "own error" in strict.stdout
     before = contents(tmp_path)
     for options in (

@@ -75,11 +75,13 @@ def _in_memory(model, handoff, shape):
     from tf2caffe.frontend import trace
 
     ready = isinstance(model, trace.Trace)
+    if not ready and not hasattr(model, "weights"):
+        raise TypeError(f"a path or a Keras model, not {type(model).__name__}")
     weights = [] if ready else model.weights
     return read(
         handoff,
         lambda: model if ready else trace.keras_trace(model, shape),
-        lambda: checksum(np.asarray(weight).tobytes() for weight in weights),
+        lambda: checksum(weight.numpy().tobytes() for weight in weights),
     )
 
 
