@@ -6,20 +6,19 @@ Leaves  imgs/NAME/tf/res10.png: the images, each with its label and the network'
     python estimator_predict.py
 """
 
-import models
 from tf2caffe import cli
 from tf2caffe.failure import Failure
-from tf2caffe.frontend import images
-from tf2caffe.frontend.keras_file import load_checkpoint
 from tf2caffe.paths import Handoff
 
 
 def main():
     args = arguments()
-    from tf2caffe.pictures import figures  # imports matplotlib
+    import models
+    from tf2caffe.frontend import images
+    from tf2caffe.frontend.keras_file import load_checkpoint
+    from tf2caffe.pictures import figures
 
-    network = models.module(args.name)
-    handoff = Handoff(args.dir, args.name)
+    network, handoff = models.module(args.name), Handoff(args.dir, args.name)
     names, pixels = images.test_images(handoff, network.SHAPE)
     model = load_checkpoint(handoff)
     if model.name != args.name:
@@ -34,7 +33,7 @@ def main():
 
 def arguments():
     parser = cli.parser(__doc__)
-    parser.add_argument("name", nargs="?", default="mnistcls", help="default: %(default)s")
+    cli.add_name(parser)
     return parser.parse_args()
 
 

@@ -5,6 +5,7 @@ python -m benchmarks.converter step4 FILE.keras DIR
 python -m benchmarks.converter step5 NAME DIR
 """
 
+import functools
 import json
 import sys
 from pathlib import Path
@@ -38,24 +39,24 @@ def step4(path, folder):
 
 def saving(loaded, path, handoff):
     """What step 4 does once the model is loaded."""
-    import save_weights
-    from tf2caffe.frontend import trace
-    from tf2caffe.frontend.source import read
+    from tf2caffe.frontend import source, trace, weights
 
     def work():
-        source = read(handoff, lambda: trace.keras_trace(loaded), path)
-        save_weights.save(source.graph, handoff.weights, told=lambda line: None)
+        state = functools.partial(source.fingerprint, path)
+        read = source.read(handoff, lambda: trace.keras_trace(loaded), state)
+        weights.save(read.graph, handoff.weights)
 
     return work
 
 
 def step5(name, folder):
     """From the weights on disk to the network, its diagram among it."""
-    import build_caffe
+    from tf2caffe import api
+    from tf2caffe.caffe import forms
     from tf2caffe.pictures import diagram  # noqa: F401  matplotlib is not to be measured
 
-    sys.argv = ["build_caffe.py", name, "--dir", str(folder)]
-    return measure(build_caffe.main)
+    handoff = Handoff(folder, name)
+    return measure(lambda: api.leave(forms.build(handoff).forms))
 
 
 if __name__ == "__main__":

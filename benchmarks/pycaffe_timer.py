@@ -7,8 +7,9 @@ import time
 import caffe
 import numpy as np
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tf2caffe"))
-from wire import serve  # noqa: E402
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "tf2caffe", "proof", "workers"))
+from protocol import serve  # noqa: E402
 
 NETS = {}  # those loaded, by their prototxt
 

@@ -15,13 +15,13 @@ import time
 from pathlib import Path
 from statistics import mean, stdev
 
-import train
 from benchmarks import table
 from models import mnistcls
 from tf2caffe import cli
 from tf2caffe.failure import Failure
 from tf2caffe.frontend import tf_import
 from tf2caffe.training import replicas
+from tf2caffe.training.trainer import Training
 
 SEEDS = (1, 2, 3)
 ACCURACY, SECONDS = {(): 0.9930, ("--best",): 0.9955}, 120  # promised
@@ -71,7 +71,7 @@ def one_epoch(data, seed):
 
 def trainer(data, seed, epochs):
     recipe = mnistcls.recipe(len(data.x_train), best=False)._replace(epochs=epochs)
-    return train.Training(mnistcls, data, recipe, seed, replicas.strategy())
+    return Training(mnistcls, data, recipe, seed, replicas.strategy())
 
 
 def reference(data):

@@ -11,22 +11,19 @@ import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from tf2caffe.failure import listed
+import tf2caffe
+from tf2caffe import cli
+from tf2caffe.caffe import targets
+from tf2caffe.caffe.net import Net
+from tf2caffe.failure import Failure, listed
 from tf2caffe.frontend import tf_import
+from tf2caffe.paths import Handoff
+from tf2caffe.proof.runtimes import Pycaffe
 
-tf_import.tensorflow()
+tf_import.tensorflow()  # before the networks import Keras
 
-import build_caffe  # noqa: E402
 from consumers import networks  # noqa: E402
 from consumers.tools import CONSUMERS  # noqa: E402
-from tests.harness import Converted  # noqa: E402
-from tf2caffe import cli  # noqa: E402
-from tf2caffe.caffe import folding, targets  # noqa: E402
-from tf2caffe.caffe.net import Net  # noqa: E402
-from tf2caffe.cli import Failure  # noqa: E402
-from tf2caffe.paths import Handoff  # noqa: E402
-from tf2caffe.proof import blobs  # noqa: E402
-from tf2caffe.proof.runtimes import Pycaffe  # noqa: E402
 
 
 @dataclass
@@ -89,19 +86,15 @@ def arguments():
 
 def converted(name, folder, target="portable"):
     """The inspectable and the deploy `Case` of a network, written to `folder`."""
-    made = Converted(networks.built(name), folder, images=1, target=target)
-    table, form = blobs.load(made.handoff.blobs), Handoff(folder, "net", deploy=True)
-    kept = folding.outputs_of(made.graph, table)
-    smaller = folding.deploy(made.net, kept, targets.TARGETS[target])
-    remaining = folding.surviving(table, made.net, smaller)
-    build_caffe.write(form, smaller, smaller.prototxt(), remaining)
+    made = tf2caffe.convert(
+        networks.built(name), name="net", folder=folder, target=target, deploy=True
+    )
+    table = made.forms[0].table
     shapes = [(1, *entry.layout.caffe_shape) for entry in table.inputs]
     arrays = networks.inputs(name, shapes, seed=2)
     inputs = dict(zip([entry.blob for entry in table.inputs], arrays, strict=True))
-    return [
-        Case("inspectable", made.fitted, made.handoff, inputs),
-        Case("deploy", smaller, form, inputs),
-    ]
+    forms = zip(("inspectable", "deploy"), made.forms, strict=True)
+    return [Case(form, built.net, built.handoff, inputs) for form, built in forms]
 
 
 def print_row(name, form, cells):

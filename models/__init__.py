@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+from pathlib import Path
 
 from tf2caffe.failure import Failure
 
@@ -16,3 +17,9 @@ def module(name):
     if name not in names():
         raise Failure(f"unknown model {name!r}; the known ones: {', '.join(names())}")
     return importlib.import_module(f"models.{name}")
+
+
+def named(model):
+    """The module of a registered network; None where `model` is a path. Raises `Failure`."""
+    path = Path(model)
+    return None if path.exists() or path.suffix else module(model)

@@ -1,10 +1,9 @@
 """A network in its deploy form, proven in a runtime."""
 
-import build_caffe
 from tests.harness import TOLERANCE, Converted
-from tf2caffe.caffe import folding, targets
+from tf2caffe.caffe import blobs, folding, forms, targets
 from tf2caffe.paths import Handoff
-from tf2caffe.proof import blobs, parity
+from tf2caffe.proof import parity
 
 
 class Deployed:
@@ -18,7 +17,7 @@ class Deployed:
         self.handoff = Handoff(folder, "net", deploy=True)
         self.net = folding.deploy(self.converted.net, self.outputs, targets.TARGETS[target])
         self.table = folding.surviving(self.table, self.converted.net, self.net)
-        build_caffe.write(self.handoff, self.net, self.net.prototxt(), self.table)
+        forms.write_all([(self.handoff, self.net, self.net.prototxt(), self.table)])
 
     def rows(self, runtime):
         """Each layer on both sides; and what strays besides."""

@@ -3,40 +3,30 @@
 import numpy as np
 import tensorflow as tf
 
-import build_caffe
-import save_weights
-import tf_predict
-from tf2caffe.caffe import lowering, mapping, targets
-from tf2caffe.frontend import reader, trace
-from tf2caffe.graph import graph
-from tf2caffe.paths import Handoff
-from tf2caffe.proof import activations, blobs, parity, probes
+import tf2caffe
+from tf2caffe import api
+from tf2caffe.caffe import forms
+from tf2caffe.frontend import trace
+from tf2caffe.proof import verdict
 
 TOLERANCE = 1e-5
 
 
 class Converted:
-    """A model taken through steps 4 and 5 in `folder`; `rows(runtime)` is step 6."""
+    """A model taken through steps 3 to 5 in `folder`; `rows(runtime)` is step 6."""
 
     def __init__(self, model, folder, images=2, seed=1, inputs=None, target="portable"):
-        self.trace = model if isinstance(model, trace.Trace) else traced(model)
-        self.handoff = Handoff(folder, "net")
-        self.graph, self.tensors = reader.read(self.trace, "net")
-        save_weights.save(self.graph, self.handoff.weights, told=lambda line: None)
+        conversion = tf2caffe.convert(model, name="net", folder=folder, target=target)
+        self.handoff, source = conversion.handoff, conversion.source
+        self.trace, self.graph, self.tensors = source.trace, source.graph, source.tensors
         self.inputs = {
             name: inputs[name] if inputs else random_input((images, *shape[1:]), seed)
             for name, shape in self.graph.inputs.items()
         }
-        self.layers = tf_predict.run(self, self.inputs)
         count = len(next(iter(self.inputs.values())))
-        self.kept = activations.Activations(
-            self.inputs,
-            self.layers,
-            [str(at) for at in range(count)],
-            0,
-            probes=probes.computed(self.graph, self.trace, self.tensors),
-        )
-        self.net, self.fitted = rebuilt(self.handoff, target)
+        self.kept = api.computed(source, self.inputs, [str(at) for at in range(count)])
+        self.layers = self.kept.layers
+        self.net, self.fitted = conversion.mapped, conversion.forms[0].net
 
     def rows(self, runtime):
         """Each layer on both sides."""
@@ -44,23 +34,15 @@ class Converted:
 
     def proof(self, runtime):
         """What step 6 finds."""
-        return parity.prove(
-            runtime,
-            self.handoff.prototxt,
-            self.handoff.caffemodel,
-            blobs.load(self.handoff.blobs),
-            self.kept,
-        )
+        found = verdict.load(self.handoff.name, self.handoff.root, kept=self.kept)
+        return verdict.judge(found, runtime).proof
 
 
 def rebuilt(handoff, target="portable"):
     """Step 5 on what lies in the hand-off folder: the network as mapped, and as it fits."""
-    network = graph.load(handoff.graph)
-    graph.load_weights(network, handoff.weights)
-    net = mapping.build(network, targets.TARGETS[target])
-    fitted = lowering.fit(net, targets.TARGETS[target])
-    build_caffe.write(handoff, fitted, fitted.prototxt(), blobs.Table.of(net))
-    return net, fitted
+    built = forms.build(handoff, target)
+    forms.write_all(built.forms)
+    return built.mapped, built.forms[0].net
 
 
 def traced(model):

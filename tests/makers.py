@@ -1,6 +1,5 @@
 """Models in every kind of file: what several tests build, save and load."""
 
-from argparse import Namespace
 from pathlib import Path
 
 import keras
@@ -19,8 +18,7 @@ v1 = tf.compat.v1
 
 def loaded(path, **options):
     """The trace of a file; the options are those of the command line."""
-    none = dict.fromkeys(("shape", "custom", "signature", "inputs", "outputs"))
-    return load.load(path, Namespace(**none | options))
+    return load.load(path, **options)
 
 
 def functional():

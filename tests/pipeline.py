@@ -63,11 +63,13 @@ def run_warm(script, *arguments, cwd="/", seconds=0, memory=0, **environment):
 @functools.cache
 def warm_server(*steps):
     """Started once for the steps; it ends with the tests, when its standard input does."""
-    modules = [SCRIPTS[step - 1].removesuffix(".py") for step in steps]
-    modules += ["tf2caffe.pictures.diagram", "tf2caffe.pictures.figures"]
+    modules = ["tf2caffe.api", "tf2caffe.caffe.listing", "tf2caffe.proof.calibration"]
+    modules += [f"tf2caffe.pictures.{name}" for name in ("diagram", "figures", "layers")]
     if 4 in steps:
-        modules += ["keras", "h5py", "tf2caffe.frontend.source", "tf2caffe.frontend.reader"]
-        modules += ["tf2caffe.frontend.load"]
+        modules += ["keras", "h5py", "models", "tf2caffe.training.metrics"]
+        modules += ["tf2caffe.training.replicas", "tf2caffe.training.trainer"]
+        names = ("images", "inputs", "load", "original", "reader", "source", "weights")
+        modules += [f"tf2caffe.frontend.{name}" for name in names]
     return subprocess.Popen(
         [sys.executable, Path(__file__).with_name("warm.py"), *modules],
         stdin=subprocess.PIPE,

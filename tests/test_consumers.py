@@ -4,21 +4,19 @@ import keras
 import numpy as np
 import pytest
 
-import save_weights
 from consumers import matrix, networks, tools
 from tests import harness, op_networks
-from tf2caffe.caffe import folding
+from tf2caffe.caffe import blobs, folding
 from tf2caffe.failure import Failure
-from tf2caffe.frontend import reader
+from tf2caffe.frontend import reader, weights
 from tf2caffe.paths import Handoff
-from tf2caffe.proof import blobs
 
 
 def forms(model, folder):
     """The two forms of a Keras model, not run."""
     handoff = Handoff(folder, "net")
     graph, _ = reader.read(harness.traced(model), "net")
-    save_weights.save(graph, handoff.weights, told=lambda line: None)
+    weights.save(graph, handoff.weights)
     net, fitted = harness.rebuilt(handoff)
     yield fitted
     yield folding.deploy(net, folding.outputs_of(graph, blobs.load(handoff.blobs)))

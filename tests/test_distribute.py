@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import train
 from models import mnistcls
 from tf2caffe.failure import Failure
 from tf2caffe.frontend import tf_import
@@ -20,6 +19,7 @@ from tf2caffe.frontend.keras_file import load_checkpoint
 from tf2caffe.paths import Handoff
 from tf2caffe.training import replicas
 from tf2caffe.training.augmentation import Limits
+from tf2caffe.training.trainer import Training
 
 PROJECT = Path(__file__).resolve().parents[1]
 EPOCHS = 4
@@ -109,7 +109,8 @@ def test_machine_that_goes_is_told_in_one_line(tmp_path):
 
 
 MIRRORED = """
-import sys, numpy as np, train
+import sys, numpy as np
+from tf2caffe.training.trainer import Training
 from models import mnistcls
 from tf2caffe.frontend import tf_import
 tf = tf_import.tensorflow()
@@ -119,7 +120,7 @@ tf.config.set_logical_device_configuration(processor, halves)
 digits = mnistcls.read_digits(mnistcls.SAMPLE)
 recipe = mnistcls.recipe(4000, best=False)._replace(epochs=4)
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-training = train.Training(mnistcls, digits, recipe, 1, strategy)
+training = Training(mnistcls, digits, recipe, 1, strategy)
 for epoch in range(4):
     losses, _ = training.epoch("")
 for weight in training.model.weights:
@@ -152,7 +153,7 @@ def test_each_machine_sees_its_own_part():
     digits = digits._replace(x_train=numbered, y_train=np.arange(count))
     recipe = mnistcls.recipe(count, best=False)
     recipe = recipe._replace(epochs=epochs, batch=64, limits=Limits(*[0] * 6))
-    training = train.Training(mnistcls, digits, recipe, 1, replicas.strategy())
+    training = Training(mnistcls, digits, recipe, 1, replicas.strategy())
     seen = []
     for machine in range(machines):
         context = tf.distribute.InputContext(machines, machine, machines)

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import build_caffe
 from models.mnistcls import SAMPLE
 from tests.pipeline import (
     PROJECT,
@@ -29,11 +28,11 @@ from tests.pipeline import (
     run_warm,
     start,
 )
-from tf2caffe.caffe import mapping
+from tf2caffe.caffe import blobs, forms, mapping
 from tf2caffe.failure import Failure
 from tf2caffe.graph import graph
 from tf2caffe.paths import Handoff
-from tf2caffe.proof import activations, blobs, parity
+from tf2caffe.proof import activations, parity
 
 WEIGHTS, GRAPH = "tf_weights/mnistcls", "tf_weights/mnistcls/graph.json"
 NETS, ACTIVATIONS = "nets/mnistcls", "activations/mnistcls.npz"
@@ -417,7 +416,7 @@ def test_damaged_graph(work, seed):
         network = graph.load(handoff.graph)
         graph.load_weights(network, handoff.weights)
         net = mapping.build(network)
-        build_caffe.write(handoff, net, net.prototxt(), blobs.Table.of(net))
+        forms.write_all([(handoff, net, net.prototxt(), blobs.Table.of(net))])
 
     step_5()
     texts = list(damaged(handoff.graph.read_text(), seed))

@@ -100,7 +100,9 @@ def test_keras(name, suffix, tmp_path, pycaffe):
 
 
 CUSTOM = """
-    import keras
+    from argparse import Namespace
+
+import keras
     from keras import layers, ops
 
     @keras.saving.register_keras_serializable("mine")

@@ -1,30 +1,20 @@
 """What a user's own network is run on, and what of it is drawn."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from PIL import Image
 
-import caffe_predict
-import tf_predict
 from tf2caffe.failure import Failure
-from tf2caffe.frontend import source
-from tf2caffe.graph.graph import Graph
+from tf2caffe.frontend import inputs as given
 from tf2caffe.paths import Handoff
-from tf2caffe.proof import activations
+from tf2caffe.pictures import layers
 
 IMAGE = (1, 5, 7, 3)
 
 
-def made(folder, **shapes):
-    graph = Graph("net", shapes or {"data": IMAGE}, [], {})
-    return SimpleNamespace(graph=graph, handoff=Handoff(folder, "net"))
-
-
-def options(**given):
-    settings = {"input": None, "images": None, "mean": [0.0], "scale": 1.0, "bgr": False}
-    return SimpleNamespace(**settings | given)
+def load(folder, shapes=None, **options):
+    """What a network of these inputs is run on, with these options."""
+    return given.load(Handoff(folder, "net"), shapes or {"data": IMAGE}, **options)
 
 
 @pytest.fixture
@@ -39,8 +29,8 @@ def photos(tmp_path):
 
 def test_images_are_prepared_as_caffe_does_it(photos, tmp_path):
     folder, pixels = photos
-    args = options(images=folder, bgr=True, mean=[104.0, 117.0, 123.0], scale=0.5)
-    inputs, names = source.inputs(made(tmp_path), args)
+    options = {"images": folder, "bgr": True, "mean": [104.0, 117.0, 123.0], "scale": 0.5}
+    inputs, names = load(tmp_path, **options)
     expected = (pixels[..., ::-1] - np.float32([104, 117, 123])) * np.float32(0.5)
     np.testing.assert_array_equal(inputs["data"], expected)
     assert names == ["photo0.png", "photo1.png"]
@@ -48,7 +38,7 @@ def test_images_are_prepared_as_caffe_does_it(photos, tmp_path):
 
 def test_one_image_as_it_is(photos, tmp_path):
     folder, pixels = photos
-    inputs, names = source.inputs(made(tmp_path), options(images=folder / "photo1.png"))
+    inputs, names = load(tmp_path, images=folder / "photo1.png")
     np.testing.assert_array_equal(inputs["data"], pixels[1:])
     assert names == ["photo1.png"]
 
@@ -58,13 +48,13 @@ def test_test_images_of_the_network(photos, tmp_path):
     target = Handoff(tmp_path, "net").test_images
     target.parent.mkdir(parents=True)
     folder.rename(target)
-    inputs, _ = source.inputs(made(tmp_path), options())
+    inputs, _ = load(tmp_path)
     np.testing.assert_array_equal(inputs["data"], pixels)
 
 
 def test_random_input_is_announced_and_the_same_each_time(tmp_path, capsys):
-    first, names = source.inputs(made(tmp_path), options())
-    again, _ = source.inputs(made(tmp_path), options())
+    first, names = load(tmp_path)
+    again, _ = load(tmp_path)
     assert "input: random" in capsys.readouterr().out and names == ["random"]
     np.testing.assert_array_equal(first["data"], again["data"])
     assert first["data"].shape == IMAGE and first["data"].std() > 0.5
@@ -73,12 +63,12 @@ def test_random_input_is_announced_and_the_same_each_time(tmp_path, capsys):
 def test_arrays_as_the_model_takes_them(tmp_path):
     array = np.arange(2 * 105).reshape(2, 5, 7, 3)
     np.save(tmp_path / "x.npy", array)
-    inputs, names = source.inputs(made(tmp_path), options(input=tmp_path / "x.npy"))
+    inputs, names = load(tmp_path, data=tmp_path / "x.npy")
     np.testing.assert_array_equal(inputs["data"], array.astype(np.float32))
     assert inputs["data"].dtype == np.float32 and names == ["x0", "x1"]
     np.savez(tmp_path / "xy.npz", a=np.ones((3, 4)), b=np.zeros((3, 2)))
-    two = made(tmp_path, a=(1, 4), b=(1, 2))
-    inputs, names = source.inputs(two, options(input=tmp_path / "xy.npz"))
+    two = {"a": (1, 4), "b": (1, 2)}
+    inputs, names = load(tmp_path, two, data=tmp_path / "xy.npz")
     assert inputs["a"].shape == (3, 4) and inputs["b"].shape == (3, 2) and len(names) == 3
 
 
@@ -101,7 +91,7 @@ WRONG = {
 def test_wrong_arrays(fault, tmp_path):
     make, told = WRONG[fault]
     with pytest.raises(Failure, match=f"--input .*{told}"):
-        source.inputs(made(tmp_path), options(input=make(tmp_path)))
+        load(tmp_path, data=make(tmp_path))
 
 
 def test_damaged_and_pickled_arrays(tmp_path):
@@ -110,60 +100,60 @@ def test_damaged_and_pickled_arrays(tmp_path):
     np.save(tmp_path / "pickled.npy", np.array([{}]), allow_pickle=True)
     for name in ("x.npy", "x.npz", "pickled.npy"):
         with pytest.raises(Failure, match=f"--input .*{name}"):
-            source.inputs(made(tmp_path), options(input=tmp_path / name))
+            load(tmp_path, data=tmp_path / name)
 
 
 def test_names_of_arrays(tmp_path):
     np.savez(tmp_path / "x.npz", a=np.ones((1, 4)))
     with pytest.raises(Failure, match=r"has \['a'\]; the inputs are \['a', 'b'\]"):
-        source.inputs(made(tmp_path, a=(1, 4), b=(1, 2)), options(input=tmp_path / "x.npz"))
+        load(tmp_path, {"a": (1, 4), "b": (1, 2)}, data=tmp_path / "x.npz")
     with pytest.raises(Failure, match="2 inputs; give a .npz"):
-        args = options(input=written(tmp_path, "x.npy", np.ones((1, 4))))
-        source.inputs(made(tmp_path, a=(1, 4), b=(1, 2)), args)
+        path = written(tmp_path, "x.npy", np.ones((1, 4)))
+        load(tmp_path, {"a": (1, 4), "b": (1, 2)}, data=path)
 
 
 def test_images_where_they_do_not_fit(photos, tmp_path):
     folder, _ = photos
     with pytest.raises(Failure, match="not one image; give it with --input"):
-        source.inputs(made(tmp_path, a=(1, 4)), options(images=folder))
+        load(tmp_path, {"a": (1, 4)}, images=folder)
     with pytest.raises(Failure, match="has 4 channels, an image 1 or 3"):
-        source.inputs(made(tmp_path, a=(1, 5, 7, 4)), options(images=folder))
+        load(tmp_path, {"a": (1, 5, 7, 4)}, images=folder)
     with pytest.raises(Failure, match="--mean has 2 numbers, the input 3 channels"):
-        source.inputs(made(tmp_path), options(images=folder, mean=[1.0, 2.0]))
+        load(tmp_path, images=folder, mean=[1.0, 2.0])
     with pytest.raises(Failure, match="nowhere: no images here"):
-        source.inputs(made(tmp_path), options(images=tmp_path / "nowhere"))
+        load(tmp_path, images=tmp_path / "nowhere")
 
 
 def test_the_image_that_is_shown():
     names = ["a.png", "img3.png", "b.jpg"]
-    assert tf_predict.position(None, names) == 1
-    assert tf_predict.position(None, names[::2]) == 0
-    assert tf_predict.position("b", names) == tf_predict.position("b.jpg", names) == 2
+    assert given.position(None, names) == 1
+    assert given.position(None, names[::2]) == 0
+    assert given.position("b", names) == given.position("b.jpg", names) == 2
     with pytest.raises(Failure, match="--image c: not one of a, img3, b"):
-        tf_predict.position("c", names)
+        given.position("c", names)
 
 
 def test_layers_that_are_drawn(capsys):
     few = {f"conv{at}/Conv2D": at for at in range(10)}
-    assert activations.chosen(few) == few
-    assert list(activations.chosen(few, ["conv1*", "conv7/Conv2D"])) == [
+    assert layers.chosen(few) == few
+    assert list(layers.chosen(few, ["conv1*", "conv7/Conv2D"])) == [
         "conv1/Conv2D", "conv7/Conv2D",
     ]  # fmt: skip
     with pytest.raises(Failure, match="--layers dense: no layer is called so"):
-        activations.chosen(few, ["dense"])
+        layers.chosen(few, ["dense"])
     assert capsys.readouterr().out == ""
     many = {f"layer{at}": at for at in range(500)}
-    some = list(activations.chosen(many))
-    assert len(some) == activations.DRAWN and some[0] == "layer0" and some[-1] == "layer499"
+    some = list(layers.chosen(many))
+    assert len(some) == layers.DRAWN and some[0] == "layer0" and some[-1] == "layer499"
     assert "48 of 500 layers are drawn" in capsys.readouterr().out
 
 
 def test_labels(tmp_path):
     (tmp_path / "labels.txt").write_text("cat\ndog\n")
-    classes = caffe_predict.labels(tmp_path / "labels.txt")
-    assert caffe_predict.captions(np.float32([[0.25, 0.75]]), classes) == ["dog  75.00%"]
+    classes = layers.labels(tmp_path / "labels.txt")
+    assert layers.captions(np.float32([[0.25, 0.75]]), classes) == ["dog  75.00%"]
     with pytest.raises(Failure, match="2 lines, the network 3 answers"):
-        caffe_predict.captions(np.zeros((1, 3)), classes)
+        layers.captions(np.zeros((1, 3)), classes)
     (tmp_path / "labels.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(Failure, match="not a text file"):
-        caffe_predict.labels(tmp_path / "labels.txt")
+        layers.labels(tmp_path / "labels.txt")

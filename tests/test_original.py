@@ -8,7 +8,6 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-import tf_predict
 from tests.harness import random_input, randomise
 from tests.makers import (
     IMAGE,
@@ -25,6 +24,7 @@ from tests.makers import (
 from tests.pipeline import run
 from tf2caffe.failure import Failure
 from tf2caffe.frontend import inline, original, reader, trace, training_graph
+from tf2caffe.frontend import source as sources
 from tf2caffe.proof import activations
 
 LOGITS = "InceptionV1/Logits"
@@ -35,7 +35,7 @@ def said(traced, inputs=None):
     graph, tensors = reader.read(traced, "net")
     source = SimpleNamespace(trace=traced, graph=graph, tensors=tensors)
     inputs = inputs or {name: random_input((2, *s[1:])) for name, s in graph.inputs.items()}
-    return original.compared(source, inputs, tf_predict.run(source, inputs))
+    return original.compared(source, inputs, sources.run(source, inputs))
 
 
 def keras_file(folder):

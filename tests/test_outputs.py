@@ -12,14 +12,14 @@ from tests.deployed import Deployed
 from tests.harness import TOLERANCE, Converted, function_trace, randomise
 from tests.makers import loaded
 from tests.pipeline import run_warm
-from tf2caffe.caffe import mapping, orders, outputs, schema
+from tf2caffe.caffe import blobs, forms, mapping, orders, outputs, schema
 from tf2caffe.caffe.builder import Builder
 from tf2caffe.caffe.net import Net
 from tf2caffe.frontend import reader
 from tf2caffe.frontend import trace as traces
 from tf2caffe.graph import graph, layout
 from tf2caffe.paths import Handoff
-from tf2caffe.proof import blobs, parity
+from tf2caffe.proof import parity
 
 IMAGE = (9, 11, 3)
 
@@ -180,7 +180,7 @@ def given(runtime, handoff, converted):
     fed = {
         entry.blob: entry.layout.to_caffe(converted.inputs[entry.name]) for entry in table.inputs
     }
-    names = outputs.of_prototxt(handoff.prototxt)
+    names = outputs.of_prototxt(schema.load(handoff.prototxt))
     found = runtime.run(handoff.prototxt, handoff.caffemodel, fed, names)
     return {name: found[name] for name in names}
 
@@ -521,17 +521,15 @@ def test_nothing_stale(scripts):
 
 def test_half_a_build_leaves_all_as_it_was(tmp_path, monkeypatch):
     """Where the second form cannot be written, the first is not replaced either."""
-    import build_caffe
-
     deployed = Deployed(model_of("heads"), tmp_path)
     before = {path.name: path.read_bytes() for path in (tmp_path / "nets").iterdir()}
     converted = deployed.converted
     broken = Net("net")
     monkeypatch.setattr(broken, "write_caffemodel", lambda file: file.write(1))
-    forms = [(converted.handoff, converted.net, "", deployed.table)]
-    forms.append((deployed.handoff, broken, "", deployed.table))
+    built = [(converted.handoff, converted.net, "", deployed.table)]
+    built.append((deployed.handoff, broken, "", deployed.table))
     with pytest.raises(TypeError):
-        build_caffe.write_all(forms)
+        forms.write_all(built)
     assert {path.name: path.read_bytes() for path in (tmp_path / "nets").iterdir()} == before
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from tf2caffe.caffe.blobs import Op
 from tf2caffe.proof import errors, parity
-from tf2caffe.proof.blobs import Op
 
 TOLERANCE = 1e-5
 

@@ -8,8 +8,6 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-import build_caffe
-import save_weights
 from tests import harness
 from tests.makers import (
     IMAGE,
@@ -25,9 +23,11 @@ from tests.makers import (
 )  # fmt: skip
 from tests.pipeline import complaint, contents, run
 from tests.refusals import MAPS, SEQUENCE, VECTOR, function_trace, refusal, weights
+from tf2caffe.caffe import forms
 from tf2caffe.caffe.net import Net
 from tf2caffe.failure import Failure
 from tf2caffe.frontend import reader, trace
+from tf2caffe.frontend.weights import save
 from tf2caffe.paths import Handoff
 
 
@@ -187,7 +187,7 @@ def test_too_large(tmp_path):
     param = {"num_output": len(kernel), "bias_term": False}
     net.add("InnerProduct", "dense", data, [kernel], inner_product_param=param)
     with pytest.raises(Failure, match=r"2,147,614,720 bytes of weights; .* 2,147,483,647"):
-        build_caffe.write(Handoff(tmp_path, "net"), net, net.prototxt(), None)
+        forms.write_all([(Handoff(tmp_path, "net"), net, net.prototxt(), None)])
     assert contents(tmp_path) == {}
 
 
@@ -367,7 +367,7 @@ def test_damaged(kind, files, tmp_path):
             with pytest.raises(Failure) as raised:
                 traced = loaded(given, outputs=["InceptionV1/Logits"])
                 graph, _ = reader.read(traced, "net")
-                save_weights.save(graph, tmp_path / "left", told=lambda line: None)
+                save(graph, tmp_path / "left")
             assert "\n" not in str(raised.value) and len(str(raised.value)) < 600
             assert contents(tmp_path) == {}
     finally:

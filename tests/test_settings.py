@@ -7,10 +7,10 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.framework import op_def_registry
 
-import save_weights
 from tests.harness import TOLERANCE, Converted, function_trace, random_input, rebuilt
 from tf2caffe.failure import Failure
 from tf2caffe.frontend import reader, settings
+from tf2caffe.frontend.weights import save
 from tf2caffe.paths import Handoff
 
 IMAGE, MAPS = (1, 9, 11, 6), (1, 4, 9, 11)
@@ -122,7 +122,7 @@ def converted(function, shape, folder, run=True):
         return Converted(made, folder)
     graph, _ = reader.read(made, "net")
     handoff = Handoff(folder, "net")
-    save_weights.save(graph, handoff.weights, told=lambda line: None)
+    save(graph, handoff.weights)
     return rebuilt(handoff)
 
 

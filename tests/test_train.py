@@ -14,7 +14,6 @@ import pytest
 from PIL import Image
 
 import models
-import train
 from models import mnistcls
 from tf2caffe.failure import Failure
 from tf2caffe.frontend import images, tf_import
@@ -22,6 +21,7 @@ from tf2caffe.frontend.keras_file import load_checkpoint
 from tf2caffe.paths import Handoff
 from tf2caffe.training import augmentation, replicas
 from tf2caffe.training.augmentation import Limits
+from tf2caffe.training.trainer import Training
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -105,7 +105,7 @@ def test_same_seed_same_training():
     digits = digits._replace(x_train=digits.x_train[::20], y_train=digits.y_train[::20])
     recipe = mnistcls.recipe(200, best=True)._replace(epochs=1, batch=32)
     trainings = [
-        train.Training(mnistcls, digits, recipe, seed, replicas.strategy()) for seed in (7, 7, 8)
+        Training(mnistcls, digits, recipe, seed, replicas.strategy()) for seed in (7, 7, 8)
     ]
     runs = [training.epoch("")[0] for training in trainings]
     np.testing.assert_allclose(runs[0], runs[1], rtol=1e-4)

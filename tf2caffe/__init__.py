@@ -1,18 +1,21 @@
-"""What the six steps share. Ctrl-C while they import all of it is told in one line, too."""
+"""TensorFlow and Keras models as Caffe networks, each layer proven equal.
 
-import os
-import signal
-import sys
-from pathlib import Path
+    tf2caffe.convert("my.keras")    leaves my.prototxt and my.caffemodel, see `tf2caffe.api`
+    tf2caffe.prove(...)             runs both sides and compares them, layer by layer
+
+To import this imports neither TensorFlow nor numpy; the two functions do when they are first used.
+"""
+
+from tf2caffe.failure import Failure
+
+__all__ = ["Failure", "convert", "prove"]
+__version__ = "0.9.0"
 
 
-def _told(number, frame):
-    """Nothing has been begun yet, so there is nothing to tidy up; `stage.run` takes over later."""
-    script = Path(sys.argv[0]).name
-    os.write(2, f"{script}: interrupted before it began\n".encode())
-    os._exit(1)
+def __getattr__(name):
+    """`convert` and `prove`, imported when they are asked for."""
+    if name in ("convert", "prove"):
+        from tf2caffe import api
 
-
-_ours = Path(sys.argv[0]).resolve().parent == Path(__file__).resolve().parents[1]  # one of the six
-if _ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, _told)
+        return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

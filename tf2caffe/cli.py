@@ -1,6 +1,10 @@
-"""How every script starts and ends: its arguments, its one-line errors, its exit status."""
+"""How every script starts and ends: its options, its one-line errors, its exit status.
 
-import argparse
+What takes time to import is imported in `main`, which `run` calls: then Ctrl-C is told in one line
+already while Python imports it.
+"""
+
+import contextlib
 import errno
 import os
 import signal
@@ -8,49 +12,44 @@ import sys
 from math import isfinite
 from pathlib import Path
 
+import tf2caffe
 from tf2caffe.failure import Failure, first_line, plain
 
 
-def parser(doc):
-    """An argument parser: the script's docstring as help, and the options all stages share."""
-    summary = argparse.ArgumentParser(
-        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    summary.add_argument(
-        "--dir", type=Path, default=Path("."), metavar="DIR",
-        help="root of every hand-off folder (default: the current directory)",
-    )  # fmt: skip
-    return summary
+def run(main, script=None):
+    """Call `main()`; a `Failure`, a system error or Ctrl-C becomes one line and exit status 1.
+
+    `script` is what such a line begins with. The settings of the process are restored after.
+    """
+    script = script or Path(sys.argv[0]).name
+    with _settings() as interrupted:
+        try:
+            main()
+            sys.stdout.flush()
+        except Failure as failure:
+            sys.exit(f"{script}: {plain(str(failure))}")
+        except BrokenPipeError:  # the reader of our output (`| head`) has gone
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        except (Exception, KeyboardInterrupt) as error:
+            line = _line(error, interrupted)
+            if line is None:
+                raise
+            sys.exit(f"{script}: {line}")
 
 
-def run(main):
-    """Call `main()`; a `Failure`, a system error or Ctrl-C becomes one line and exit status 1."""
-    script = Path(sys.argv[0]).name
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # files may be called anything
-    try:
-        main()
-        sys.stdout.flush()
-    except Failure as failure:
-        sys.exit(f"{script}: {plain(str(failure))}")
-    except KeyboardInterrupt:
-        sys.exit(f"{script}: interrupted; files that were complete before are still complete")
-    except MemoryError as error:
-        sys.exit(
-            f"{script}: not enough memory ({first_line(error)}); take a smaller network or input"
-        )
-    except BrokenPipeError:  # the reader of our output (`| head`) has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except OSError as error:
-        if error.errno is None:
-            raise
-        sys.exit(f"{script}: {plain(told(error))}")
+def _line(error, interrupted):
+    """What an error that is no `Failure` is told as; None for a mistake of ours."""
+    if interrupted:  # an import may make another error of it
+        return "interrupted; files that were complete before are still complete"
+    if isinstance(error, MemoryError):
+        return f"not enough memory ({first_line(error)}); take a smaller network or input"
+    if isinstance(error, OSError) and error.errno is not None:
+        return plain(_of_system(error))
+    return None
 
 
-def told(error):
+def _of_system(error):
     """An operating system's error in one line that names the file and says what to do."""
     advice = {
         errno.ENOSPC: "free some space, or choose another folder with --dir",
@@ -62,20 +61,136 @@ def told(error):
     return f"{name}{error.strerror}" + (f"; {hint}" if hint else "")
 
 
-def add_model(parser):
-    """The arguments of the steps that read a TensorFlow model."""
-    add = parser.add_argument
-    add(
-        "model", nargs="?", default="mnistcls",
-        help="a network of models/, or your own: a .keras or .h5 file, a SavedModel folder, a "
-        "frozen .pb, the .meta of a TF1 checkpoint (default: %(default)s)",
+@contextlib.contextmanager
+def _settings():
+    """Settings of the process for a script; yields a list that Ctrl-C makes true."""
+    interrupted = []
+
+    def interrupt(number, frame):
+        interrupted.append(number)
+        raise KeyboardInterrupt
+
+    former = signal.getsignal(signal.SIGINT)
+    streams = [(stream, stream.errors) for stream in (sys.stdout, sys.stderr)]
+    try:
+        if former is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, interrupt)
+        for stream, _ in streams:
+            stream.reconfigure(errors="backslashreplace")  # files may be called anything
+        yield interrupted
+    finally:
+        for stream, errors in streams:
+            stream.reconfigure(errors=errors)
+        signal.signal(signal.SIGINT, former)
+
+
+def parser(doc):
+    """An argument parser: the script's docstring as help, and the options all scripts share."""
+    import argparse
+
+    summary = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    summary.add_argument(
+        "--dir", "--out", type=Path, default=Path("."), metavar="DIR",
+        help="root of every hand-off folder (default: the current directory)",
     )  # fmt: skip
+    summary.add_argument("--version", action="version", version=f"tf2caffe {tf2caffe.__version__}")
+    return summary
+
+
+def add_name(parser):
+    """The network's name, of the steps that read what others left."""
+    parser.add_argument("name", nargs="?", default="mnistcls", help="default: %(default)s")
+
+
+def add_model(parser, **default):
+    """The arguments of the steps that read a TensorFlow model; `model_options` collects them."""
+    add = parser.add_argument
+    kinds = "a .keras or .h5 file, a SavedModel folder, a frozen .pb, the .meta of a TF1 checkpoint"
+    if default:
+        kinds = f"a network of models/, or your own: {kinds} (default: %(default)s)"
+    add("model", **default, help=kinds)
     add("--name", help="what to call it (default: the file's stem)")
     add("--shape", type=shape, metavar="1,H,W,C", help="the input's size, where it is not fixed")
     add("--custom", type=Path, metavar="FILE.py", help="run this first: it registers custom layers")
     add("--signature", help="of a SavedModel (default: serving_default, or the only one)")
     add("--inputs", type=names, metavar="A,B", help="ops of a .pb or .meta (default: found)")
     add("--outputs", type=names, metavar="C,D", help="ops of a .pb or .meta (default: found)")
+
+
+def model_options(args):
+    """The options of `add_model` as `source.open_model` and `convert` take them."""
+    taken = ("name", "shape", "custom", "signature", "inputs", "outputs")
+    return {"folder": args.dir} | {name: getattr(args, name) for name in taken}
+
+
+def add_input(parser):
+    """The options of what the network is run on; `input_options` collects them."""
+    add = parser.add_argument
+    add("--images", type=Path, metavar="PATH", help="an image or a folder of images")
+    add("--bgr", action="store_true", help="give the image's channels blue first")
+    add("--mean", type=numbers, metavar="B,G,R", help="is subtracted (default: 0), then")
+    add("--scale", type=factor, help="the factor is applied (default: 1)")
+    add("--input", type=Path, metavar="FILE", help=".npy (N, ...) or .npz, as the model takes it")
+
+
+def input_options(args):
+    """The options of `add_input` as `inputs.load` and `prove` take them."""
+    taken = {name: getattr(args, name) for name in ("images", "bgr", "mean", "scale")}
+    return {"data": args.input} | taken
+
+
+def add_layers(parser):
+    """The option by which it is chosen what is drawn."""
+    from tf2caffe.pictures.layers import DRAWN
+
+    parser.add_argument(
+        "--layers", metavar="A,B*", type=names,
+        help=f"what is drawn, * for anything (default: all; of more than {DRAWN}, some)",
+    )  # fmt: skip
+
+
+def add_forms(parser):
+    """The options of what is built; `form_options` collects them."""
+    from tf2caffe.caffe import targets
+
+    add = parser.add_argument
+    add(
+        "--prototxt", type=Path, metavar="FILE",
+        help="load the saved weights into this network, by layer name",
+    )  # fmt: skip
+    add(
+        "--deploy", action="store_true",
+        help="also build the form that chips take: folded, in place, with the same outputs",
+    )  # fmt: skip
+    add(
+        "--output-order", choices=("tensorflow", "caffe"),
+        help="an output that is no image lies as TensorFlow has it (default), or as it comes in "
+        "Caffe, where nothing is moved for it",
+    )  # fmt: skip
+    add(
+        "--target", choices=(*targets.TARGETS, "list"), metavar="NAME",
+        help="what the network is for: it is made of what that takes, or what it does not take is "
+        "listed (default: portable; list prints them all)",
+    )  # fmt: skip
+
+
+def form_options(args):
+    """The options of `add_forms` as `forms.build` and `convert` take them."""
+    return {n: getattr(args, n) for n in ("target", "deploy", "output_order", "prototxt")}
+
+
+def add_proof(parser):
+    """The options of the comparison; `runtimes.choose` takes the last three."""
+    from tf2caffe.proof import runtimes, verdict
+
+    parser.add_argument(
+        "--tolerance", type=positive, default=verdict.TOLERANCE,
+        help="largest error of a layer, relative to its largest value (default: %(default)g; see "
+        "the README for what deep networks may inherit)",
+    )  # fmt: skip
+    runtimes.add_arguments(parser)
 
 
 def shape(text):
@@ -121,10 +236,3 @@ def factor(text):
 def numbers(text):
     """Finite numbers between commas."""
     return [number(part) for part in text.split(",")]
-
-
-def refuse_idle(args, needed, *options):
-    """Raise `Failure` where one of these options is given, for want of what it is `needed` for."""
-    for option in options:
-        if getattr(args, option, None) not in (None, False):
-            raise Failure(f"--{option.replace('_', '-')} does nothing here: {needed}")

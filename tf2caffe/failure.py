@@ -12,6 +12,13 @@ def listed(summary, problems):
     return "\n  ".join([f"{summary}:", *problems])
 
 
+def refuse_idle(needed, **options):
+    """Raise `Failure` where one of these options is given, for want of what it is `needed` for."""
+    for option, value in options.items():
+        if value is not None and value is not False:
+            raise Failure(f"--{option.replace('_', '-')} does nothing here: {needed}")
+
+
 def first_line(error):
     """What an error says, in one line."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -15,9 +15,9 @@ from tests.deployed import Deployed
 from tests.fuzz.forms import TRACES
 from tests.fuzz.specs import Network, Unfit, label
 from tests.harness import TOLERANCE, Converted
-from tf2caffe.caffe import outputs, schema
+from tf2caffe.caffe import blobs, outputs, schema
 from tf2caffe.failure import Failure
-from tf2caffe.proof import blobs, errors, parity, runtimes
+from tf2caffe.proof import errors, parity, runtimes
 
 
 class Outcome(NamedTuple):
@@ -142,7 +142,7 @@ def strays(network, deployed):
 def wrong_outputs(handoff, network, converted):
     """Whether the files' outputs are the graph's, and hold what TensorFlow gives, in its order."""
     table = blobs.load(handoff.blobs)
-    differ = outputs.difference(table, outputs.of_prototxt(handoff.prototxt))
+    differ = outputs.difference(table, outputs.of_prototxt(schema.load(handoff.prototxt)))
     if differ or [output.name for output in table.outputs] != list(converted.graph.outputs):
         yield f"{handoff.prototxt.name}: {differ or 'other names'}"
         return

@@ -4,13 +4,12 @@ from collections import defaultdict
 
 import numpy as np
 
-from tf2caffe.caffe import outputs, schema
+from tf2caffe.caffe import blobs, outputs, schema
 from tf2caffe.caffe.naming import blob_name, layer_of
 from tf2caffe.caffe.net import ROLES, Net
 from tf2caffe.caffe.shapes import WEIGHTS
 from tf2caffe.failure import Failure
 from tf2caffe.graph.layout import described
-from tf2caffe.proof import blobs
 
 
 def load(path, graph):

@@ -114,9 +114,8 @@ def _axis(layout, axis):
     return f"axis {found[0]}" if found else f"TensorFlow's axis {axis}"
 
 
-def of_prototxt(path):
-    """The names of the outputs of a prototxt, in the order in which it has them."""
-    net = schema.load(path)
+def of_prototxt(net):
+    """The names of the outputs of a parsed prototxt, in the order in which it has them."""
     layers = [*schema.old_inputs(net), *net.layer]
     return unread((layer.bottom, layer.top) for layer in layers)
 

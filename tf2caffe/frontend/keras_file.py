@@ -4,7 +4,6 @@ import contextlib
 import json
 import re
 import resource
-import sys
 import textwrap
 import zipfile
 from pathlib import Path
@@ -27,6 +26,8 @@ def training_command(handoff):
     return f"python train.py {handoff.name}{folder}"
 
 
+@tf_import.deep()
+@tf_import.uncollected()
 def keras_model(path, advice="save the model again"):
     """The model in a `.keras` or `.h5` file; no code that the file may hold is run.
 
@@ -38,7 +39,6 @@ def keras_model(path, advice="save the model again"):
     tf_import.tensorflow()
     import keras
 
-    sys.setrecursionlimit(DEPTH)
     version, config = written(path)
     if version.startswith("2") and "hard_sigmoid" in config:
         # 0.2 x + 0.5 became x / 6 + 0.5
@@ -99,6 +99,5 @@ def advised(error, version):
     return None
 
 
-DEPTH = 10_000  # calls; Keras walks a chain of layers by calling itself for each
 SPARE, TIMES = 4 << 30, 8  # bytes to load a model, and for each of its file's; Keras takes six
 EXPORT = "load it in Keras 2, leave a SavedModel (model.export) and give that folder"

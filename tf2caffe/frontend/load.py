@@ -3,6 +3,7 @@
 import difflib
 import importlib.util
 import re
+from typing import NamedTuple
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
@@ -24,6 +25,15 @@ from tf2caffe.frontend.trace import (
 )  # fmt: skip
 
 
+class Wanted(NamedTuple):
+    """What is wanted of a file: the input's size, a signature, the names of inputs and outputs."""
+
+    shape: list | None = None
+    signature: str | None = None
+    inputs: list | None = None
+    outputs: list | None = None
+
+
 class Stored:
     """A value in a TF1 checkpoint, read when it is asked for."""
 
@@ -42,15 +52,18 @@ class Stored:
             raise Failure(f"variable {self.name} cannot be read ({first_line(error)})") from None
 
 
-def load(path, args):
-    """The trace of the model at `path`; `args` are the options that steps 3 and 4 share."""
+def load(path, custom=None, **wanted):
+    """The trace of the model at `path`; `wanted` are the fields of `Wanted`.
+
+    The file `custom` is run first. Raises `Failure` where the model cannot be loaded.
+    """
     if not path.exists():
         raise Failure(f"{path} does not exist")
-    if args.custom:
-        register(args.custom)
+    if custom:
+        register(custom)
     for fits, loader in LOADERS.items():
         if path.suffix == fits or (path.is_dir() and fits == "/"):
-            return loader(path, args)
+            return loader(path, Wanted(**wanted))
     kinds = "a .keras, .h5, .pb or .meta file, or a SavedModel folder"
     raise Failure(f"{path} is not {kinds}")
 
@@ -66,19 +79,19 @@ def register(file):
         raise Failure(f"--custom {file}: {type(error).__name__}: {first_line(error)}") from None
 
 
-def load_keras(path, args):
-    return keras_trace(keras_file.keras_model(path), args.shape)
+def load_keras(path, wanted):
+    return keras_trace(keras_file.keras_model(path), wanted.shape)
 
 
-def load_saved_model(path, args):
+def load_saved_model(path, wanted):
     """The signature called --signature, `serving_default` or the only one, with fixed shapes."""
     loaded = loaded_folder(path)
-    signature = chosen(loaded.signatures, args.signature, path)
+    signature = chosen(loaded.signatures, wanted.signature, path)
     # sorted, since their order in the file is another one each time
     given = dict(sorted(signature.structured_input_signature[1].items()))
     switches = {name: tf.constant(False) for name, spec in given.items() if is_switch(name, spec)}
     given = {name: spec for name, spec in given.items() if name not in switches}
-    sizes = fixed({name: spec.shape for name, spec in given.items()}, args.shape)
+    sizes = fixed({name: spec.shape for name, spec in given.items()}, wanted.shape)
     specs = {name: tf.TensorSpec(sizes[name], spec.dtype, name) for name, spec in given.items()}
 
     def call(*tensors):
@@ -167,10 +180,10 @@ def is_switch(name, spec):
     return spec.dtype == tf.bool and spec.shape.rank == 0 and TRAINING.search(name)
 
 
-def load_frozen(path, args):
+def load_frozen(path, wanted):
     if path.name == "saved_model.pb":
         raise Failure(f"{path} is part of a SavedModel; give its folder: {path.parent}")
-    return graph_trace(parsed(tf.compat.v1.GraphDef(), path), {}, args, path)
+    return graph_trace(parsed(tf.compat.v1.GraphDef(), path), {}, wanted, path)
 
 
 def parsed(message, path):
@@ -181,10 +194,10 @@ def parsed(message, path):
     return message
 
 
-def load_checkpoint(path, args):
+def load_checkpoint(path, wanted):
     """A TF1 checkpoint: the graph in `.meta`, often of the training, the values beside it."""
     graph_def = parsed(tf.compat.v1.MetaGraphDef(), path).graph_def
-    return graph_trace(graph_def, stored_in(path.with_suffix(""), path), args, path)
+    return graph_trace(graph_def, stored_in(path.with_suffix(""), path), wanted, path)
 
 
 def stored_in(prefix, path):
@@ -196,20 +209,20 @@ def stored_in(prefix, path):
         raise Failure(f"{path}: its values cannot be read ({first_line(error)})") from None
 
 
-def graph_trace(graph_def, stored, args, path):
+def graph_trace(graph_def, stored, wanted, path):
     """The trace of a graph whose variables are `stored`, between its inputs and outputs."""
     variables = training_graph.take_weights(graph_def)
     graph = checked(graph_def, path)
     values = dict(variables)
     outputs = {
         name.removesuffix(":0"): tensor_of(graph, name, path)
-        for name in args.outputs or [only_result(graph, path)]
+        for name in wanted.outputs or [only_result(graph, path)]
     }
     ends = marked(graph_def, outputs)
-    nodes, replaced = training_graph.used(graph_def, stored, variables, graph, args.inputs or ())
-    inputs = args.inputs or sources(training_graph.needed(nodes, ends.values()), variables, path)
+    nodes, replaced = training_graph.used(graph_def, stored, variables, graph, wanted.inputs or ())
+    inputs = wanted.inputs or sources(training_graph.needed(nodes, ends.values()), variables, path)
     tensors = {name: tensor_of(graph, name, path) for name in inputs}
-    sizes = fixed({name: tensor.shape for name, tensor in tensors.items()}, args.shape)
+    sizes = fixed({name: tensor.shape for name, tensor in tensors.items()}, wanted.shape)
     specs = {
         tensor.name: tf.TensorSpec(sizes[name], tensor.dtype) for name, tensor in tensors.items()
     }

@@ -339,6 +339,6 @@ BIASED = tuple(name for name, op in OPS.items() if "bias?" in op.weights)
 
 # In this order.
 RECOGNISERS = (
-    settings.resolve, _products, _plain_argmax, _finite, _computed_bias, _dilation, _padded_pool, _pixelwise_dense,
-    _repeat, _elu, recognise_prelu, _batch_norm, _bias,
+    settings.resolve, _products, _plain_argmax, _finite, _computed_bias, _dilation, _padded_pool,
+    _pixelwise_dense, _repeat, _elu, recognise_prelu, _batch_norm, _bias,
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""TensorFlow imported late, without its notes about itself, its graphs not searched for garbage."""
+"""TensorFlow imported late, without its notes; settings of the process, undone after use."""
 
 import contextlib
 import gc
@@ -8,21 +8,32 @@ import re
 import sys
 import tempfile
 
+DEPTH = 10_000  # calls
 # logged before TensorFlow heeds TF_CPP_MIN_LOG_LEVEL: notes, and "no GPU" told as an error
 NOISE = re.compile(r"I\d{4} |WARNING: All log messages before absl|E\d{4} .*\bcuInit\b")
 
 
 def tensorflow():
     """The module `tensorflow`; its errors still reach standard error."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    first = "tensorflow" not in sys.modules
-    with stderr_without(NOISE):
+    if "tensorflow" in sys.modules:
+        return sys.modules["tensorflow"]
+    with stderr_without(NOISE), _log_level("2"):
         import tensorflow
 
         tensorflow.config.list_physical_devices()  # looks for a GPU now, not in mid-output
-    if first:
-        gc.freeze()  # imported for good: not to be searched for garbage over and over
     return tensorflow
+
+
+@contextlib.contextmanager
+def _log_level(level, name="TF_CPP_MIN_LOG_LEVEL"):
+    """Set from which level on TensorFlow logs, which it looks up once, unless the user has."""
+    ours = name not in os.environ
+    os.environ.setdefault(name, level)
+    try:
+        yield
+    finally:
+        if ours:
+            del os.environ[name]
 
 
 @contextlib.contextmanager
@@ -47,6 +58,17 @@ def uncollected():
     finally:
         if enabled:
             gc.enable()
+
+
+@contextlib.contextmanager
+def deep():
+    """Let calls nest deeply: Keras walks a chain of layers by calling itself for each."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, DEPTH))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 @contextlib.contextmanager

@@ -238,6 +238,7 @@ def ancestors(tensors):
     return list(found.values())
 
 
+@tf_import.deep()
 @tf_import.uncollected()
 def keras_trace(model, shape=None):
     """Trace a Keras model with batch 1; `shape` (batch first) stands in for an unknown size."""

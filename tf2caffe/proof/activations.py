@@ -1,22 +1,19 @@
-"""What a network computed: the input and every layer's output, kept as one `.npz`, printed, drawn.
+"""What a network computed: the input and every layer's output, kept as one `.npz`, and printed.
 
-Arrays are float32 with the images first and the channels last: (N, H, W, C), (N, F). The pictures
-and statistics show one of the images, all of them are compared.
+Arrays are float32 with the images first and the channels last: (N, H, W, C), (N, F). The statistics
+show one of the images, all of them are compared.
 """
 
 from dataclasses import dataclass, field
-from fnmatch import fnmatch
 
 import numpy as np
 
 from tf2caffe import files
-from tf2caffe.cli import names
 from tf2caffe.failure import Failure
 from tf2caffe.paths import replacing
 from tf2caffe.proof.probes import VERSION, Probes
 
 PROBES = ("regions", "outputs", "floors")
-DRAWN = 48  # layers, unless some are chosen: three pages
 RESERVED = ("input:", "layer:", "@")
 
 
@@ -128,55 +125,3 @@ def print_statistics(layers):
     for name, array in layers.items():
         mean, variance = statistics(array)
         print(f"{name:.<{width}}: {f'mean={mean},':<12} var={variance}")
-
-
-def add_layers(parser):
-    """The option by which steps 3 and 6 choose what is drawn."""
-    parser.add_argument(
-        "--layers", metavar="A,B*", type=names,
-        help=f"what is drawn, * for anything (default: all; of more than {DRAWN}, some)",
-    )  # fmt: skip
-
-
-def check(patterns, layers):
-    """Raise `Failure` where one of --layers fits none of these names."""
-    idle = [wanted for wanted in patterns or [] if not any(fnmatch(one, wanted) for one in layers)]
-    if idle:
-        raise Failure(f"--layers {','.join(idle)}: no layer is called so")
-
-
-def chosen(layers, patterns=None):
-    """The layers to draw: those that fit a pattern; else all, or DRAWN of them, evenly spaced."""
-    if patterns:
-        check(patterns, layers)
-        return {
-            name: array
-            for name, array in layers.items()
-            if any(fnmatch(name, pattern) for pattern in patterns)
-        }
-    if len(layers) <= DRAWN:
-        return layers
-    print(f"{DRAWN} of {len(layers)} layers are drawn; --layers chooses others")
-    names = list(layers)
-    return {names[at]: layers[names[at]] for at in np.linspace(0, len(names) - 1, DRAWN, dtype=int)}
-
-
-def draw_layers(folder, layers, scale=None):
-    """`convs.png` and `denses.png` of arrays without a batch axis, in the colours of `scale`.
-
-    `scale` are the layers (TensorFlow's) that set the limits of the colours and bars; by default
-    the layers themselves. Returns the paths.
-    """
-    from tf2caffe.pictures import figures  # imports matplotlib
-
-    convs = {name: array for name, array in layers.items() if array.ndim == 3}
-    denses = {name: array for name, array in layers.items() if array.ndim == 1}
-    scale = scale or layers
-    written = []
-    if convs:
-        limits = figures.channel_limits({name: scale[name] for name in convs})
-        written += figures.draw_channels(folder / "convs.png", convs, limits)
-    if denses:
-        limits = figures.bar_limits({name: scale[name] for name in denses})
-        written += figures.draw_bars(folder / "denses.png", denses, limits)
-    return written

@@ -9,7 +9,7 @@ from pathlib import Path
 from tf2caffe.caffe import schema
 from tf2caffe.paths import temporary_beside
 from tf2caffe.proof.reach import Reach, first_bottoms
-from tf2caffe.proof.runtimes import declared_inputs
+from tf2caffe.proof.runtimes import Network, declared_inputs
 
 
 def run(runtime, net, caffemodel, path, arrays, wanted=()):
@@ -25,7 +25,8 @@ def run(runtime, net, caffemodel, path, arrays, wanted=()):
     wanted = {*wanted, *arrays, *first_bottoms(layers)} & made - fed.keys()
     with temporary_beside(Path(path).with_suffix(".apart.prototxt")) as apart:
         apart.write_text(schema.prototxt(net.name, layers), encoding="utf-8")
-        found = runtime.run(apart, caffemodel, fed, sorted(wanted))
+        network = Network(apart, schema.NetParameter(name=net.name, layer=layers))
+        found = runtime.run(network, caffemodel, fed, sorted(wanted))
     return fed | found, Reach.of(layers, fed | found)
 
 

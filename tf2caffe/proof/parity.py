@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tf2caffe.caffe import schema
 from tf2caffe.failure import Failure
 from tf2caffe.paths import replacing
 from tf2caffe.proof import apart, on_probes
 from tf2caffe.proof.activations import statistics
 from tf2caffe.proof.errors import relative_error, scales
 from tf2caffe.proof.reach import Reach
+from tf2caffe.proof.runtimes import Network
 
 SHALLOW = 16  # layers
 NOTHING = None, None, 0.0, 0.0, 0  # of a `Row` that is about the probes alone
@@ -71,28 +71,30 @@ class Proof:
 def prove(runtime, prototxt, caffemodel, table, kept, reference=None):
     """Run the network in `runtime` and compare it: a `Proof` with a `Row` for each layer.
 
-    `kept` are TensorFlow's `Activations`; `prototxt` and `caffemodel` are paths. A layer of the
+    `kept` are TensorFlow's `Activations`; `prototxt` is a path or a `Network`, `caffemodel` a path.
+    A layer of the
     deploy form may stand for several, of which only the inspectable form tells what they make of
     the probes: `reference` is that form (its two paths and its table).
     """
+    network, before = Network.of(prototxt), {}
     expected = on_probes.as_blobs(table, kept.inputs | kept.layers)
     makers = on_probes.makers(table)
     by_blob = {blob: expected[entry] for blob, entry in makers.items()}
     wanted = list(dict.fromkeys(entry.blob for entry in table.layers))
     inputs = {entry.blob: expected[entry] for entry in table.inputs}
-    whole = runtime.run(prototxt, caffemodel, inputs, wanted)
+    whole = runtime.run(network, caffemodel, inputs, wanted)
     _check_shapes(expected, whole)
-    net, before = schema.load(prototxt), {}
-    files = net, caffemodel, prototxt
+    files = network.net, caffemodel, network.path
     if reference:
-        theirs = schema.load(reference[0]), reference[1], reference[0]
+        beside = Network.of(reference[0])
+        theirs = beside.net, reference[1], beside.path
         alone, _ = apart.run(runtime, *files, by_blob)
         found = on_probes.beside(runtime, files, theirs, reference[2], kept.probes)
         errors, reach, before = found
     else:
         alone, errors, reach = on_probes.alone(runtime, files, table, kept.probes, by_blob)
     own = {blob: array[: len(kept.images)] for blob, array in alone.items()}
-    depths = _depths(net, {entry.blob for entry in table.layers})
+    depths = _depths(network.net, {entry.blob for entry in table.layers})
     measures = scales(table.ops, kept.inputs | kept.layers)
     rows = [_row(entry, expected[entry], whole, own, depths, measures) for entry in table.layers]
     for row, entry in zip(rows, table.layers, strict=True):

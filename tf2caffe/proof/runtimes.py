@@ -63,7 +63,7 @@ def first_able(prototxt):
 
     BVLC Caffe has no ReLU6, which some chips have; OpenCV has it.
     """
-    types = {layer.type for layer in schema.load(prototxt).layer} if prototxt else set()
+    types = {layer.type for layer in Network.of(prototxt).net.layer} if prototxt else set()
     able = (name for name, kind in RUNTIMES.items() if kind.python_with_it() and kind.has(types))
     return next(able)
 
@@ -110,21 +110,22 @@ class Runtime:
     def run(self, prototxt, caffemodel, inputs, blobs=None):
         """The network's blobs by name, float32: all of them, or those named in `blobs`.
 
-        `inputs` has an NCHW array for each input blob; its first axis, the batch, is free.
+        `prototxt` is a path or a `Network`; `inputs` has an NCHW array for each input blob, whose
+        first axis, the batch, is free.
         """
         if not Path(caffemodel).is_file():
             raise Failure(f"{caffemodel}: no such file; build_caffe.py makes it")
-        network = Network(prototxt)
+        network = Network.of(prototxt)
         inputs, blobs = network.checked(inputs), network.chosen(blobs)
         request = {
-            "prototxt": os.path.abspath(prototxt),
+            "prototxt": os.path.abspath(network.path),
             "caffemodel": os.path.abspath(caffemodel),
             "outputs": {blob: network.writers[blob] for blob in blobs if blob in network.writers},
         }
         try:
             arrays = self._ask(request, inputs)
         except Refused as refusal:
-            raise Failure(self._told(refusal, prototxt, caffemodel)) from None
+            raise Failure(self._told(refusal, network.path, caffemodel)) from None
         return {blob: arrays[blob] if blob in arrays else inputs[blob] for blob in blobs}
 
     def close(self):
@@ -254,11 +255,16 @@ class OpenCV(Runtime):
 
 
 class Network:
-    """What a prototxt says of its blobs: inputs with their shapes, and who writes the others."""
+    """A prototxt, parsed once: `net`, the inputs with their shapes, and who writes other blobs."""
 
-    def __init__(self, path):
+    @classmethod
+    def of(cls, prototxt):
+        """The `Network` of a path; one that was read already is returned as it is."""
+        return prototxt if isinstance(prototxt, cls) else cls(prototxt)
+
+    def __init__(self, path, net=None):
         self.path = path
-        net = schema.load(path)
+        self.net = net = schema.load(path) if net is None else net
         self._check_names([layer.name for layer in net.layer])
         self.inputs = dict(declared_inputs(net))
         self.writers = {}  # blob -> (layer, which of its tops); in place, the last one counts
@@ -298,11 +304,7 @@ class Network:
 
 def declared_inputs(net):
     """Each input blob's name and shape, from Input layers or from the older top-level fields."""
-    dims = list(net.input_dim)
-    shapes = [tuple(shape.dim) for shape in net.input_shape]
-    shapes += [tuple(dims[i : i + 4]) for i in range(0, len(dims), 4)]
-    yield from zip(net.input, shapes, strict=False)
-    for layer in net.layer:
+    for layer in [*schema.old_inputs(net), *net.layer]:
         if layer.type == "Input":
             shapes = [tuple(shape.dim) for shape in layer.input_param.shape]
             if len(shapes) == 1:

@@ -3,9 +3,10 @@
 import json
 from dataclasses import dataclass
 
+from tf2caffe import records
 from tf2caffe.caffe.outputs import Output
-from tf2caffe.failure import Failure
 from tf2caffe.graph.layout import Layout
+from tf2caffe.records import SIZE
 
 
 @dataclass(frozen=True)
@@ -83,19 +84,19 @@ def _record(entry):
 
 def load(path):
     """Read the table. Raises `Failure` where it is missing or damaged."""
-    again = "build_caffe.py (step 5) makes it"
-    if not path.exists():
-        raise Failure(f"{path} does not exist; {again}")
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        for key in ("inputs", "layers"):
-            record[key] = [_blob(entry) for entry in record[key]]
-        record["ops"] = [Op(**entry) for entry in record["ops"]]
-        record["outputs"] = [Output(**entry) for entry in record["outputs"]]
-        table = Table(**record)
-        _check(table)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise Failure(f"{path} is damaged ({error}); {again}") from None
+    return records.load(path, FORM, _table, "build_caffe.py (step 5) makes it")
+
+
+def _table(record):
+    entries = {key: [_blob(entry) for entry in record[key]] for key in ("inputs", "layers")}
+    ops = [Op(**entry) for entry in record["ops"]]
+    outputs = [Output(**entry) for entry in record["outputs"]]
+    table = Table(**record | entries | {"ops": ops, "outputs": outputs})
+    for entry in [*table.inputs, *table.layers]:
+        _check_layout(entry)
+    for output in table.outputs:
+        _check_output(output, table)
+    _check_names(table)
     return table
 
 
@@ -106,34 +107,45 @@ def _blob(entry):
     return Blob(entry["name"], entry["blob"], Layout(tuple(layout["sizes"]), **axes, index=index))
 
 
-def _check(table):
-    """Raise `ValueError` unless names are texts, layouts are sound and something is compared."""
+def _check_layout(entry):
+    """Raise `ValueError` unless the axes are made of the atoms, each once, and the index too."""
+    layout = entry.layout
+    atoms, index = list(range(len(layout.sizes))), layout.index
+    if sorted(layout.order) != atoms or sorted(layout.tf_order) != atoms:
+        raise ValueError(f"the axes of {entry.name}")
+    if index and (layout.tf_shape != (len(index),) or sorted(index) != list(range(len(index)))):
+        raise ValueError(f"the index of {entry.name}")
+
+
+def _check_output(output, table):
+    """Raise `ValueError` unless an ArgMax's axis is one of its blob's."""
     entries = [*table.inputs, *table.layers]
-    texts = [table.source, *table.answers, *table.classes]
-    texts += [text for entry in entries for text in (entry.name, entry.blob)]
-    texts += [text for op in table.ops for text in (op.name, op.op, *op.reads)]
-    for output in table.outputs:
-        texts += [output.name, output.tensorflow, output.blob, output.order]
-        if not all(type(size) is int for size in output.shape):
-            raise ValueError(f"the shape of {output.name}")
-        ranks = [len(entry.layout.tf) for entry in entries if entry.blob == output.blob]
-        axes = range(1, ranks[0] + 1) if ranks else [output.axis]
-        if output.axis is not None and not (type(output.axis) is int and output.axis in axes):
-            raise ValueError(f"the axis of {output.name}")
-    if not all(isinstance(text, str) for text in texts):
-        raise ValueError("a name is not a text")
+    ranks = [len(entry.layout.tf) for entry in entries if entry.blob == output.blob]
+    if output.axis is not None and ranks and not 1 <= output.axis <= ranks[0]:
+        raise ValueError(f"the axis of {output.name}")
+
+
+def _check_names(table):
+    """Raise `ValueError` unless something is compared, and all of it is known."""
     if not table.inputs or not table.layers:
         raise ValueError("no inputs or no layers")
     known = {entry.name for entry in table.inputs} | {op.name for op in table.ops}
     strange = [entry.name for entry in table.layers if entry.name not in known]
     if strange:
         raise ValueError(f"{strange[0]} is no op of the network's")
-    for entry in entries:
-        layout = entry.layout
-        atoms, index = list(range(len(layout.sizes))), layout.index
-        if not all(type(size) is int and size > 0 for size in layout.sizes):
-            raise ValueError(f"the sizes of {entry.name}")
-        if sorted(layout.order) != atoms or sorted(layout.tf_order) != atoms:
-            raise ValueError(f"the axes of {entry.name}")
-        if index and (layout.tf_shape != (len(index),) or sorted(index) != list(range(len(index)))):
-            raise ValueError(f"the index of {entry.name}")
+
+
+LAYOUT = {"sizes": [SIZE], "tf": [[int]], "caffe": [[int]], "index": ([int], None)}
+BLOB = {"name": str, "blob": str, "layout": LAYOUT}
+OUTPUT = {
+    "name": str, "tensorflow": str, "blob": str, "shape": [int], "order": str, "axis": (int, None),
+}  # fmt: skip
+FORM = {
+    "inputs": [BLOB],
+    "layers": [BLOB],
+    "answers": [str],
+    "classes": [str],
+    "source": str,
+    "ops": [{"name": str, "op": str, "reads": [str]}],
+    "outputs": [OUTPUT],
+}

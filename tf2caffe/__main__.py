@@ -1,0 +1,139 @@
+"""A TensorFlow or Keras model as a Caffe network, each layer proven equal: steps 3 to 6 at once.
+
+Reads   the model, and what it is run on: --images or --input, else random numbers.
+Leaves  below --out nets/NAME.prototxt and .caffemodel, with --deploy nets/NAME.deploy.*, and what
+        the single steps leave beside them. The exit status is 0 only if every layer and every
+        answer agree, in each form that was built.
+
+    tf2caffe my.keras
+    tf2caffe my.keras --images photos --mean 104,117,123 --bgr --deploy --out DIR
+"""
+
+import contextlib
+import sys
+from pathlib import Path
+
+from tf2caffe import cli
+from tf2caffe.failure import Failure, refuse_idle
+
+
+def run():
+    """The console script."""
+    cli.run(main, "tf2caffe")
+
+
+def main():
+    args = arguments()
+    from tf2caffe import api
+    from tf2caffe.caffe import targets
+
+    if args.target == "list":
+        targets.print_all()
+        return
+    check_options(args)
+    options = cli.model_options(args) | cli.form_options(args)
+    with engine(args) as chosen:
+        report = print if args.verbose else None
+        conversion = api.convert(args.model, **options, diagram=True, report=report)
+        print_conversion(conversion, args.verbose)
+        for path in conversion.files:
+            print(f"left: {path} ({path.stat().st_size:,} bytes)")
+        how = {"tolerance": args.tolerance, "timeout": args.caffe_timeout, "runtime": chosen}
+        given = cli.input_options(args)
+        verdicts = [api.prove(conversion, **how, **given, image=args.image)]
+        if args.deploy:
+            handoff = conversion.handoff
+            verdicts += [api.prove(handoff.name, folder=handoff.root, deploy=True, **how)]
+    print_proof(args, *verdicts)
+    if not all(verdict.equal for verdict in verdicts):
+        sys.exit(1)
+
+
+def arguments():
+    parser = cli.parser(__doc__)
+    cli.add_model(parser)
+    cli.add_input(parser)
+    cli.add_forms(parser)
+    cli.add_proof(parser)
+    add = parser.add_argument
+    add("--export-calibration", type=Path, metavar="DIR", help="leave the inputs there as .npy")
+    add("--pictures", action="store_true", help="draw both sides' layers, as steps 3 and 6 do")
+    add("--image", metavar="NAME", help="the one that is drawn (default: img3, or the first)")
+    add("--labels", type=Path, metavar="FILE", help="a label a line, for --pictures")
+    cli.add_layers(parser)
+    add("-v", "--verbose", action="store_true", help="print the weights, layers and errors")
+    return parser.parse_args()
+
+
+def check_options(args):
+    """Raise `Failure` where options contradict each other or what they name is not there."""
+    from tf2caffe.caffe import forms
+    from tf2caffe.frontend import inputs, source
+    from tf2caffe.pictures import layers
+    from tf2caffe.proof import runtimes
+
+    forms.check_options(args.target, args.output_order, args.prototxt)
+    source.check_options(args.model, None, args.custom, args.signature, args.inputs, args.outputs)
+    handoff = source.handoff_of(args.model, args.name, args.dir)
+    inputs.check(handoff, **cli.input_options(args), image=args.image)
+    runtimes.refuse_python(args.caffe_python if args.runtime == "opencv" else None)
+    if not args.pictures:
+        refuse_idle("only --pictures draws them", layers=args.layers, labels=args.labels)
+    if args.labels:
+        layers.labels(args.labels)
+    for option, path in (("--custom", args.custom), ("--prototxt", args.prototxt)):
+        if path and not path.is_file():
+            raise Failure(f"{option} {path} does not exist")
+    if args.export_calibration and args.export_calibration.is_file():
+        raise Failure(f"--export-calibration {args.export_calibration} is a file, no folder")
+
+
+def engine(args):
+    """A context of the runtime: one that is named is started before the model is loaded."""
+    from tf2caffe.proof import runtimes
+
+    if args.runtime == "auto" and not args.caffe_python:
+        return contextlib.nullcontext("auto")
+    return runtimes.choose(args.runtime, args.caffe_python, args.caffe_timeout)
+
+
+def print_conversion(conversion, verbose):
+    """What was built, and where its outputs are."""
+    from tf2caffe.caffe import listing, outputs
+
+    graph, forms = conversion.source.graph, conversion.forms
+    counts = [f"{len(form.net.layers)} layers" for form in forms]
+    print(f"{graph.name}: {len(graph.nodes)} ops -> {', in the deploy form '.join(counts)}\n")
+    if verbose:
+        listing.print_layers(forms[0].net)
+    outputs.print_map(forms[0].table)
+    if len(forms) > 1:
+        listing.print_costs(forms)
+    print()
+
+
+def print_proof(args, *verdicts):
+    """The proof of each form, its last line the verdict; and what is left besides."""
+    from tf2caffe.pictures import layers
+    from tf2caffe.proof import calibration, parity
+
+    found, rows = verdicts[0].found, verdicts[0].rows
+    if args.export_calibration:
+        count = calibration.export(args.export_calibration, found.table.inputs, found.kept)
+        print(f"left: {args.export_calibration / calibration.LIST} ({count} inputs)")
+    if args.pictures:
+        classes = layers.check_drawn(found.table, args.layers, args.labels)
+        drawn = args.layers, found.table.answers, classes
+        for path in layers.draw_caffe(found.handoff, rows, found.kept, *drawn):
+            print(f"left: {path}")
+    for verdict in verdicts:
+        print(f"\n{verdict.found.handoff.prototxt} in {verdict.runtime}")
+        if args.verbose:
+            parity.print_table(verdict.rows, verdict.found.kept.shown)
+        for remark in verdict.remarks():
+            print(remark)
+        print(verdict)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,125 @@
+"""What a network is run on for the proof: arrays, images, or random numbers."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from tf2caffe import files
+from tf2caffe.failure import Failure, refuse_idle
+from tf2caffe.frontend import images as files_of_images
+
+SEED = 1
+
+
+def check(handoff, *, data=None, images=None, bgr=False, mean=None, scale=None, image=None):
+    """Raise `Failure` where an option of step 3 does not fit what the network is run on."""
+    if data is not None and images:
+        raise Failure("--input and --images contradict each other: give one of them")
+    if data is not None:
+        needed = "--input holds what the model takes; prepare it before"
+        refuse_idle(needed, bgr=bgr, mean=mean, scale=scale)
+    elif not images and files_of_images.test_folder(handoff) is None:
+        needed = "there are no images; give them with --images"
+        refuse_idle(needed, bgr=bgr, mean=mean, scale=scale, image=image)
+    if images:
+        files_of_images.image_files(images)
+    if isinstance(data, str | os.PathLike) and not Path(data).exists():
+        raise Failure(f"--input {data} does not exist")
+
+
+def load(handoff, shapes, *, data=None, images=None, bgr=False, mean=None, scale=None):
+    """What the network is run on: ({input: (N, ...) float32}, the images' names).
+
+    `shapes` are the inputs' by name, batch first. `data`, else `images`, else the network's test
+    images, else random numbers. `data` is the path of a .npy or .npz, an array, or {input: array}.
+    Raises `Failure` where it does not fit the network.
+    """
+    if isinstance(data, str | os.PathLike):
+        return arrays(Path(data), shapes)
+    if data is not None:
+        return given(data, shapes)
+    folder = images or files_of_images.test_folder(handoff)
+    if folder is not None:
+        return pictures(folder, shapes, bgr, mean, scale)
+    print(f"input: random (standard normal, seed {SEED}); --images or --input take your own\n")
+    random = np.random.default_rng(SEED)
+    made = {name: random.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    return made, ["random"]
+
+
+def position(image, names):
+    """The index of the image called `image`, with or without its suffix; by default img3's, or 0.
+
+    Raises `Failure` where there is none.
+    """
+    stems = [Path(name).stem for name in names]
+    if image is None:
+        return stems.index("img3") if "img3" in stems else 0
+    for known in (names, stems):
+        if image in known:
+            return known.index(image)
+    raise Failure(f"--image {image}: not one of {', '.join(stems)}")
+
+
+def pictures(source, shapes, bgr, mean, scale):
+    """Images, then as Caffe does it: blue first if asked for, minus the mean, times the scale."""
+    if len(shapes) != 1 or len(next(iter(shapes.values()))) != 4:
+        raise Failure(f"the network takes {shapes}, not one image; give it with --input")
+    ((name, shape),) = shapes.items()
+    if shape[3] not in (1, 3):
+        raise Failure(f"input {name} has {shape[3]} channels, an image 1 or 3; use --input")
+    mean, scale = mean or [0.0], scale or 1.0
+    if len(mean) not in (1, shape[3]):
+        raise Failure(f"--mean has {len(mean)} numbers, the input {shape[3]} channels")
+    if bgr and shape[3] == 1:
+        raise Failure(f"--bgr does nothing here: input {name} has one channel")
+    names, pixels = files_of_images.load_images(source, shape[1:])
+    pixels = pixels[..., ::-1] if bgr else pixels
+    pixels = (pixels - np.float32(mean)) * np.float32(scale)
+    return {name: np.ascontiguousarray(pixels, np.float32)}, names
+
+
+def arrays(path, shapes):
+    """The inputs as the model takes them, from a .npy, or a .npz with an array for each."""
+    if not path.exists():
+        raise Failure(f"--input {path} does not exist")
+    if path.suffix != ".npz" and len(shapes) > 1:
+        raise Failure(f"--input {path}: the network has {len(shapes)} inputs; give a .npz")
+    try:
+        if path.suffix == ".npz":
+            found = files.arrays(path)
+        else:
+            found = dict.fromkeys(shapes, files.mapped(path))
+    except files.Damaged as error:
+        raise Failure(f"--input {path}: not a .npy or .npz file ({error})") from None
+    found = checked(path, found, shapes)
+    return found, [f"{path.stem}{at}" for at in range(count(found))]
+
+
+def given(data, shapes):
+    """The inputs out of an array, or of {input: array}."""
+    found = data if isinstance(data, dict) else dict.fromkeys(shapes, data)
+    found = {name: np.asarray(array) for name, array in found.items()}
+    found = checked("data", found, shapes)
+    return found, [f"data{at}" for at in range(count(found))]
+
+
+def checked(path, found, shapes):
+    """The arrays as float32. Raises `Failure` where they are not what the inputs take."""
+    if found.keys() != shapes.keys():
+        raise Failure(f"--input {path} has {sorted(found)}; the inputs are {sorted(shapes)}")
+    for name, array in found.items():
+        fits = array.ndim and array.shape[1:] == shapes[name][1:] and len(array) == count(found)
+        if not fits or not len(array) or array.dtype.kind not in "fiu":
+            form = ", ".join(["N", *map(str, shapes[name][1:])])
+            raise Failure(f"--input {path}: {name} is {array.dtype} {array.shape}, not ({form})")
+        if not np.isfinite(array).all():
+            raise Failure(f"--input {path}: {name} holds NaN or infinity")
+    return {name: np.ascontiguousarray(array, np.float32) for name, array in found.items()}
+
+
+def count(found):
+    """How many images there are."""
+    first = next(iter(found.values()))
+    return len(first) if first.ndim else 0
