@@ -100,9 +100,7 @@ def test_keras(name, suffix, tmp_path, pycaffe):
 
 
 CUSTOM = """
-    from argparse import Namespace
-
-import keras
+    import keras
     from keras import layers, ops
 
     @keras.saving.register_keras_serializable("mine")

@@ -78,10 +78,11 @@ def convert(
     named = {"signature": signature, "inputs": inputs, "outputs": outputs}
     given = {"name": name, "folder": folder, "network": network, "shape": shape, "custom": custom}
     prototxt = prototxt and Path(prototxt)
-    forms.check_options(target, output_order, prototxt)
+    built_as = {"target": target, "output_order": output_order, "prototxt": prototxt}
+    forms.check_options(**built_as)
     source = sources.open_model(model, **given, **named)
     weights.save(source.graph, source.handoff.weights, report)
-    built = forms.build(source.handoff, target, deploy, output_order, prototxt)
+    built = forms.build(source.handoff, deploy=deploy, **built_as)
     leave(built.forms, diagram)
     return Conversion(source.handoff, built.forms, source, built.mapped)
 

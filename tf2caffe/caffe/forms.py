@@ -31,12 +31,24 @@ class Built(NamedTuple):
     forms: list
 
 
-def build(handoff, target=None, deploy=False, output_order=None, prototxt=None):
-    """The `Built` of the graph and the weights in `handoff`; nothing is written.
+def build(handoff, target=None, **options):
+    """The `Built` of the graph and the weights in `handoff`, checked; nothing is written.
+
+    The options are those of `unchecked`. Raises `Failure` with all that Caffe or the target cannot
+    take.
+    """
+    built = unchecked(handoff, target, **options)
+    name = check_options(target, options.get("output_order"), options.get("prototxt"))
+    targets.check(built.forms[-1].net, name)  # what the chip's compiler is to be fed
+    return built
+
+
+def unchecked(handoff, target=None, deploy=False, output_order=None, prototxt=None):
+    """What `build` gives, also where the target does not take all of it.
 
     `target` is a name (default: portable, and bvlc for a network written by hand), `deploy` asks
     for that form too, `output_order` is "tensorflow" (default) or "caffe", `prototxt` the path of a
-    network written by hand. Raises `Failure` with all that Caffe or the target cannot take.
+    network written by hand. Raises `Failure` with all that Caffe cannot express.
     """
     name = check_options(target, output_order, prototxt)
     network = graph.load(handoff.graph)
@@ -51,7 +63,6 @@ def build(handoff, target=None, deploy=False, output_order=None, prototxt=None):
         forms = [Form(handoff, fitted, fitted.prototxt(), blobs.Table.of(net))]
     if deploy:
         forms.append(_deployed(network, net, forms[0], target))
-    targets.check(forms[-1].net, name)  # what the chip's compiler is to be fed
     return Built(network, net, forms)
 
 
