@@ -10,6 +10,8 @@
 # make mutants       plants faults in the code, one at a time: the tests must find each
 # make consumers     runs our files in OpenCV, OpenVINO and Netron, next to real Caffe (minutes);
 #                    with CONSUMERS=rknn in RKNN-Toolkit2 too (5.6 GB on disk)
+# make zoo           networks that others wrote (kecam), each layer compared: docs/zoo.md (hours)
+# make zoo           networks of kecam, which others wrote, each layer compared (an hour or more)
 # make bench         runs each benchmark next to other tools: benchmarks/RESULTS.md (an hour)
 # make clean         removes what the six steps left, but no pictures and no environments
 # PYTHON=...         the Python, 3.11 or newer, that makes .venv (default: python3)
@@ -30,7 +32,7 @@ training := $(wildcard models/*.py data/*.npz) \
 # train.py writes a checkpoint after every epoch, so a stamp says that the training is complete.
 checkpoint := checkpoints/mnistcls.keras checkpoints/.mnistcls.trained
 
-.PHONY: all lint check test test-onednn pycaffe applications consumers bench fuzz rubbish killed \
+.PHONY: all lint check test test-onednn pycaffe applications consumers zoo bench fuzz rubbish killed \
     mutants clean help
 .NOTPARALLEL:
 .PRECIOUS: checkpoints/mnistcls.keras
@@ -129,6 +131,14 @@ consumers: $(tools:%=.consumers/%/installed) .venv/installed-for-tests .pycaffe/
 	    "; name one with make consumers PYTHON311=...")'
 	$(PYTHON311) -m venv --clear .consumers/$*
 	.consumers/$*/bin/python -m pip install -qq --disable-pip-version-check -r $<
+	@touch $@
+
+zoo: .zoo/kecam/installed
+	.zoo/kecam/bin/python -m zoo $(NAMES)
+
+.zoo/kecam/installed: zoo/requirements-kecam.txt requirements.txt
+	$(PYTHON) -m venv --clear .zoo/kecam
+	.zoo/kecam/bin/python -m pip install -qq --disable-pip-version-check -r $<
 	@touch $@
 
 benchmarks := startup conversion linear deploy training

@@ -88,8 +88,11 @@ def parser(doc):
     """An argument parser: the script's docstring as help, and the options all scripts share."""
     import argparse
 
+    name = Path(sys.argv[0]).name
     summary = argparse.ArgumentParser(
-        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="tf2caffe" if name == "__main__.py" else name,
+        description=doc,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     summary.add_argument(
         "--dir", "--out", type=Path, default=Path("."), metavar="DIR",

@@ -1,0 +1,1 @@
+"""Networks that others wrote, with random weights: `make zoo`."""
