@@ -12,10 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-import train
 from models import mnistcls
 from tf2caffe.frontend import tf_import
-from tf2caffe.training import replicas
+from tf2caffe.training import replicas, trainer
 
 SEED, SCHEDULE = 1, 9  # epochs of the learning rate's schedule
 
@@ -42,7 +41,7 @@ def arguments():
 
 def ours(data, recipe, epochs):
     """Step 1's own loop."""
-    training = train.Training(mnistcls, data, recipe, SEED, replicas.strategy())
+    training = trainer.Training(mnistcls, data, recipe, SEED, replicas.strategy())
     for _ in range(epochs):
         start = time.process_time()
         training.epoch("")
@@ -117,7 +116,7 @@ def batches(data, recipe):
 
 def own_batches(data, recipe):
     """The batches that step 1 makes."""
-    training = train.Training(mnistcls, data, recipe, SEED, replicas.strategy())
+    training = trainer.Training(mnistcls, data, recipe, SEED, replicas.strategy())
     return training.batches(tf_import.tensorflow().distribute.InputContext())
 
 

@@ -17,7 +17,7 @@ ROOMS = {
     "pictures": set(),
     "caffe": {"graph"},
     "proof": {"graph", "caffe"},
-    "frontend": {"graph"},
+    "frontend": {"graph", "caffe"},  # step 4 names the files as Caffe does
     "training": {"frontend"},
 }
 BESIDE = {"failure", "files", "paths", "records"}  # any room may import them, and they none

@@ -1,7 +1,6 @@
 """Loops of a known number of rounds, unrolled; every op of every round in both runtimes."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -133,8 +132,7 @@ def test_other_loops_are_refused(function, monkeypatch):
 
 
 def loaded(path, outputs=None):
-    options = SimpleNamespace(inputs=None, outputs=outputs, shape=None, signature=None, custom=None)
-    return load.load(path, options)
+    return load.load(path, outputs=outputs)
 
 
 def test_saved_model(tmp_path, runtime):
