@@ -1,12 +1,14 @@
 """Layers by what they compute, each written so that every consumer of Caffe reads it alike."""
 
-from math import ceil, log2, prod
+from math import ceil, gcd, log2, prod
 
 import numpy as np
 
 from tf2caffe.caffe import orders
 from tf2caffe.caffe.net import Net
 from tf2caffe.caffe.shapes import sized
+
+MANY = 2 * orders.LAYER  # weights of one layer, in whose place two Reshapes are better
 
 
 class Refused(Exception):
@@ -230,6 +232,8 @@ class Builder(Net):
             return self.multiply(name, blob, np.ones((shape[0], 1), np.float32))
         if len(have) != len(shape) or len(have) > 3:
             raise Refused(f"tf2caffe does not broadcast {have} to {tuple(shape)}; reshape it first")
+        if have[1:] != tuple(shape[1:]) and have[0] * prod(shape[1:]) > MANY:
+            return self._repeat(name, blob, shape)
         if have[1:] != tuple(shape[1:]):
             size = [want if had == 1 else 1 for had, want in zip(have[1:], shape[1:], strict=True)]
             ones = np.ones((have[0], 1, *size), np.float32)
@@ -240,6 +244,43 @@ class Builder(Net):
             zeros = np.zeros(shape[0], np.float32)
             blob = self.convolve(name, blob, np.ones((shape[0], 1, 1, 1), np.float32), zeros)
         return blob
+
+    def _repeat(self, name, blob, shape):
+        """The same by a kernel as long as what is repeated, whatever the number of channels.
+
+        The image is one channel: (C, 1, 1) -> (1, C, 1) -> (1, C, H W) -> (C, H, W).
+        """
+        channels, height, width = self.shapes[blob][1:]
+        times = [want // had for want, had in zip(shape[1:], (height, width), strict=True)]
+        if width > 1:  # rows: each is repeated as a whole
+            blob = self.view(f"{name}/rows", blob, (1, channels, width))
+            kernel, stride = np.ones((1, 1, times[0], 1), np.float32), (times[0], 1)
+        else:
+            blob = self.view(f"{name}/column", blob, (1, channels * height, 1))
+            kernel, stride = np.ones((1, 1, 1, prod(times)), np.float32), (1, prod(times))
+        blob = self.deconvolve(f"{name}/repeated", blob, kernel, stride=stride)
+        blob = self.view(f"{name}/image", blob, (channels, *shape[1:]))
+        return self.broadcast(name, blob, shape)
+
+    def pick(self, name, blob, channels):
+        """Some of an image's channels, given by their numbers: a 1x1 Convolution.
+
+        Of channels that lie side by side, groups are picked: (C, H, W) -> (C / g, g H, W), whose
+        kernel is smaller by the square of g.
+        """
+        total, *size = self.shapes[blob][1:]
+        group = gcd(total, len(channels), channels[0]) if _is_stretch(channels) else 1
+        if group > 1 and total * len(channels) > MANY:
+            blob = self.view(f"{name}/groups", blob, (total // group, group * size[0], *size[1:]))
+            kernel = np.eye(total // group, dtype=np.float32)[channels[::group] // group]
+            blob = self.convolve(f"{name}/taken", blob, kernel[:, :, None, None])
+            return self.view(name, blob, (len(channels), *size))
+        kernel = np.eye(total, dtype=np.float32)[channels]
+        return self.convolve(name, blob, kernel[:, :, None, None])
+
+
+def _is_stretch(channels):
+    return channels.tolist() == list(range(channels[0], channels[0] + len(channels)))
 
 
 def mistaken(kernel, size, pads, dilation):

@@ -262,10 +262,9 @@ def _pick(net, name, blob, axis, taken):
         before, after = [[0, 0], [0, 0]]
         before[axis - 2], after[axis - 2] = -taken.start, taken.stop - length
         return net.place(name, blob, before, after)
-    kernel = np.eye(length, dtype=np.float32)[taken.start : taken.stop]
-    if len(net.shapes[blob]) == 2:
-        return net.multiply(name, blob, kernel)
-    return net.convolve(name, blob, kernel[:, :, None, None])
+    if len(net.shapes[blob]) == 4:
+        return net.pick(name, blob, np.arange(taken.start, taken.stop))
+    return net.multiply(name, blob, np.eye(length, dtype=np.float32)[taken.start : taken.stop])
 
 
 # log(1 + d) / d of 0 <= d <= 1 as a chain of powers, right to 5e-9: a least-squares fit.

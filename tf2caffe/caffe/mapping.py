@@ -710,8 +710,7 @@ def _picked_of_image(name, net, blob, axes, channels):
     if any(first) or any(last) or stride != [1, 1]:
         blob = net.place(f"{name}/rows", blob, first, last, stride)
     if channels.tolist() != list(range(total)):
-        kernel = np.eye(total, dtype=np.float32)[channels][:, :, None, None]
-        blob = net.convolve(f"{name}/channels", blob, kernel)
+        blob = net.pick(f"{name}/channels", blob, channels)
     return blob
 
 
