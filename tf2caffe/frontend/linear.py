@@ -14,7 +14,7 @@ from tf2caffe.frontend.draft import constants
 
 
 def settle_all(ops, trace):
-    """Make the drafts of such ops Along."""
+    """What is linear along axes is Along, with a matrix for each axis."""
     for op in ops:
         if op.type in AXES and len(op.inputs) == 1 and not op.computed:
             settle(op, constants(trace))
