@@ -242,7 +242,7 @@ MUTANTS = [
     ),
     Mutant(
         "concat: the wrong axis",
-        "_joined", "1 if axis == rank - 1 else axis + max(4 - rank, 0) + 1", "1",
+        "_caffe_axis", "1 if axis == rank - 1 else axis + max(4 - rank, 0) + 1", "1",
         "concatenate_height or concatenate_width",
     ),
     Mutant(
@@ -277,7 +277,7 @@ MUTANTS = [
     ),
     Mutant(
         "elu: alpha forgotten",
-        "elu", "0.5 / (scale * alpha)", "0.5 / scale",
+        "tanh_of_half", "0.5 / layer.message.elu_param.alpha", "0.5",
         "selu",
     ),
     Mutant(
@@ -317,7 +317,7 @@ MUTANTS = [
     ),
     Mutant(
         "slice: one too far",
-        "strided_slice", "[-b for b, _, _, _ in axes]", "[-b - 1 for b, _, _, _ in axes]",
+        "_picked_of_image", "[-b for b, _, _, _ in axes]", "[-b - 1 for b, _, _, _ in axes]",
         "slice or crop or split",
     ),
     Mutant(
@@ -327,37 +327,37 @@ MUTANTS = [
     ),
     Mutant(
         "convolution: height and width of the kernel swapped",
-        "_convolution_kernel", "array.transpose(3, 2, 0, 1)", "array.transpose(3, 2, 1, 0)",
+        "convolution_kernel", "array.transpose(3, 2, 0, 1)", "array.transpose(3, 2, 1, 0)",
         "conv_same",
     ),
     Mutant(
         "depthwise: multiplier before channel",
-        "_depthwise_kernel", "array.transpose(2, 3, 0, 1)", "array.transpose(3, 2, 0, 1)",
+        "depthwise_kernel", "array.transpose(2, 3, 0, 1)", "array.transpose(3, 2, 0, 1)",
         "depthwise",
     ),
     Mutant(
         "transposed convolution: kernel not turned round",
-        "_transposed_kernel", "array.transpose(3, 2, 0, 1)", "array[::-1, ::-1].transpose(3, 2, 0, 1)",
+        "transposed_kernel", "array.transpose(3, 2, 0, 1)", "array[::-1, ::-1].transpose(3, 2, 0, 1)",
         "transposed",
     ),
     Mutant(
         "dense: rows in TensorFlow's order",
-        "_dense_kernel", "Reordered(kernel, _places(inputs[0]))", "kernel",
+        "dense_kernel", "Reordered(kernel, places(inputs[0]))", "kernel",
         "dense",
     ),
     Mutant(
         "dense: outputs in TensorFlow's order",
-        "_dense_kernel", "kernel if output.is_usual() else kernel[_places(output)]", "kernel",
+        "dense_kernel", "kernel if output.is_usual() else kernel[places(output)]", "kernel",
         "dense_image",
     ),
     Mutant(
         "dense: not transposed",
-        "_dense_kernel", 'array if node.attrs["transpose_b"] else array.T', "array.T",
+        "dense_kernel", 'array if node.attrs["transpose_b"] else array.T', "array.T",
         "dense_transposed",
     ),
     Mutant(
         "vector joined in the wrong order",
-        "_concat", "start + _places(layout)", "start + np.sort(_places(layout))",
+        "joined", "start + places(part)", "start + np.sort(places(part))",
         "concatenate_flattened",
     ),
     Mutant(
@@ -367,7 +367,7 @@ MUTANTS = [
     ),
     Mutant(
         "outputs: one that a layer reads is none",
-        "_end", "read[blob] > 1 or blob in inputs", "False",
+        "_shared", "read[blob] > 1 or blob not in first", "False",
         "pyramid", "test_outputs",
     ),
     Mutant(
@@ -382,12 +382,12 @@ MUTANTS = [
     ),
     Mutant(
         "reader: epsilon of another place",
-        "_root_of_variance", "_plain(float(value))", "1e-3",
+        "_root_of_variance", "plain(float(value))", "1e-3",
         "batch_norm",
     ),
     Mutant(
         "reader: dilated pad off by one",
-        "_dilation", "[first, op.shape[axis] + reach - outer.inputs[0].shape[axis] - first]", "[first + 1, op.shape[axis] + reach - outer.inputs[0].shape[axis] - first]",
+        "_dilated_pads", "[first, op.shape[axis] + reach - outer.inputs[0].shape[axis] - first]", "[first + 1, op.shape[axis] + reach - outer.inputs[0].shape[axis] - first]",
         "dilated",
     ),
     Mutant(
@@ -539,12 +539,12 @@ MUTANTS = [
     ),
     Mutant(
         "probes: a ReLU6 is taken for a ReLU",
-        "DEMANDS", "Demand((0.0, 6.0), 6.0, cuts=True)", "Demand((0.0,), 2.0, cuts=True)",
+        "OPS", "Demand((0.0, 6.0), 6.0, cuts=True)", "Demand((0.0,), 2.0, cuts=True)",
         "side or bound", "test_probes",
     ),
     Mutant(
         "probes: a norm is fed around 0",
-        "_normal", 'Demand((number("mean"),), WIDTH * deviation)', "Demand()",
+        "normal", 'Demand((number("mean"),), WIDTH * deviation)', "Demand()",
         "norm", "test_probes",
     ),
     Mutant(

@@ -71,6 +71,7 @@ NETWORKS = {
     "max_pool_2_1_same": lambda x: layers.MaxPooling2D(2, 1, padding="same")(x),
     "max_pool_4_1_same": lambda x: layers.MaxPooling2D((4, 3), 1, padding="same")(x),
     "max_pool_gap": lambda x: layers.MaxPooling2D(1, 2, padding="same")(x),
+    "max_pool_stride_beyond": lambda x: layers.MaxPooling2D(1, 5)(x),
     "max_pool_1d": lambda x: layers.MaxPooling1D(3, padding="same")(layers.Reshape((99, 6))(x)),
     "max_pool_negative": lambda x: layers.MaxPooling2D(3, 2, padding="same")(x - 50.0),
     "average_pool": lambda x: layers.AveragePooling2D(2)(x),

@@ -50,12 +50,13 @@ def _row(*cells):
 
 def _made(name, op):
     """What the front end makes of an op, as the function says that does it."""
-    from tf2caffe.frontend.recognise import RECOGNISERS
+    from tf2caffe.frontend import expand, linear, recognise
 
-    if op.settle:
-        return op.settle.__doc__.splitlines()[0]
-    found = [made.__doc__ for made in RECOGNISERS if name in (made.__doc__ or "")]
-    return found[0].splitlines()[0]
+    found = [op.settle] if op.settle else []
+    found += [made for made in recognise.RECOGNISERS if name in (made.__doc__ or "")]
+    found += [linear.settle_all] if name in linear.AXES else []
+    found += [expand.EXPANDED[name]] if name in expand.EXPANDED else []
+    return found[0].__doc__.splitlines()[0]
 
 
 def refusals(op):

@@ -14,7 +14,7 @@ from tf2caffe.frontend.draft import constants
 
 
 def settle_all(ops, trace):
-    """Make the drafts of such ops Along."""
+    """What is linear along axes is Along, with a matrix for each axis."""
     for op in ops:
         if op.type in AXES and len(op.inputs) == 1 and not op.computed:
             settle(op, constants(trace))
@@ -43,8 +43,7 @@ def _eyes(op, axes):
 
 
 def _mirror_pad(op):
-    mode = op.tensor.op.get_attr("mode").decode().lower()
-    pads = op.attrs["paddings"]
+    mode, pads = op.attrs["mode"].lower(), op.attrs["paddings"]
     eyes = _eyes(op, [axis for axis, pair in enumerate(pads) if any(pair)])
     return {axis: np.pad(eye, [pads[axis], (0, 0)], mode) for axis, eye in eyes.items()}
 
@@ -120,7 +119,7 @@ def _broadcast(op):
 def _gather(op):
     """The indices may be of any shape: their axes take the place of the one."""
     indices, axis = np.asarray(op.attrs["indices"]), op.attrs.get("axis", 0)
-    if op.tensor.op.type == "GatherV2" and op.tensor.op.get_attr("batch_dims"):
+    if op.attrs.get("batch_dims"):
         return None
     return {axis: eye[indices.reshape(-1)] for axis, eye in _eyes(op, [axis]).items()}
 
@@ -139,40 +138,38 @@ def _slice(op):
 
 
 def _cumsum(op):
-    raw = op.tensor.op
     return {
-        axis: tf.cumsum(eye, 0, raw.get_attr("exclusive"), raw.get_attr("reverse")).numpy()
+        axis: tf.cumsum(eye, 0, op.attrs["exclusive"], op.attrs["reverse"]).numpy()
         for axis, eye in _eyes(op, [op.attrs["axis"]]).items()
     }
 
 
 def _resized(op):
     """Height and width apart: the op itself resizes the identity."""
-    raw = op.tensor.op
     size = list(op.shape[1:3])
     return {
-        axis: _resized_eye(raw, op, axis, length, size[axis - 1])
+        axis: _resized_eye(op, axis, length, size[axis - 1])
         for axis, length in ((1, op.inputs[0].shape[1]), (2, op.inputs[0].shape[2]))
     }
 
 
-def _resized_eye(raw, op, axis, length, out):
+def _resized_eye(op, axis, length, out):
     eye = np.eye(length, dtype=np.float32)[None, :, None]  # (1, length, 1, length)
-    if raw.type == "ScaleAndTranslate":
+    if op.type == "ScaleAndTranslate":
         scale, shift = op.attrs["scale"], op.attrs["translation"]
         made = tf.raw_ops.ScaleAndTranslate(
             images=eye, size=[out, 1], scale=[scale[axis - 1], 1.0],
-            translation=[shift[axis - 1], 0.0], kernel_type=raw.get_attr("kernel_type").decode(),
-            antialias=raw.get_attr("antialias"),
+            translation=[shift[axis - 1], 0.0], kernel_type=op.attrs["kernel_type"],
+            antialias=op.attrs["antialias"],
         )  # fmt: skip
-    elif raw.type == "ResizeArea":
+    elif op.type == "ResizeArea":
         made = tf.raw_ops.ResizeArea(
-            images=eye, size=[out, 1], align_corners=raw.get_attr("align_corners")
+            images=eye, size=[out, 1], align_corners=op.attrs["align_corners"]
         )
     else:
         made = tf.raw_ops.ResizeBicubic(
-            images=eye, size=[out, 1], align_corners=raw.get_attr("align_corners"),
-            half_pixel_centers=raw.get_attr("half_pixel_centers"),
+            images=eye, size=[out, 1], align_corners=op.attrs["align_corners"],
+            half_pixel_centers=op.attrs["half_pixel_centers"],
         )  # fmt: skip
     return made.numpy()[0, :, 0]
 
@@ -205,4 +202,14 @@ OPERANDS = {
     "Roll": ("input", "shift!", "axis!"),
     "ScaleAndTranslate": ("images", "size!", "scale!", "translation!"),
     "Tile": ("input", "multiples!"),
+}
+
+# Op -> its attributes that change numbers.
+ATTRIBUTES = {
+    "Cumsum": ("exclusive", "reverse"),
+    "GatherV2": ("batch_dims",),
+    "MirrorPad": ("mode",),
+    "ResizeArea": ("align_corners",),
+    "ResizeBicubic": ("align_corners", "half_pixel_centers"),
+    "ScaleAndTranslate": ("kernel_type", "antialias"),
 }

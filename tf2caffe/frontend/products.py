@@ -142,10 +142,11 @@ class Array:
 def _sides(op):
     """The letters of the computed operand, of the constant, and of the result."""
     given = iter(op.inputs)
-    ranks = [len((op.constants.get(name) or next(given)).shape) for name in "ab"]
+    names = ("inputs0", "inputs1") if op.type == "Einsum" else ("a", "b")
+    ranks = [len((op.constants.get(name) or next(given)).shape) for name in names]
     operands, _, result = equation(op, ranks).partition("->")
     first, second = operands.split(",")
-    return (second, first, result) if "a" in op.constants else (first, second, result)
+    return (second, first, result) if names[0] in op.constants else (first, second, result)
 
 
 def _sizes(letters, op):

@@ -116,7 +116,7 @@ def _batch_matmul(op):
 
 def _einsum(op):
     """...i, io -> ...o with a constant matrix is a dense layer over the last axis."""
-    second = op.constants.get("b")
+    second = op.constants.get("inputs1")
     left, arrow, result = op.attrs["equation"].replace(" ", "").partition("->")
     if any(len(set(part)) < len(part) for part in left.replace("...", "").split(",")):
         op.type = "EinsumDiagonal"
@@ -126,6 +126,7 @@ def _einsum(op):
     dense = len(matrix) == 2 and first[-1:] == matrix[0] and result == first[:-1] + matrix[1]
     if second is not None and plain and dense:
         op.type, op.attrs = "MatMul", {"transpose_a": False, "transpose_b": False}
+        op.constants = {"b": second}
 
 
 def _norm(op):
@@ -144,7 +145,10 @@ class Passing(NamedTuple):
 
 # TensorFlow op -> how it is read on the way.
 PASSING = {
-    **{op: Passing(operands) for op, operands in linear.OPERANDS.items()},
+    **{
+        op: Passing(operands, linear.ATTRIBUTES.get(op, ()))
+        for op, operands in linear.OPERANDS.items()
+    },
     **dict.fromkeys(
         ("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3"),
         Passing(("a", "b"), ("adj_x", "adj_y"), _batch_matmul),

@@ -95,8 +95,6 @@ def _drawn(ops):
 
 def _why(op):
     """Why an op of an unknown type is refused."""
-    if op.type in PRODUCTS and any(not name.endswith("!") for name in op.constants):
-        return OTHER_PRODUCT
     if ":" in op.type:
         return OTHER_OUTPUT
     return RANDOM if is_random(op.tensor.op.type) else WHY.get(op.type, NO_EQUAL)
@@ -161,9 +159,6 @@ def _line(op, why):
 # What a recogniser takes away.
 GUARDS = ("Bitcast", "BitwiseAnd", "Equal", "Greater", "Less", "LogicalAnd", "SelectV2")
 
-# Products of two tensors.
-PRODUCTS = ("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum")
-
 NO_EQUAL = "tf2caffe does not convert it; build the model without it, or end the network before it"
 TAKEN = "tf2caffe does not convert yet; end the network before it"
 DYNAMIC = "its output's shape is known only when it runs, Caffe's are fixed; end the network before"
@@ -190,23 +185,20 @@ COMPUTED = (
     "constant, or end the network before it"
 )
 OTHER_OUTPUT = "only its first output has an equal in Caffe; build the model without the others"
-OTHER_PRODUCT = (
-    "a product with a constant that is no matrix of weights from the right, which " + TAKEN
-)
 CHOICES = ("Select", "SelectV2")
 
 # Why an op is refused, where more can be said than that it is not converted.
 WHY = {
     "EinsumDiagonal": "a product along a diagonal, which " + TAKEN,
     **dict.fromkeys(
-        ("Enter", "Exit", "If", "LoopCond", "Merge", "RefEnter", "RefExit", "RefMerge", "RefSwitch",
-         "StatelessIf", "StatelessWhile", "Switch", "While", *NEXT),
-        "control flow is not converted: tf2caffe unrolls no loop yet, Caffe has no branches; "
-        "unroll it (unroll=True), or decide it (training? which branch?) before the model is saved",
+        ("If", "Merge", "RefMerge", "RefSwitch", "StatelessIf", "Switch"),
+        "control flow that the data decide, Caffe has no branches; decide it (training? which "
+        "branch?) before the model is saved",
     ),
     **dict.fromkeys(
-        PRODUCTS,
-        "a product of two computed tensors (attention), which " + TAKEN,
+        ("Enter", "Exit", "LoopCond", "RefEnter", "RefExit", *NEXT),
+        "control flow of TF1 in which tf2caffe sees no loop; unroll it, or end the network before "
+        "it",
     ),
     **dict.fromkeys(
         ("Equal", "Greater", "GreaterEqual", "Less", "LessEqual", "NotEqual", "Select", "SelectV2",
@@ -236,8 +228,7 @@ WHY = {
         "a variable whose value is not in the file; save the model together with it",
     ),
     "Cast": "it changes the type within the network, Caffe computes in float32; leave it out",
-    "GatherV2": "a lookup, which tf2caffe does not convert yet; slice, or end the network before",
-    "MirrorPad": "tf2caffe does not convert mirror padding yet; build the model with zero padding",
+    "GatherV2": "a lookup with other indices for each of a batch (batch_dims), which " + TAKEN,
     "Placeholder": "it is fed from outside, but is none of the inputs; name it with --inputs, or "
     "save the model with its value",
 }  # fmt: skip

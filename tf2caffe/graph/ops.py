@@ -236,7 +236,7 @@ OPS = {
     "DepthToSpace": blocks(shapes.depth_to_space),
     "DepthwiseConv2dNative": convolution(weights.depthwise_kernel),
     "Einsum": Op(
-        ("a", "b"), "products", shapes.einsum, layouts.einsum, {"equation": EQUATION},
+        ("inputs*",), "products", shapes.einsum, layouts.einsum, {"equation": EQUATION},
         inputs=(2, 2),
     ),
     "Elu": unary(WIDE_4, {"alpha?": POSITIVE}, added=("alpha",)),
