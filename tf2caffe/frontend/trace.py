@@ -396,8 +396,7 @@ def function_trace(function, inputs, outputs, layers=frozenset(), variables=()):
         graph_def = loops.unrolled(graph_def, ends, whole.library, inlined)
         graph_def, more = _reads_as_placeholders(graph_def, captured)
         read |= more
-    ops = [op.name for op in function.graph.get_operations()]
-    untouched = not captured and ops == [node.name for node in graph_def.node]
+    untouched = not captured and _same_ops(whole, graph_def)
     return Trace(
         graph_def,
         {name: tensor.name for name, tensor in inputs.items()},
@@ -405,6 +404,15 @@ def function_trace(function, inputs, outputs, layers=frozenset(), variables=()):
         dict(variables) | read,
         layers,
         function.graph if untouched else None,
+    )
+
+
+def _same_ops(whole, graph_def):
+    """Whether a rewrite left each op as it was; what only orders ops (`^name`) may be gone."""
+    return len(whole.node) == len(graph_def.node) and all(
+        (node.name, node.op, node.attr) == (made.name, made.op, made.attr)
+        and [name for name in node.input if not name.startswith("^")] == list(made.input)
+        for node, made in zip(whole.node, graph_def.node, strict=True)
     )
 
 
