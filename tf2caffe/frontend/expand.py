@@ -33,13 +33,6 @@ def _pack(op, trace):
     return list(op.inputs)
 
 
-def _divide_no_nan(op, trace):
-    """DivNoNan(x, c) -> RealDiv(x, c), where no number of c is 0."""
-    if "y" in op.constants and op.constants["y"].value().all():
-        op.type = "RealDiv"
-    return []
-
-
 def rerouted(graph_def, ops):
     """TensorFlow's graph, in which what read an op's former tensor reads its new one."""
     names = {op.former.op.name: op.tensor.op.name for op in ops if op.former is not None}
@@ -82,7 +75,6 @@ EXPANDED = {
         _by(products.weighted),
     ),
     "BroadcastTo": _by(linear.broadcast),
-    "DivNoNan": _divide_no_nan,
     "Pack": _pack,
     "Pad": _by(linear.pad_number),
     "SelectV2": _select,

@@ -315,6 +315,13 @@ def _unless_infinite(choice):
     return inputs[1] if choice.shape == inputs[1].shape and not value.any() else choice
 
 
+def _divide_no_nan(ops):
+    """DivNoNan(x, c) -> RealDiv(x, c), where no number of c is 0."""
+    for op in ops:
+        if op.type == "DivNoNan" and "y" in op.constants and op.constants["y"].value().all():
+            op.type = "RealDiv"
+
+
 def _products(ops):
     """MatMul, BatchMatMul or Einsum of two computed tensors -> Einsum with a plain equation."""
     for op in ops:
@@ -339,6 +346,6 @@ BIASED = tuple(name for name, op in OPS.items() if "bias?" in op.weights)
 
 # In this order.
 RECOGNISERS = (
-    settings.resolve, _products, _plain_argmax, _finite, _computed_bias, _dilation, _padded_pool,
-    _pixelwise_dense, _repeat, _elu, recognise_prelu, _batch_norm, _bias,
+    settings.resolve, _products, _divide_no_nan, _plain_argmax, _finite, _computed_bias, _dilation,
+    _padded_pool, _pixelwise_dense, _repeat, _elu, recognise_prelu, _batch_norm, _bias,
 )  # fmt: skip
