@@ -221,9 +221,9 @@ MUTANTS = [
         "transposed",
     ),
     Mutant(
-        "max pool: Caffe's extra window kept",
+        "average pool: Caffe's extra window kept",
         "_excess", "unread if unread > 0 and before == after == 0 else 0", "0",
-        "max_pool",
+        "average_pool",
     ),
     Mutant(
         "average pool: padding counted",

@@ -198,20 +198,19 @@ def _expected(original, inputs):
 
 
 def _traced(source, inputs, known):
-    """The outputs of the trace, of each image; computed, unless they are all known by now."""
-    names = {tensor: name for name, tensor in source.tensors.items()}
-    wanted, found = source.trace.outputs, {}
-    for output, tensor in wanted.items():
-        made = source.trace.graph.get_tensor_by_name(tensor)
-        while made.name not in names and made.op.type in PASSED_ON and made.op.inputs:
-            made = made.op.inputs[made.value_index]
-        array = known.get(names.get(made.name))
-        if array is not None and made.shape.is_fully_defined():
-            found[output] = array.reshape(len(array), *made.shape)
-    if found.keys() == wanted.keys():
-        return found
-    function = source.trace.function(wanted.values())
-    return stacked(dict(zip(wanted, function(image), strict=True)) for image in images(inputs))
+    """What the graph has as each output, of each image; computed, unless all are known by now."""
+    names = source.graph.outputs
+    tensors = {
+        output: source.trace.graph.get_tensor_by_name(source.tensors[name])
+        for output, name in names.items()
+    }
+    shaped = all(tensor.shape.is_fully_defined() for tensor in tensors.values())
+    if shaped and known.keys() >= set(names.values()):
+        arrays = {output: known[name] for output, name in names.items()}
+        return {output: array.reshape(len(array), *tensors[output].shape)
+                for output, array in arrays.items()}  # fmt: skip
+    function = source.trace.function([tensor.name for tensor in tensors.values()])
+    return stacked(dict(zip(tensors, function(image), strict=True)) for image in images(inputs))
 
 
 def _error(trace, tensor, inputs, traced, expected):
