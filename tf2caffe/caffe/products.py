@@ -33,7 +33,7 @@ def _operand(node, net, at, plan):
     """The blob of an operand, its letters as the plan has them."""
     apart, lie, wanted = plan.operands[at]
     if apart:
-        layout = net.layouts[node.inputs[at]].as_tensorflow()
+        layout = net.layouts[node.inputs[at]].as_tensorflow().with_few_axes()
         blob = net.put_in_order(f"{node.layer}/{'xy'[at]}", node.inputs[at], layout)
     else:
         blob = net.blob(node, at)
@@ -84,7 +84,7 @@ def reduction(node, net, axes):
     layout = net.layouts[node.inputs[0]]
     apart, steps, result = contraction.reduced(node, layout, axes)
     blob = (
-        net.put_in_order(node.layer, node.inputs[0], layout.as_tensorflow())
+        net.put_in_order(node.layer, node.inputs[0], layout.as_tensorflow().with_few_axes())
         if apart
         else net.blob(node)
     )
@@ -112,7 +112,7 @@ def operand(node, net, name, blob, layout, at=None):
     own = letters[short:]
     found = contraction.lying_letters(own, layout)
     if found is None:
-        blob = net.put_in_order(name, node.inputs[at], layout.as_tensorflow())
+        blob = net.put_in_order(name, node.inputs[at], layout.as_tensorflow().with_few_axes())
         found = contraction.large(own, layout)
     runs = contraction.in_order(found, order)
     if runs != found:
@@ -128,7 +128,7 @@ def along(node, net):
     (before, K, after) -> (M, before, after), with M K weights.
     """
     apart, steps, layout = contraction.along(node, net.layouts[node.inputs[0]])
-    wanted = net.layouts[node.inputs[0]].as_tensorflow()
+    wanted = net.layouts[node.inputs[0]].as_tensorflow().with_few_axes()
     blob = net.put_in_order(node.layer, node.inputs[0], wanted) if apart else net.blob(node)
     for role, before, size, after in steps:
         matrix = node.array(role)
@@ -136,7 +136,9 @@ def along(node, net):
         kernel = np.ascontiguousarray(matrix).reshape(len(matrix), 1, size, 1)
         blob = net.convolve(f"{node.layer}/{role}", blob, kernel, stride=(size, 1))
     if regrouped(layout, node.shape[1:])[1]:
-        blob = net.reorder(f"{node.layer}/order", blob, layout, layout.as_tensorflow())
+        blob = net.reorder(
+            f"{node.layer}/order", blob, layout, layout.as_tensorflow().with_few_axes()
+        )
     return net.settle(node, blob)
 
 
@@ -157,7 +159,7 @@ def concat(node, net):
         else:
             at = next(computed)
             blob = net.put_in_order(
-                name, node.inputs[at], net.layouts[node.inputs[at]].as_tensorflow()
+                name, node.inputs[at], net.layouts[node.inputs[at]].as_tensorflow().with_few_axes()
             )
         size = prod(net.shapes[blob]) // (before * after)
         blobs.append(net.view(f"{name}_view", blob, (before, size, after)))
