@@ -18,6 +18,7 @@ def main():
 
     network = models.named(args.model)
     source = open_model(args.model, network=network, **cli.model_options(args))
+    source.graph.print_unused()
     for weight in source.graph.weights():
         print(weight.source.name)
     print("-" * 60)

@@ -24,6 +24,7 @@ def main():
     handoff = source.handoff_of(args.model, args.name, args.dir, network)
     inputs.check(handoff, **options, image=args.image)
     model = source.open_model(args.model, network=network, **cli.model_options(args))
+    model.graph.print_unused()
     print_ops(model, args.all)
     arrays, names = inputs.load(handoff, model.graph.inputs, **options)
     shown = inputs.position(args.image, names)

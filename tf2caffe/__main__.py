@@ -35,6 +35,7 @@ def main():
     with engine(args) as chosen:
         report = print if args.verbose else None
         conversion = api.convert(args.model, **options, diagram=True, report=report)
+        conversion.source.graph.print_unused()
         print_conversion(conversion, args.verbose)
         for path in conversion.files:
             print(f"left: {path} ({path.stat().st_size:,} bytes)")

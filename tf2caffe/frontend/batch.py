@@ -10,6 +10,11 @@ axis more, and such a tensor is *lifted*: graph.json has it with an axis of one 
 import tensorflow as tf
 
 RESHAPES = ("ExpandDims", "Reshape", "Squeeze")
+OF_IMAGES = (
+    "AvgPool", "Conv2D", "Conv2DBackpropInput", "DepthToSpace", "DepthwiseConv2dNative",
+    "ExtractImagePatches", "FusedBatchNormV3", "LRN", "MaxPool", "ResizeBilinear",
+    "ResizeNearestNeighbor", "SpaceToDepth",
+)  # fmt: skip
 
 
 def lift(ops, draft):
@@ -28,6 +33,7 @@ def lift(ops, draft):
         elif op.type == "Transpose":
             _lift_transpose(op)
         else:
+            found += _image_again(op, draft) if op.type in OF_IMAGES else []
             op.lifted = not _has_batch(op) or any(one.lifted for one in op.inputs)
             op.lifted |= op.type == "Einsum" and not _shares_batch(op)
             if op.lifted:
@@ -35,6 +41,18 @@ def lift(ops, draft):
                 found += _lift_operands(op, draft)
         found.append(op)
     return found
+
+
+def _image_again(op, draft):
+    """A Reshape of a lifted operand that is one image: an op on images takes no axis more."""
+    made = []
+    for at, operand in enumerate(op.inputs):
+        if operand.lifted and operand.shape[:1] == (1,):
+            with operand.tensor.graph.as_default():
+                tensor = tf.reshape(operand.tensor, operand.shape)
+            made.append(draft("Reshape", tensor, [operand], attrs={"shape": list(operand.shape)}))
+            op.inputs[at] = made[-1]
+    return made
 
 
 def shape(op):

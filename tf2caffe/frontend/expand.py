@@ -68,12 +68,63 @@ def _select(op, trace):
     return made
 
 
+def _one_image(op, trace):
+    """A batch of T images, which is channels of one image: kernels are repeated for each.
+
+    x -> Reshape (1, T, H, W, C) -> Transpose (1, H, W, T, C) -> Reshape (1, H, W, T C) -> the op
+      -> Reshape (1, H, W, T, O) -> Transpose (1, T, H, W, O) -> Reshape (T, H, W, O)
+    """
+    (source,), (count, *size) = op.inputs, op.inputs[0].shape
+    if count == 1 or op.attrs.get("data_format", "NHWC") != "NHWC":
+        return []
+    made = [source]
+
+    def add(type, tensor, constants, **attrs):
+        made.append(Op(type, tensor, [made[-1]], constants, attrs))
+        return tensor
+
+    def put(tensor, shape, perm, last):
+        tensor = add("Reshape", tf.reshape(tensor, shape), {}, shape=shape)
+        tensor = add("Transpose", tf.transpose(tensor, perm), {}, perm=perm)
+        return add("Reshape", tf.reshape(tensor, last), {}, shape=last)
+
+    whole = [1, *size[:2], count * size[2]]
+    image = put(source.tensor, [1, count, *size], [0, 2, 3, 1, 4], whole)
+    repeats = {"filter": (1, 1, count, 1) if op.type.startswith("Depthwise") else (1, 1, 1, count)}
+    constants = {
+        name: Constant(tf.tile(one.tensor, repeats.get(name, (count,))), trace)
+        for name, one in op.constants.items()
+    }
+    tensor = (
+        getattr(tf.raw_ops, op.type)(
+            input=image, filter=constants["filter"].tensor, **_given(op.attrs)
+        )
+        if "filter" in constants
+        else getattr(tf.raw_ops, op.type)(
+            **{"value" if op.type == "AvgPool" else "input": image}, **_given(op.attrs)
+        )
+    )
+    if "bias" in constants:
+        tensor = tensor + constants["bias"].tensor
+    add(op.type, tensor, constants, **op.attrs)
+    _, *out = op.shape
+    put(tensor, [1, *out[:2], count, out[2]], [0, 3, 1, 2, 4], list(op.shape))
+    op.replace(made.pop())
+    return made[1:]
+
+
+def _given(attrs):
+    """The attributes as TensorFlow's op takes them; explicit paddings only where it has some."""
+    return {name: value for name, value in attrs.items() if value != []}
+
+
 # Op -> the ops that come before it; it becomes another one itself.
 EXPANDED = {
     **dict.fromkeys(
         ("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum", "MatMul"),
         _by(products.weighted),
     ),
+    **dict.fromkeys(("AvgPool", "Conv2D", "DepthwiseConv2dNative", "MaxPool"), _one_image),
     "BroadcastTo": _by(linear.broadcast),
     "Pack": _pack,
     "Pad": _by(linear.pad_number),

@@ -66,7 +66,6 @@ def open_model(model, *, name=None, folder=".", network=None, shape=None, custom
         source = _registered(model, handoff, network, shape)
     else:
         source = _of_file(Path(model), handoff, dict(wanted, custom=custom, shape=shape))
-    source.graph.print_unused()
     return source
 
 
