@@ -209,3 +209,27 @@ def test_masks_are_refused_by_name(tmp_path, pycaffe):
     model = randomise(keras.Model(x, layers.LSTM(3)(layers.Masking()(x))))
     with pytest.raises(Failure, match=r"masking/NotEqual .* a choice that depends on the data"):
         assert_equal(traced(model), tmp_path, pycaffe)
+
+
+def time_distributed(x):
+    x = layers.TimeDistributed(layers.Conv2D(5, 3, activation="relu"))(x)
+    x = layers.TimeDistributed(layers.MaxPooling2D(2))(x)
+    return layers.LSTM(4)(layers.TimeDistributed(layers.Flatten())(x))
+
+
+def conv_lstm(x):
+    return layers.ConvLSTM2D(3, 3, padding="same")(x)
+
+
+def depthwise(x):
+    return layers.TimeDistributed(layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2))(x)
+
+
+def average_pool(x):
+    return layers.TimeDistributed(layers.AveragePooling2D(3, 2, padding="same"))(x)
+
+
+@pytest.mark.parametrize("network", [time_distributed, conv_lstm, depthwise, average_pool])
+def test_images_in_time(network, runtime, tmp_path):
+    x = keras.Input((3, 7, 6, 4))
+    assert_equal(randomise(keras.Model(x, network(x))), tmp_path, runtime)
