@@ -74,8 +74,9 @@ def _one_image(op, trace):
     x -> Reshape (1, T, H, W, C) -> Transpose (1, H, W, T, C) -> Reshape (1, H, W, T C) -> the op
       -> Reshape (1, H, W, T, O) -> Transpose (1, T, H, W, O) -> Reshape (T, H, W, O)
     """
-    (source,), (count, *size) = op.inputs, op.inputs[0].shape
-    if count == 1 or op.attrs.get("data_format", "NHWC") != "NHWC":
+    source, (count, *size) = op.inputs[0], op.inputs[0].shape
+    plain = len(op.inputs) == 1 and len(size) == 3
+    if count == 1 or not plain or op.attrs.get("data_format", "NHWC") != "NHWC":
         return []
     made = [source]
 
