@@ -6,7 +6,7 @@ import pytest
 from keras import layers, ops
 
 from tests.deployed import Deployed, strays
-from tests.harness import Converted, randomise
+from tests.harness import Converted, assert_equal, randomise
 from tests.pipeline import contents, run
 from tf2caffe.caffe import lowering, schema, targets
 from tf2caffe.caffe.builder import Builder
@@ -452,3 +452,14 @@ def test_calibration_of_mnistcls(work):
     arrays = [np.load(where / line) for line in lines]
     assert [array.shape for array in arrays] == [(1, 1, 28, 28)] * 10
     assert all(array.max() > 200 for array in arrays)  # pixels: the -128 is in the network
+
+
+@pytest.mark.parametrize("size", [(40, 50, 32), (14, 15, 96), (3, 90, 40)])
+def test_a_gate_is_as_atc_takes_it(size, runtime, tmp_path):
+    """However many channels there are, no kernel and no image is longer than CANN says."""
+    data = keras.Input(size)
+    gate = layers.GlobalAveragePooling2D(keepdims=True)(data)
+    rows = ops.mean(data, 2, keepdims=True)
+    model = randomise(keras.Model(data, [layers.Multiply()([data, gate]), data + rows]))
+    assert_equal(model, tmp_path, runtime)
+    targets.check(Converted(model, tmp_path / "atc", target="atc").fitted, "atc")

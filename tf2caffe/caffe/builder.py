@@ -9,6 +9,7 @@ from tf2caffe.caffe.net import Net
 from tf2caffe.caffe.shapes import sized
 
 MANY = 2 * orders.LAYER  # weights of one layer, in whose place two Reshapes are better
+KERNEL, IMAGE = 255, 4096  # the longest side of a Deconvolution's kernel and image in Huawei's CANN
 
 
 class Refused(Exception):
@@ -232,35 +233,34 @@ class Builder(Net):
             return self.multiply(name, blob, np.ones((shape[0], 1), np.float32))
         if len(have) != len(shape) or len(have) > 3:
             raise Refused(f"tf2caffe does not broadcast {have} to {tuple(shape)}; reshape it first")
-        if have[1:] != tuple(shape[1:]) and have[0] * prod(shape[1:]) > MANY:
-            return self._repeat(name, blob, shape)
         if have[1:] != tuple(shape[1:]):
-            size = [want if had == 1 else 1 for had, want in zip(have[1:], shape[1:], strict=True)]
-            ones = np.ones((have[0], 1, *size), np.float32)
             part = name if have[0] == shape[0] else f"{name}/size"
-            blob = self.deconvolve(part, blob, ones, group=have[0])
+            blob = self._widen(part, blob, shape[1:])
         if have[0] != shape[0]:
             # a bias, though of zeros: after a sum of channels RKNN takes ones for something else
             zeros = np.zeros(shape[0], np.float32)
             blob = self.convolve(name, blob, np.ones((shape[0], 1, 1, 1), np.float32), zeros)
         return blob
 
-    def _repeat(self, name, blob, shape):
-        """The same by a kernel as long as what is repeated, whatever the number of channels.
+    def _widen(self, name, blob, size):
+        """The image broadcast to this height and width.
 
-        The image is one channel: (C, 1, 1) -> (1, C, 1) -> (1, C, H W) -> (C, H, W).
+        A kernel of ones for each channel, or if these are many weights: one kernel for all, which
+        are the rows of one image, where that is no larger than a chip takes; else the rows first.
         """
-        channels, height, width = self.shapes[blob][1:]
-        times = [want // had for want, had in zip(shape[1:], (height, width), strict=True)]
-        if width > 1:  # rows: each is repeated as a whole
-            blob = self.view(f"{name}/rows", blob, (1, channels, width))
-            kernel, stride = np.ones((1, 1, times[0], 1), np.float32), (times[0], 1)
-        else:
-            blob = self.view(f"{name}/column", blob, (1, channels * height, 1))
-            kernel, stride = np.ones((1, 1, 1, prod(times)), np.float32), (1, prod(times))
-        blob = self.deconvolve(f"{name}/repeated", blob, kernel, stride=stride)
-        blob = self.view(f"{name}/image", blob, (channels, *shape[1:]))
-        return self.broadcast(name, blob, shape)
+        channels, *had = self.shapes[blob][1:]
+        times = [want // one for want, one in zip(size, had, strict=True)]
+        if channels * prod(times) > MANY and had[1] == 1:
+            long = prod(times)
+            if long <= KERNEL and channels * had[0] <= IMAGE:
+                blob = self.view(f"{name}/column", blob, (1, channels * had[0], 1))
+                ones = np.ones((1, 1, 1, long), np.float32)
+                blob = self.deconvolve(f"{name}/repeated", blob, ones, stride=(1, long))
+                return self.view(name, blob, (channels, *size))
+            if min(times) > 1:
+                blob, times[0] = self._widen(f"{name}/rows", blob, (size[0], 1)), 1
+        ones = np.ones((channels, 1, *times), np.float32)
+        return self.deconvolve(name, blob, ones, group=channels)
 
     def pick(self, name, blob, channels):
         """Some of an image's channels, given by their numbers: a 1x1 Convolution.
