@@ -32,15 +32,25 @@ def einsum(node, net):
 def _operand(node, net, at, plan):
     """The blob of an operand, its letters as the plan has them."""
     apart, lie, wanted = plan.operands[at]
-    if apart:
-        layout = net.layouts[node.inputs[at]].as_tensorflow().with_few_axes()
-        blob = net.put_in_order(f"{node.layer}/{'xy'[at]}", node.inputs[at], layout)
-    else:
-        blob = net.blob(node, at)
+    name = f"{node.layer}/{'xy'[at]}"
+    blob = in_order(node, net, at, name) if apart else net.blob(node, at)
     if lie == wanted:
         return blob
     sizes, order = [plan.sizes[one] for one in lie], [lie.index(one) for one in wanted]
-    return net.permute(f"{node.layer}/{'xy'[at]}/order", blob, sizes, order)
+    return net.permute(f"{name}/order", blob, sizes, order)
+
+
+def in_order(node, net, at, name):
+    """The blob of an operand in TensorFlow's order."""
+    tensor = node.inputs[at]
+    return net.put_in_order(name, tensor, net.layouts[tensor].as_tensorflow().with_few_axes())
+
+
+def _settled(node, net, blob, layout):
+    """The blob, which lies in this layout, as the node's shape wants it."""
+    if regrouped(layout, node.shape[1:])[1]:
+        blob = net.reorder(f"{node.layer}/order", blob, layout, layout.as_tensorflow())
+    return net.settle(node, blob)
 
 
 def _spread(net, name, blob, at, plan):
@@ -83,11 +93,7 @@ def reduction(node, net, axes):
     """Sum, Mean, Max, Min of a tensor of many axes, as it lies."""
     layout = net.layouts[node.inputs[0]]
     apart, steps, result = contraction.reduced(node, layout, axes)
-    blob = (
-        net.put_in_order(node.layer, node.inputs[0], layout.as_tensorflow().with_few_axes())
-        if apart
-        else net.blob(node)
-    )
+    blob = in_order(node, net, 0, node.layer) if apart else net.blob(node)
     blob = net.affine(f"{node.layer}/minus", blob, -1.0) if node.op == "Min" else blob
     for at, (before, count, after) in enumerate(steps):
         name = f"{node.layer}/part{at}"
@@ -98,9 +104,7 @@ def reduction(node, net, axes):
             blob = net.view(f"{name}_view", blob, (1, before * count, after))
             blob = net.pool(name, "MAX", blob, (count, 1), (count, 1))
     blob = net.affine(f"{node.layer}/plus", blob, -1.0) if node.op == "Min" else blob
-    if regrouped(result, node.shape[1:])[1]:
-        blob = net.reorder(f"{node.layer}/order", blob, result, result.as_tensorflow())
-    return net.settle(node, blob)
+    return _settled(node, net, blob, result)
 
 
 def operand(node, net, name, blob, layout, at=None):
@@ -112,7 +116,7 @@ def operand(node, net, name, blob, layout, at=None):
     own = letters[short:]
     found = contraction.lying_letters(own, layout)
     if found is None:
-        blob = net.put_in_order(name, node.inputs[at], layout.as_tensorflow().with_few_axes())
+        blob = in_order(node, net, at, name)
         found = contraction.large(own, layout)
     runs = contraction.in_order(found, order)
     if runs != found:
@@ -128,18 +132,13 @@ def along(node, net):
     (before, K, after) -> (M, before, after), with M K weights.
     """
     apart, steps, layout = contraction.along(node, net.layouts[node.inputs[0]])
-    wanted = net.layouts[node.inputs[0]].as_tensorflow().with_few_axes()
-    blob = net.put_in_order(node.layer, node.inputs[0], wanted) if apart else net.blob(node)
+    blob = in_order(node, net, 0, node.layer) if apart else net.blob(node)
     for role, before, size, after in steps:
         matrix = node.array(role)
         blob = net.view(f"{node.layer}/{role}_view", blob, (1, before * size, after))
         kernel = np.ascontiguousarray(matrix).reshape(len(matrix), 1, size, 1)
         blob = net.convolve(f"{node.layer}/{role}", blob, kernel, stride=(size, 1))
-    if regrouped(layout, node.shape[1:])[1]:
-        blob = net.reorder(
-            f"{node.layer}/order", blob, layout, layout.as_tensorflow().with_few_axes()
-        )
-    return net.settle(node, blob)
+    return _settled(node, net, blob, layout)
 
 
 def joined(node):
@@ -157,10 +156,7 @@ def concat(node, net):
         if role in node.weights:
             blob = net.constant(name, node.array(role))
         else:
-            at = next(computed)
-            blob = net.put_in_order(
-                name, node.inputs[at], net.layouts[node.inputs[at]].as_tensorflow().with_few_axes()
-            )
+            blob = in_order(node, net, next(computed), name)
         size = prod(net.shapes[blob]) // (before * after)
         blobs.append(net.view(f"{name}_view", blob, (before, size, after)))
     return net.settle(

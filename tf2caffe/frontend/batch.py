@@ -9,6 +9,8 @@ axis more, and such a tensor is *lifted*: graph.json has it with an axis of one 
 
 import tensorflow as tf
 
+from tf2caffe.graph import contraction
+
 RESHAPES = ("ExpandDims", "Reshape", "Squeeze")
 OF_IMAGES = (
     "AvgPool", "Conv2D", "Conv2DBackpropInput", "DepthToSpace", "DepthwiseConv2dNative",
@@ -33,26 +35,38 @@ def lift(ops, draft):
         elif op.type == "Transpose":
             _lift_transpose(op)
         else:
-            found += _image_again(op, draft) if op.type in OF_IMAGES else []
+            found += _reshaped(op, draft, _image_again) if op.type in OF_IMAGES else []
             op.lifted = not _has_batch(op) or any(one.lifted for one in op.inputs)
             op.lifted |= op.type == "Einsum" and not _shares_batch(op)
             if op.lifted:
                 _lift_settings(op)
-                found += _lift_operands(op, draft)
+                found += _reshaped(op, draft, _lifted)
         found.append(op)
     return found
 
 
-def _image_again(op, draft):
-    """A Reshape of a lifted operand that is one image: an op on images takes no axis more."""
+def _reshaped(op, draft, reshapes):
+    """Reshapes of an op's operands; `reshapes` gives the shape of one, None to leave it."""
     made = []
     for at, operand in enumerate(op.inputs):
-        if operand.lifted and operand.shape[:1] == (1,):
-            with operand.tensor.graph.as_default():
-                tensor = tf.reshape(operand.tensor, operand.shape)
-            made.append(draft("Reshape", tensor, [operand], attrs={"shape": list(operand.shape)}))
-            op.inputs[at] = made[-1]
+        shape = reshapes(operand)
+        if shape is None:
+            continue
+        with operand.tensor.graph.as_default():
+            tensor = tf.reshape(operand.tensor, shape)
+        made.append(draft("Reshape", tensor, [operand], attrs={"shape": list(shape)}))
+        op.inputs[at] = made[-1]
     return made
+
+
+def _image_again(operand):
+    """The shape of a lifted operand that is one image: an op on images takes no axis more."""
+    return operand.shape if operand.lifted and operand.shape[:1] == (1,) else None
+
+
+def _lifted(operand):
+    """The shape with an axis more of an operand that has a batch axis still."""
+    return None if operand.lifted or not operand.shape else (1, *operand.shape)
 
 
 def shape(op):
@@ -66,8 +80,8 @@ def _has_batch(op):
 
 def _shares_batch(op):
     """Whether the first axis of both operands is the first of the product."""
-    operands, _, result = op.attrs["equation"].partition("->")
-    return {letters[:1] for letters in operands.split(",")} == {result[:1]}
+    operands, result = contraction.parse(op.attrs["equation"])
+    return {letters[:1] for letters in operands} == {result[:1]}
 
 
 def _lift_transpose(op):
@@ -78,19 +92,6 @@ def _lift_transpose(op):
         op.attrs["perm"] = [0, *(axis + 1 for axis in perm)]
 
 
-def _lift_operands(op, draft):
-    """Reshapes of the operands that have a batch axis still."""
-    made = []
-    for at, operand in enumerate(op.inputs):
-        if operand.lifted or not operand.shape:
-            continue
-        with operand.tensor.graph.as_default():
-            tensor = tf.reshape(operand.tensor, (1, *operand.shape))
-        made.append(draft("Reshape", tensor, [operand], attrs={"shape": [1, *operand.shape]}))
-        op.inputs[at] = made[-1]
-    return made
-
-
 def _lift_settings(op):
     rank = len(op.inputs[0].shape)
     for name in ("axis", "dimension"):
@@ -98,8 +99,7 @@ def _lift_settings(op):
             op.attrs[name] = _moved(op.attrs[name], rank)
     if "equation" in op.attrs:
         free = next(letter for letter in "zyxwvutsrqpo" if letter not in op.attrs["equation"])
-        operands, _, result = op.attrs["equation"].partition("->")
-        first, second = operands.split(",")
+        (first, second), result = contraction.parse(op.attrs["equation"])
         op.attrs["equation"] = f"{free}{first},{free}{second}->{free}{result}"
     if op.type == "Along":
         op.constants = {_next(name): constant for name, constant in op.constants.items()}

@@ -78,40 +78,25 @@ def _one_image(op, trace):
     plain = len(op.inputs) == 1 and len(size) == 3
     if count == 1 or not plain or op.attrs.get("data_format", "NHWC") != "NHWC":
         return []
-    made = [source]
-
-    def add(type, tensor, constants, **attrs):
-        made.append(Op(type, tensor, [made[-1]], constants, attrs))
-        return tensor
-
-    def put(tensor, shape, perm, last):
-        tensor = add("Reshape", tf.reshape(tensor, shape), {}, shape=shape)
-        tensor = add("Transpose", tf.transpose(tensor, perm), {}, perm=perm)
-        return add("Reshape", tf.reshape(tensor, last), {}, shape=last)
-
-    whole = [1, *size[:2], count * size[2]]
-    image = put(source.tensor, [1, count, *size], [0, 2, 3, 1, 4], whole)
+    chain, whole = products.Chain(source, Op), [1, *size[:2], count * size[2]]
+    chain.reshape([1, count, *size])
+    chain.transpose([0, 2, 3, 1, 4])
+    chain.reshape(whole)
     repeats = {"filter": (1, 1, count, 1) if op.type.startswith("Depthwise") else (1, 1, 1, count)}
     constants = {
         name: Constant(tf.tile(one.tensor, repeats.get(name, (count,))), trace)
         for name, one in op.constants.items()
     }
-    tensor = (
-        getattr(tf.raw_ops, op.type)(
-            input=image, filter=constants["filter"].tensor, **_given(op.attrs)
-        )
-        if "filter" in constants
-        else getattr(tf.raw_ops, op.type)(
-            **{"value" if op.type == "AvgPool" else "input": image}, **_given(op.attrs)
-        )
-    )
+    operands = {"value" if op.type == "AvgPool" else "input": chain.last.tensor}
+    operands |= {name: one.tensor for name, one in constants.items() if name != "bias"}
+    tensor = getattr(tf.raw_ops, op.type)(**operands, **_given(op.attrs))
     if "bias" in constants:
         tensor = tensor + constants["bias"].tensor
-    add(op.type, tensor, constants, **op.attrs)
+    chain.add(op.type, tensor, constants, op.attrs)
     _, *out = op.shape
-    put(tensor, [1, *out[:2], count, out[2]], [0, 3, 1, 2, 4], list(op.shape))
-    op.replace(made.pop())
-    return made[1:]
+    chain.reshape([1, *out[:2], count, out[2]])
+    chain.transpose([0, 3, 1, 2, 4])
+    return chain.end(op)
 
 
 def _given(attrs):

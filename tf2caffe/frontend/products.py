@@ -11,6 +11,8 @@ from string import ascii_letters
 import numpy as np
 import tensorflow as tf
 
+from tf2caffe.graph import contraction
+
 
 def settle(op):
     """Spell the product as an equation; `op` is a draft of which both operands are computed."""
@@ -144,8 +146,7 @@ def _sides(op):
     given = iter(op.inputs)
     names = ("inputs0", "inputs1") if op.type == "Einsum" else ("a", "b")
     ranks = [len((op.constants.get(name) or next(given)).shape) for name in names]
-    operands, _, result = equation(op, ranks).partition("->")
-    first, second = operands.split(",")
+    (first, second), result = contraction.parse(equation(op, ranks))
     return (second, first, result) if names[0] in op.constants else (first, second, result)
 
 

@@ -41,16 +41,9 @@ def plan(equation, layouts):
         for letter, size in zip(letters, layout.tf_shape, strict=True):
             sizes[letter] = max(size, sizes.get(letter, 1))
     kept = "".join(letter for letter in result[1:] if sizes[letter] > 1)
-    lying = [lying_letters(*pair) for pair in zip(axes, layouts, strict=True)]
-    lie = [
-        large(*pair) if letters is None else letters
-        for letters, *pair in zip(lying, axes, layouts, strict=True)
-    ]
-    letters = merged(*lie, kept)
-    operands = tuple(
-        (found is None, order, in_order(order, letters))
-        for found, order in zip(lying, lie, strict=True)
-    )
+    lying = [lie(*pair) for pair in zip(layouts, axes, strict=True)]
+    letters = merged(*(order for order, _ in lying), kept)
+    operands = tuple((apart, order, in_order(order, letters)) for order, apart in lying)
     return Plan(sizes, letters, operands, in_order(kept, letters))
 
 
@@ -138,18 +131,18 @@ def names(layout):
     return ascii_letters[: len(layout.tf)]
 
 
-def lie(layout):
+def lie(layout, letters=None):
     """The letters of a tensor's axes as its blob runs; True if it must be put in order before."""
-    letters = names(layout)
+    letters = letters or names(layout)
     found = lying_letters(letters, layout)
     return (large(letters, layout), True) if found is None else (found, False)
 
 
 def along(node, layout):
-    """(the letters of the input, whether it must be put in order, steps) of an op along axes.
+    """(whether the input is put in order first, steps, the result's layout) of an op along axes.
 
-    A step is (letter, role of its matrix, the numbers before and after it). An axis behind
-    others comes to the front.
+    A step is the role of a matrix, what lies before its axis, the axis's size, and what lies after.
+    An axis behind others comes to the front.
     """
     order, apart = lie(layout)
     sizes, steps = dict(zip(names(layout), layout.tf_shape, strict=True)), []

@@ -9,6 +9,7 @@ from math import log, prod
 
 import numpy as np
 
+from tf2caffe.graph import contraction
 from tf2caffe.graph.values import REACH
 
 
@@ -207,9 +208,9 @@ def along(node, shapes):
 
 
 def einsum(node, shapes):
-    operands, _, result = node.attrs["equation"].partition("->")
+    operands, result = contraction.parse(node.attrs["equation"])
     sizes = {}
-    for letters, shape in zip(operands.split(","), shapes, strict=True):
+    for letters, shape in zip(operands, shapes, strict=True):
         for letter, size in zip(letters, shape, strict=True):
             if size != 1 and sizes.get(letter, 1) not in (1, size):
                 raise ValueError(f"{shapes} do not fit {node.attrs['equation']}")
