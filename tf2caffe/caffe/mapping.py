@@ -116,6 +116,12 @@ class Mapping(Builder):
         shape = self.layouts[node.name].caffe_shape
         return blob if self.shapes[blob][1:] == shape else self.reshape(node.layer, blob, shape)
 
+    def regroup(self, node, blob, layout):
+        """The blob, which lies in this layout, under the axes of the node's output."""
+        if regrouped(layout, node.shape[1:])[1]:
+            blob = self.reorder(f"{node.layer}/order", blob, layout, layout.as_tensorflow())
+        return self.settle(node, blob)
+
     def constant(self, name, array):
         """A blob that holds `array` whatever the input is: a dense layer's bias."""
         source = self.blobs[next(iter(self.graph.inputs))]
@@ -572,10 +578,7 @@ REDUCTIONS = {"Max": _max, "Mean": _mean, "Min": _min, "Sum": _sum}
 
 def reshape(node, net):
     """The blob keeps its order of elements, if it can; whoever reads it knows that."""
-    blob, layout = net.blob(node), net.layouts[node.inputs[0]]
-    if regrouped(layout, node.shape[1:])[1]:
-        blob = net.reorder(f"{node.layer}/order", blob, layout, layout.as_tensorflow())
-    return net.settle(node, blob)
+    return net.regroup(node, net.blob(node), net.layouts[node.inputs[0]])
 
 
 def transpose(node, net):

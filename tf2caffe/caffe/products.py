@@ -10,7 +10,6 @@ from math import prod
 import numpy as np
 
 from tf2caffe.graph import contraction
-from tf2caffe.graph.layout import regrouped
 
 
 def einsum(node, net):
@@ -44,13 +43,6 @@ def in_order(node, net, at, name):
     """The blob of an operand in TensorFlow's order."""
     tensor = node.inputs[at]
     return net.put_in_order(name, tensor, net.layouts[tensor].as_tensorflow().with_few_axes())
-
-
-def _settled(node, net, blob, layout):
-    """The blob, which lies in this layout, as the node's shape wants it."""
-    if regrouped(layout, node.shape[1:])[1]:
-        blob = net.reorder(f"{node.layer}/order", blob, layout, layout.as_tensorflow())
-    return net.settle(node, blob)
 
 
 def _spread(net, name, blob, at, plan):
@@ -104,7 +96,7 @@ def reduction(node, net, axes):
             blob = net.view(f"{name}_view", blob, (1, before * count, after))
             blob = net.pool(name, "MAX", blob, (count, 1), (count, 1))
     blob = net.affine(f"{node.layer}/plus", blob, -1.0) if node.op == "Min" else blob
-    return _settled(node, net, blob, result)
+    return net.regroup(node, blob, result)
 
 
 def operand(node, net, name, blob, layout, at=None):
@@ -138,7 +130,7 @@ def along(node, net):
         blob = net.view(f"{node.layer}/{role}_view", blob, (1, before * size, after))
         kernel = np.ascontiguousarray(matrix).reshape(len(matrix), 1, size, 1)
         blob = net.convolve(f"{node.layer}/{role}", blob, kernel, stride=(size, 1))
-    return _settled(node, net, blob, layout)
+    return net.regroup(node, blob, layout)
 
 
 def joined(node):
