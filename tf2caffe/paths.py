@@ -39,9 +39,9 @@ class Handoff:
 def _check(name):
     """A network's name becomes files' names, each in its folder and none like a temporary's."""
     if not name or name[0] == "." or "/" in name or not name.isprintable():
-        raise Failure(f"a network cannot be called {name!r}: files are; --name gives it a name")
+        raise Failure(f"{name!r} cannot be in the names of files; name the network with --name")
     if name.endswith(".deploy"):
-        raise Failure(f"{name}: so are called the files of build_caffe.py --deploy; give a --name")
+        raise Failure(f"{name}: build_caffe.py --deploy writes files of this name; change --name")
 
 
 @contextlib.contextmanager
