@@ -70,7 +70,7 @@ def _unknown(ops, known):
     problems, drawn = [], _drawn(ops)
     for op in ops:
         if op.tensor.dtype == tf.resource or id(op) in drawn:
-            continue  # a table's handle, a mask of random numbers: the op that reads or draws it is named
+            continue  # a table, a random mask: the op that reads or draws it is named
         if op.type in known and op.computed:
             problems.append(_line(op, COMPUTED.format(" and ".join(op.computed))))
         elif op.type not in known:
@@ -171,7 +171,7 @@ PADS_INFINITE = (
     "the padding); pad with a large finite number"
 )
 IN_TRAINING = (
-    "it uses the statistics of the batch, and the file has no moving averages for it; export the "
+    "it takes the statistics of the batch, and the file has no moving averages for it; export the "
     "model for inference"
 )
 
