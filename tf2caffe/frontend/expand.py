@@ -125,9 +125,9 @@ def _given(attrs):
 # Op -> the ops that come before it; it becomes another one itself.
 EXPANDED = {
     **dict.fromkeys(
-        ("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum", "MatMul"),
-        _by(products.weighted),
+        ("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "MatMul"), _by(products.weighted)
     ),
+    **dict.fromkeys(("Einsum", "EinsumDiagonal"), _by(products.einsum)),
     **dict.fromkeys(("AvgPool", "Conv2D", "DepthwiseConv2dNative", "MaxPool"), _one_image),
     "BroadcastTo": _by(linear.broadcast),
     "Pack": _pack,

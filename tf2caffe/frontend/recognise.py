@@ -146,8 +146,8 @@ def _computed_bias(ops):
                 op.type, op.inputs, op.attrs = "AddV2", [op.inputs[0], vector], {}
 
 
-def recognised_dilations(ops):
-    """The ops, with kernels that TensorFlow dilates in its own way, by steps of `block`.
+def _dilation(ops):
+    """TensorFlow's way to dilate a kernel, by steps of `block`.
 
     SpaceToBatchND(block, pads) -> convolution, VALID, of stride 1 -> BatchToSpaceND(block, crops)
     """
@@ -164,7 +164,6 @@ def recognised_dilations(ops):
             "dilations": [1, 1, *block] if first else [1, *block, 1],
             "padding": "EXPLICIT", "explicit_paddings": pads,
         }  # fmt: skip
-    return ops
 
 
 def _is_whole_block(after, before):
@@ -235,8 +234,8 @@ def _is_pixelwise(before, product, after):
     return kept and lengths == (source.shape[-1], product.shape[-1])
 
 
-def recognised_repeats(ops):
-    """The ops, in which rows or columns are repeated by one.
+def _repeat(ops):
+    """Rows or columns are repeated.
 
     x -> ExpandDims(axis) -> Tile along axis -> Reshape, merged into the axis before
     """
@@ -254,7 +253,6 @@ def recognised_repeats(ops):
         if alone and image and 1 < axis < len(tile.shape) - 1 and op.shape == tuple(repeated):
             op.type, op.inputs = "ResizeNearestNeighbor", [source]
             op.attrs = {"align_corners": False, "half_pixel_centers": False}
-    return ops
 
 
 def _elu(ops):
@@ -348,6 +346,9 @@ TINY = float(np.finfo(np.float32).tiny)
 
 
 BIASED = tuple(name for name, op in OPS.items() if "bias?" in op.weights)
+
+# Of images that may still have their channels first.
+OF_IMAGES = _repeat, _dilation
 
 # In this order.
 RECOGNISERS = (
