@@ -26,7 +26,9 @@ def main():
     model = source.open_model(args.model, network=network, **cli.model_options(args))
     model.graph.print_unused()
     print_ops(model, args.all)
-    arrays, names = inputs.load(handoff, model.graph.inputs, **options)
+    arrays, names = inputs.load(
+        handoff, model.graph.inputs, bool(model.graph.channels_first()), **options
+    )
     shown = inputs.position(args.image, names)
     layers.check(args.layers, [node.name for node in model.graph.nodes if node.shape[1:]])
     kept = api.computed(model, arrays, names, shown)

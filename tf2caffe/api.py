@@ -179,7 +179,9 @@ def _kept(source, given, image):
     from tf2caffe.frontend import inputs
 
     inputs.check(source.handoff, **given, image=image)
-    arrays, names = inputs.load(source.handoff, source.graph.inputs, **given)
+    arrays, names = inputs.load(
+        source.handoff, source.graph.inputs, bool(source.graph.channels_first()), **given
+    )
     return computed(source, arrays, names, inputs.position(image, names))
 
 
