@@ -76,7 +76,7 @@ def stderr_without(pattern):
     """Hold back what is written to file descriptor 2; lines unlike `pattern` come out after all."""
     sys.stderr.flush()
     kept = os.dup(2)
-    with tempfile.TemporaryFile("w+", errors="replace") as held:
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as held:
         os.dup2(held.fileno(), 2)
         try:
             yield
