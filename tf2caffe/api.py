@@ -113,7 +113,7 @@ def computed(source, inputs, images, shown=0):
     `images` are the names of the N images. Returns `Activations`. Raises `Failure` where what was
     traced is not what the model itself gives.
     """
-    from tf2caffe.frontend import original
+    from tf2caffe.frontend import original, tf_import
     from tf2caffe.frontend.source import run
     from tf2caffe.proof import probes
 
@@ -121,7 +121,9 @@ def computed(source, inputs, images, shown=0):
     told = original.compared(source, inputs, layers)
     probed = probes.computed(source.graph, source.trace, source.tensors)
     state = source.graph.source
-    return activations.Activations(inputs, layers, images, shown, state, told, probed)
+    made = {"versions": tf_import.versions()}
+    made |= {"model": source.model} if source.model else {}
+    return activations.Activations(inputs, layers, images, shown, state, told, made, probed)
 
 
 def prove(
