@@ -107,10 +107,10 @@ def leave(built, diagram=True):
     ]
 
 
-def computed(source, inputs, images, shown=0):
+def computed(source, inputs, images, shown=0, facts=None):
     """Step 3: what TensorFlow's layers compute of `inputs`, {input: (N, ...) float32}, and probes.
 
-    `images` are the names of the N images. Returns `Activations`. Raises `Failure` where what was
+    `images` are the names of the N images, `facts` what `inputs.facts` gives. Returns `Activations`. Raises `Failure` where what was
     traced is not what the model itself gives.
     """
     from tf2caffe.frontend import original, tf_import
@@ -121,7 +121,7 @@ def computed(source, inputs, images, shown=0):
     told = original.compared(source, inputs, layers)
     probed = probes.computed(source.graph, source.trace, source.tensors)
     state = source.graph.source
-    made = {"versions": tf_import.versions()}
+    made = {"versions": tf_import.versions()} | (facts or {})
     made |= {"model": source.model} if source.model else {}
     return activations.Activations(inputs, layers, images, shown, state, told, made, probed)
 
@@ -179,7 +179,8 @@ def _kept(source, given, image):
 
     inputs.check(source.handoff, **given, image=image)
     arrays, names = inputs.load(source.handoff, source.graph.inputs, **given)
-    return computed(source, arrays, names, inputs.position(image, names))
+    facts = inputs.facts(source.handoff, names, **given)
+    return computed(source, arrays, names, inputs.position(image, names), facts)
 
 
 def started(runtime, caffe_python, timeout, network):

@@ -25,6 +25,7 @@ class Handoff:
         self.imgs = root / "imgs" / name
         self.diagram = self.imgs / ("caffe-net-deploy.png" if deploy else "caffe-net.png")
         self.diagram_svg = self.diagram.with_suffix(".svg")
+        self.compare = self.imgs / ("compare-deploy.png" if deploy else "compare.png")
         self.tf_imgs = self.imgs / "tf"
         self.caffe_imgs = self.imgs / "caffe"
         self.activations = root / "activations" / f"{name}.npz"
@@ -34,6 +35,7 @@ class Handoff:
         self.caffemodel = root / "nets" / f"{form}.caffemodel"
         self.blobs = root / "nets" / f"{form}.blobs.json"
         self.parity = root / "nets" / f"{form}.parity.json"
+        self.report = root / "report.html"
 
 
 def _check(name):

@@ -126,7 +126,8 @@ def _remove_deployed(handoff):
     """Remove an earlier build's deploy form, which is of another network."""
     former = Handoff(handoff.root, handoff.name, deploy=True)
     files = former.parity, former.blobs, former.prototxt, former.caffemodel
-    for path in (*files, former.diagram, former.diagram_svg):
+    compared = former.imgs.glob(f"{former.compare.stem}*.png")
+    for path in (*files, former.diagram, former.diagram_svg, *compared):
         remove(path)
 
 

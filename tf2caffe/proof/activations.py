@@ -16,7 +16,12 @@ from tf2caffe.proof.probes import VERSION, Probes
 
 PROBES = ("regions", "outputs", "floors")
 # How the activations were made; `preprocessing` has the form of `preprocessing.FORM`.
-MADE = {"model?": str, "versions?": {str: str}, "preprocessing?": records.ANY}
+MADE = {
+    "model?": str,
+    "versions?": {str: str},
+    "preprocessing?": records.ANY,
+    "expected?": ([(str, None)], None),
+}
 RESERVED = ("input:", "layer:", "@")
 
 

@@ -41,6 +41,13 @@ class Row:
     channel: int = 0
     plain: tuple = (0.0, 0.0)
 
+    @property
+    def scale(self):
+        """What `error` is relative to."""
+        difference = float(np.abs(self.caffe - self.tf).max())
+        known = 0 < self.error < np.inf and np.isfinite(difference)
+        return difference / self.error if known else float(np.abs(self.tf).max())
+
 
 @dataclass
 class Proof:
