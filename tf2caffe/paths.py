@@ -27,6 +27,7 @@ class Handoff:
         self.imgs = root / "imgs" / name
         self.diagram = self.imgs / ("caffe-net-deploy.png" if deploy else "caffe-net.png")
         self.diagram_svg = self.diagram.with_suffix(".svg")
+        self.compare = self.imgs / ("compare-deploy.png" if deploy else "compare.png")
         self.tf_imgs = self.imgs / "tf"
         self.caffe_imgs = self.imgs / "caffe"
         self.activations = root / "activations" / f"{name}.npz"
@@ -36,6 +37,7 @@ class Handoff:
         self.caffemodel = root / "nets" / f"{form}.caffemodel"
         self.blobs = root / "nets" / f"{form}.blobs.json"
         self.parity = root / "nets" / f"{form}.parity.json"
+        self.report = root / "report.html"
 
 
 def _check(name):

@@ -24,6 +24,12 @@ def tensorflow():
     return tensorflow
 
 
+def versions():
+    """The versions of TensorFlow, and of Keras if it was imported, {name: version}."""
+    names = ("tensorflow", "keras")
+    return {name: sys.modules[name].__version__ for name in names if name in sys.modules}
+
+
 @contextlib.contextmanager
 def _log_level(level, name="TF_CPP_MIN_LOG_LEVEL"):
     """Set from which level on TensorFlow logs, which it looks up once, unless the user has."""
