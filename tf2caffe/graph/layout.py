@@ -98,19 +98,22 @@ class Layout:
         if self.index is not None:
             raise ValueError("it takes apart what was joined of flattened tensors; join after it")
         if len(self.runs()) <= 1:  # both orders are the same: any shape will do
-            atoms = tuple((at,) for at in range(len(shape)))
-            return Layout(tuple(shape), atoms, atoms).settled()
-        order = self.tf_order
-        old = _bounds([self.sizes[atom] for atom in order])
+            return plain(shape).settled()
+        return self._split(shape).settled()
+
+    def _split(self, shape):
+        """The layout under the axes of `shape`, the atoms split where old or new axes end."""
+        old = _bounds([self.sizes[atom] for atom in self.tf_order])
         new = _bounds(shape)
         cuts = sorted({*old, *new})
-        if any(after % before for before, after in zip(cuts, cuts[1:], strict=False)):
+        steps = list(zip(cuts, cuts[1:], strict=False))
+        if any(after % before for before, after in steps):
             raise ValueError("the new axes cut across the old ones; keep channels whole")
-        sizes = [after // before for before, after in zip(cuts, cuts[1:], strict=False)][::-1]
+        sizes = tuple(after // before for before, after in reversed(steps))
         place = {cut: len(cuts) - 1 - at for at, cut in enumerate(cuts)}
-        parts = dict(zip(order, _spans(old, place), strict=True))
+        parts = dict(zip(self.tf_order, _spans(old, place), strict=True))
         caffe = tuple(tuple(part for atom in axis for part in parts[atom]) for axis in self.caffe)
-        return Layout(tuple(sizes), tuple(_spans(new, place)), caffe).settled()
+        return Layout(sizes, tuple(_spans(new, place)), caffe)
 
     def settled(self):
         """The same order of elements under the axes that Caffe's layers expect, if possible."""
