@@ -16,6 +16,8 @@ from math import prod
 
 import numpy as np
 
+from tf2caffe.records import SIZE
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -186,7 +188,7 @@ def record(layout):
 
 
 def parsed(record):
-    """The layout of a record. Raises `ValueError`, `TypeError` or `KeyError` if it is none."""
+    """The layout of a record that has the `FORM`. Raises `ValueError` if it is none."""
     if "parts" in record:
         parts = [parsed(part) for part in record["parts"]]
         if not parts or any(len(part.tf) != 1 or part.parts for part in parts):
@@ -195,9 +197,6 @@ def parsed(record):
     axes = {key: tuple(tuple(axis) for axis in record[key]) for key in ("tf", "caffe")}
     layout = Layout(tuple(record["sizes"]), **axes)
     atoms = list(range(len(layout.sizes)))
-    numbers = [*layout.sizes, *layout.tf_order, *layout.order]
-    if not all(type(number) is int for number in numbers) or min(layout.sizes, default=1) < 1:
-        raise ValueError("a layout is not made of whole numbers")
     if sorted(layout.order) != atoms or sorted(layout.tf_order) != atoms or not layout.caffe:
         raise ValueError("the axes of a layout are not each there once")
     return layout
@@ -236,6 +235,10 @@ def described(layout):
     sizes = [layout.sizes[atom] for atom in layout.tf_order]
     return f"as it lies: axes {order} of {tuple(sizes)}"
 
+
+# A layout as graph.json has it: of a vector that was joined of others, or of any other tensor.
+AXES_FORM = {"sizes": [SIZE], "tf": [[int]], "caffe": [[int]]}
+FORM = ({"parts": [AXES_FORM]}, AXES_FORM)
 
 AXES = {2: "LC", 3: "HWC"}  # what we call the axes of a sequence and of an image
 
