@@ -46,7 +46,7 @@ REFUSED = {
     # by the reader
     "condition": (lambda x: tf.cond(tf.reduce_sum(x) > 0, lambda: x * 2, lambda: x), MAPS,
                   r"If \(StatelessIf\): control flow .* decide it"),
-    "choice": (lambda x: tf.where(x > 0.0, x, x * 2.0), MAPS,
+    "choice": (lambda x: tf.where(tf.cast(x, tf.int32) > 0, x, x * 2.0), MAPS,
                r"Select \(SelectV2\): a choice that depends on the data; say it with relu"),
     "three dimensions": (lambda x: tf.nn.conv3d(x, weights(2, 2, 2, 4, 3), [1] * 5, "SAME"),
                          (1, 4, 4, 4, 4), r"\(Conv3D\): tf2caffe converts windows of two dim"),
@@ -105,6 +105,7 @@ CONVERTED = {
     "padded vector": (lambda x: tf.pad(x, [[0, 0], [1, 1]]), VECTOR),
     "padded channels": (lambda x: tf.pad(x, [[0, 0], [0, 0], [0, 0], [1, 1]]), MAPS),
     "backwards": (lambda x: x[:, ::-1], MAPS),
+    "choice": (lambda x: tf.where(x > 0.0, x, x * 2.0), MAPS),
     "channels first": (lambda x: tf.nn.max_pool2d(x, 2, 2, "VALID", data_format="NCHW"), MAPS),
     "broadcast rank": (lambda x: x * tf.reduce_mean(x, [1, 2]), MAPS),
 }

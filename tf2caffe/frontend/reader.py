@@ -6,7 +6,7 @@ again (see `recognise`): BatchNorm, which Keras 3 lowers to Rsqrt, Mul, Sub, Add
 kernels.
 """
 
-from tf2caffe.frontend import batch, channels, expand, linear, settings, unsupported
+from tf2caffe.frontend import batch, channels, choices, expand, linear, settings, unsupported
 from tf2caffe.frontend.draft import Op, arrays, compute_together, live, plain
 from tf2caffe.frontend.extract import extract
 from tf2caffe.frontend.naming import name_ops
@@ -48,6 +48,7 @@ def _recognised(trace, ops, outputs):
     for recognise in RECOGNISERS:
         ops = live(ops, outputs.values())
         recognise(ops)
+    ops = live(choices.settle_all(live(ops, outputs.values()), trace), outputs.values())
     linear.settle_all(ops, trace)
     ops = live(expand.expanded(ops, trace), outputs.values())
     ops = batch.lift(ops, Op)
