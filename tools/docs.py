@@ -15,7 +15,7 @@ def main():
     for name, page in PAGES.items():
         DOCS.mkdir(exist_ok=True)
         (DOCS / name).write_text(page(), encoding="utf-8")
-        print(f"left: {DOCS / name}")
+        print(f"wrote: {DOCS / name}")
 
 
 def operations():

@@ -49,6 +49,14 @@ def load(handoff, shapes, first=False, *, data=None, images=None, bgr=False, mea
     return made, ["random"]
 
 
+def facts(handoff, names, *, data=None, images=None, **_):
+    """What is known of what `load` gave besides, as `Activations.made` has it."""
+    folder = images or files_of_images.test_folder(handoff)
+    if data is not None or folder is None:
+        return {}
+    return {"expected": files_of_images.expected(folder, names)}
+
+
 def position(image, names):
     """The index of the image called `image`, with or without its suffix; by default img3's, or 0.
 

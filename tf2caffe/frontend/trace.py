@@ -90,14 +90,7 @@ class Trace:
 
         def call(inputs):
             fed = {self.inputs[name]: array for name, array in inputs.items()}
-            shaped = {
-                tensor.name: fed[tensor.name].reshape(
-                    [-1 if n is None else n for n in tensor.shape]
-                )
-                for tensor in read
-                if tensor.name in fed and tensor.shape.rank
-            }  # a lifted tensor has an axis more
-            fed = variables | fed | shaped
+            fed = variables | fed | _shaped(fed, read)
             return self._computed(function, [_tensor(fed[tensor.name]) for tensor in read])
 
         return call
@@ -189,6 +182,15 @@ def _refuse_harm(graph):
         count = max((output.shape.num_elements() or 0 for output in op.outputs), default=0)
         if count > LARGEST:
             raise Failure(f"{op.name} ({op.type}) makes {count:,} numbers, a blob has {LARGEST:,}")
+
+
+def _shaped(fed, tensors):
+    """The arrays of `fed` in the tensors' own shapes: a lifted tensor has an axis more."""
+    return {
+        tensor.name: fed[tensor.name].reshape([-1 if n is None else n for n in tensor.shape])
+        for tensor in tensors
+        if tensor.name in fed and tensor.shape.rank
+    }
 
 
 def known_size(op):
@@ -330,18 +332,25 @@ def _input_name(tensor):
 
 def fixed(shapes, given):
     """The inputs' shapes with batch 1, {name: list}; `given` (--shape) tells unknown sizes."""
-    scalars = [name for name, shape in shapes.items() if shape.rank == 0]
-    if scalars:
-        raise Failure(f"input {scalars[0]} is a single number; Caffe's inputs have a batch axis")
-    unknown = [name for name, shape in shapes.items() if not shape[1:].is_fully_defined()]
+    unknown = _unknown(shapes)
     if unknown and given is None:
         sizes = ", ".join(f"{name} {shapes[name]}" for name in unknown)
         raise Failure(f"inputs of unknown size: {sizes}; give it with --shape 1,H,W,C")
-    sizes = {name: [1, *shape[1:]] for name, shape in shapes.items() if name not in unknown}
-    for name in (unknown or shapes) if given else ():
+    open_ones = (unknown or shapes) if given else ()
+    for name in open_ones:
         _check_given(name, shapes[name], given)
-        sizes[name] = list(given)
-    return {name: sizes[name] for name in shapes}
+    return {
+        name: list(given) if name in open_ones else [1, *shape[1:]]
+        for name, shape in shapes.items()
+    }
+
+
+def _unknown(shapes):
+    """The names of the inputs of unknown size. Raises `Failure` where one has no batch axis."""
+    scalars = [name for name, shape in shapes.items() if shape.rank == 0]
+    if scalars:
+        raise Failure(f"input {scalars[0]} is a single number; Caffe's inputs have a batch axis")
+    return [name for name, shape in shapes.items() if not shape[1:].is_fully_defined()]
 
 
 def _check_given(name, shape, given):
