@@ -64,7 +64,8 @@ class Graph:
     """Inputs (name -> NHWC shape), ops in topological order, and the outputs, in the model's order.
 
     `outputs` maps the model's names for them to the ops (or inputs) that compute them; on the
-    `unused` inputs of the model none of them depends. `names` are the Caffe names that differ from
+    `unused` inputs of the model none of them depends; `left` has a line for each output whose end
+    is left to the caller. `names` are the Caffe names that differ from
     the layers' own, `classes` the labels of the answers, if the network has any, `source` tells
     which state of the model this was.
     """
@@ -77,6 +78,7 @@ class Graph:
     names: dict = field(default_factory=dict)
     source: str = ""
     unused: list = field(default_factory=list)
+    left: list = field(default_factory=list)
 
     @property
     def layouts(self):
@@ -106,6 +108,8 @@ class Graph:
     def print_unused(self):
         for name in self.unused:
             print(f"input {name} is left out: no output depends on it")
+        for line in self.left:
+            print(line)
 
     def weights(self):
         return [weight for node in self.nodes for weight in node.weights.values()]
@@ -128,6 +132,7 @@ def dump(graph):
         "names": graph.names,
         "source": graph.source,
     }
+    head |= {"left": graph.left} if graph.left else {}
     lines = [f"  {json.dumps(key)}: {json.dumps(value)}," for key, value in head.items()]
     nodes = [f"    {json.dumps(_record(node))}" for node in graph.nodes]
     return "\n".join(["{", *lines, '  "nodes": [', ",\n".join(nodes), "  ]", "}", ""])
@@ -192,7 +197,7 @@ def _check(graph):
 
 
 def _check_texts(graph):
-    texts = [graph.name, graph.source, *graph.classes, *graph.unused]
+    texts = [graph.name, graph.source, *graph.left, *graph.classes, *graph.unused]
     texts += [*graph.names, *graph.names.values(), *graph.outputs, *graph.outputs.values()]
     for node in graph.nodes:
         texts += [node.name, node.layer, node.op, *node.inputs, *node.attrs, *node.weights]
@@ -275,5 +280,6 @@ FORM = {
     "classes": [str],
     "names": {str: str},
     "source": str,
+    "left?": [str],
     "nodes": [NODE],
 }
