@@ -27,6 +27,7 @@ class Handoff:
         self.imgs = root / "imgs" / name
         self.diagram = self.imgs / ("caffe-net-deploy.png" if deploy else "caffe-net.png")
         self.diagram_svg = self.diagram.with_suffix(".svg")
+        self.compare = self.imgs / ("compare-deploy.png" if deploy else "compare.png")
         self.tf_imgs = self.imgs / "tf"
         self.caffe_imgs = self.imgs / "caffe"
         self.activations = root / "activations" / f"{name}.npz"
@@ -36,14 +37,15 @@ class Handoff:
         self.caffemodel = root / "nets" / f"{form}.caffemodel"
         self.blobs = root / "nets" / f"{form}.blobs.json"
         self.parity = root / "nets" / f"{form}.parity.json"
+        self.report = root / "report.html"
 
 
 def _check(name):
     """A network's name becomes files' names, each in its folder and none like a temporary's."""
     if not name or name[0] == "." or {"/", os.sep} & {*name} or not name.isprintable():
-        raise Failure(f"a network cannot be called {name!r}: files are; --name gives it a name")
+        raise Failure(f"{name!r} cannot be in the names of files; name the network with --name")
     if name.endswith(".deploy"):
-        raise Failure(f"{name}: so are called the files of build_caffe.py --deploy; give a --name")
+        raise Failure(f"{name}: build_caffe.py --deploy writes files of this name; change --name")
 
 
 @contextlib.contextmanager

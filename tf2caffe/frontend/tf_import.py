@@ -47,8 +47,16 @@ def keras():
         raise Failure(f"Keras {keras.__version__} is installed; {KERAS_3}")
     backend = keras.backend.backend()
     if backend != "tensorflow":
-        raise Failure(f"Keras runs on {backend}; set KERAS_BACKEND=tensorflow before it is imported")
+        raise Failure(
+            f"Keras runs on {backend}; set KERAS_BACKEND=tensorflow before it is imported"
+        )
     return keras
+
+
+def versions():
+    """The versions of TensorFlow, and of Keras if it was imported, {name: version}."""
+    names = ("tensorflow", "keras")
+    return {name: sys.modules[name].__version__ for name in names if name in sys.modules}
 
 
 @contextlib.contextmanager
