@@ -11,6 +11,7 @@ from keras import layers, ops
 
 from models import mnistcls
 from tests.harness import randomise
+from tf2caffe.caffe import schema
 
 
 def built(name):

@@ -10,7 +10,6 @@ from tests.harness import assert_equal, randomise
 from tests.op_networks import IMAGE, NETWORKS
 from tf2caffe.caffe import targets
 
-
 # What an older Keras does not have, and since when it has it.
 SINCE = {
     "rms_norm": (3, 9), "celu": (3, 6), "glu": (3, 6), "hard_tanh": (3, 6), "log_sigmoid": (3, 5),
