@@ -308,7 +308,9 @@ def _structure(model, shape):
     A subclassed model tells only the shapes that it was built for, if these.
     """
     if getattr(model, "inputs", None):
-        return getattr(model, "input", model.inputs[0])
+        with contextlib.suppress(AttributeError, ValueError):  # Keras 3.3's Sequential has none
+            return model.input
+        return model.inputs[0]
     built = (model.get_build_config() or {}).get("input_shape") if shape is None else shape
     if built is None:
         raise Failure(f"model {model.name} does not tell its input's size; give it with --shape")
