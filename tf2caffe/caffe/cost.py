@@ -8,6 +8,7 @@ Caffe also those of the kernels that move, spread or sum numbers for another op.
 from math import prod
 from typing import NamedTuple
 
+from tf2caffe.caffe.naming import layer_of
 from tf2caffe.failure import listed
 from tf2caffe.graph import contraction
 
@@ -70,12 +71,15 @@ def of_layer(layer, shapes):
 
 
 def by_op(graph, net):
-    """{op's name: the cost of the layers that stand for it}, of any form of the network.
+    """{op's name: the cost of the layers that stand for it}, of the inspectable form.
 
-    A layer that was made for an op is called as the op, or so with / and more behind it.
+    A layer that was made for an op is called as the op, or so with / and more behind it; a
+    BatchNorm has two names. (In the deploy form one layer stands for several ops.)
     """
-    owners = {graph.caffe_name(node.layer): node.name for node in graph.nodes}
-    owners |= {node.layer: node.name for node in graph.nodes}
+    owners, costs = {}, {}
+    for node in graph.nodes:
+        names = [node.layer, layer_of(node, "mean")] if "mean" in node.weights else [node.layer]
+        owners |= {one: node.name for name in names for one in (name, graph.caffe_name(name))}
     costs = {node.name: Cost() for node in graph.nodes}
     for layer in net.layers:
         owner = _owner(layer.name, owners)
@@ -94,9 +98,12 @@ def _owner(name, owners):
     return None
 
 
-def refusal(graph, *nets):
-    """The text that lists each op whose layers add more than the bounds; empty if there is none."""
-    problems = list(dict.fromkeys(line for net in nets for line in excesses(graph, net)))
+def refusal(graph, net):
+    """The text that lists each op whose layers add more than the bounds; empty if there is none.
+
+    `net` is the inspectable form.
+    """
+    problems = excesses(graph, net)
     if not problems:
         return ""
     summary = f"{len(problems)} op(s) of {graph.name} would cost more than the bound"

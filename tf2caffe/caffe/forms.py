@@ -45,7 +45,7 @@ def build(handoff, target=None, allow_cost=False, **options):
         refuse(*texts)
         given = {"network": network, "net": net}
     built = unchecked(handoff, target, **options, **given)
-    costly = cost.refusal(built.graph, *(form.net for form in built.forms)) if bounded else ""
+    costly = cost.refusal(built.graph, built.forms[0].net) if bounded else ""
     last = built.forms[-1].net  # what the chip's compiler is to be fed
     refuse(costly, targets.refusal(last, name))
     return built
