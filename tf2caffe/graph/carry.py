@@ -29,7 +29,7 @@ def attempt(graph):
 
     The outputs of these ops lie as usual.
     """
-    layouts = {name: usual(shape[1:]) for name, shape in graph.inputs.items()}
+    layouts = graph.input_layouts()
     wanted, problems = _wanted(graph), {}
     for node in graph.nodes:
         rule = OPS[node.op].layout
