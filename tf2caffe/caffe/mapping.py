@@ -928,7 +928,7 @@ def elementwise(node, net):
         sides = {role: np.reshape(value, ()).item() for role, value in sides.items()}
     blobs = _operands(node, net, sides)
     if len(blobs) == 2 and node.op not in TWO_BLOBS:
-        raise Refused("tf2caffe does not compute it of two tensors; build it of other ops")
+        raise Refused("Caffe has powers of a constant only; of x > 0, build exp(y * log(x))")
     if len(blobs) == 2:
         return TWO_BLOBS[node.op](node.layer, net, *blobs)
     ((role, value),), (blob,) = sides.items(), blobs
@@ -1042,8 +1042,13 @@ def _least_number(name, net, blob, c, first):
 
 
 def _power_number(name, net, blob, c, first):
-    if first or np.ndim(c):
-        raise Refused("only a power of one number can be taken; use exp and log")
+    """x^c, or c^x = e^(x log c)."""
+    if first:
+        if np.any(np.less_equal(c, 0)):
+            raise Refused("its base is not above 0, so it has no logarithm; take its size and sign")
+        return net.add("Exp", name, net.affine(f"{name}/log", blob, np.log(c)))
+    if np.ndim(c):
+        raise Refused("a Power layer has one exponent; split the channels, or use exp and log")
     return net.affine(name, blob, power=c)
 
 
