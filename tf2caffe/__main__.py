@@ -100,7 +100,7 @@ def engine(args):
 
 def print_conversion(conversion, verbose):
     """What was built, and where its outputs are."""
-    from tf2caffe.caffe import listing, outputs
+    from tf2caffe.caffe import cost, listing, outputs
 
     graph, forms = conversion.source.graph, conversion.forms
     counts = [f"{len(form.net.layers)} layers" for form in forms]
@@ -108,8 +108,8 @@ def print_conversion(conversion, verbose):
     if verbose:
         listing.print_layers(forms[0].net)
     outputs.print_map(forms[0].table)
-    if len(forms) > 1:
-        listing.print_costs(forms)
+    print()
+    cost.print_table(graph, *(form.net for form in forms))
     print()
 
 

@@ -194,11 +194,16 @@ def add_forms(parser):
         help="the tool that will read the network: Caffe layers are chosen for it, what it does "
         "not take is refused (default: portable; list prints all targets)",
     )  # fmt: skip
+    add(
+        "--allow-cost", action="store_true",
+        help="build also what takes much more weights, multiply-adds or memory than TensorFlow's",
+    )  # fmt: skip
 
 
 def form_options(args):
     """The options of `add_forms` as `forms.build` and `convert` take them."""
-    return {n: getattr(args, n) for n in ("target", "deploy", "output_order", "prototxt")}
+    taken = ("target", "deploy", "output_order", "prototxt", "allow_cost")
+    return {name: getattr(args, name) for name in taken}
 
 
 def add_proof(parser):
