@@ -6,7 +6,17 @@ again (see `recognise`): BatchNorm, which Keras 3 lowers to Rsqrt, Mul, Sub, Add
 kernels.
 """
 
-from tf2caffe.frontend import batch, channels, choices, expand, linear, settings, tail, unsupported
+from tf2caffe.frontend import (
+    batch,
+    channels,
+    choices,
+    expand,
+    linear,
+    settings,
+    spectra,
+    tail,
+    unsupported,
+)
 from tf2caffe.frontend.draft import Op, compute_together, live
 from tf2caffe.frontend.extract import extract
 from tf2caffe.frontend.naming import name_ops
@@ -49,6 +59,7 @@ def _recognised(trace, ops, outputs):
         ops = live(ops, outputs.values())
         recognise(ops)
     ops = live(choices.settle_all(live(ops, outputs.values()), trace), outputs.values())
+    ops = live(spectra.settle_all(ops, trace), outputs.values())
     linear.settle_all(ops, trace)
     ops = live(expand.expanded(ops, trace), outputs.values())
     ops = batch.lift(ops, Op)
