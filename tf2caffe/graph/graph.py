@@ -16,6 +16,7 @@ from tf2caffe import files
 from tf2caffe.failure import Failure, first_line
 from tf2caffe.graph import layout, ops
 from tf2caffe.graph.layout import Layout, plain, usual
+from tf2caffe.nearby import absent
 
 VERSION = 3
 STEM = 200  # bytes of a file's name
@@ -144,7 +145,7 @@ def load(path):
     """Read graph.json (without the arrays). Raises `Failure` where it is missing or damaged."""
     path = Path(path)
     if not path.exists():
-        raise Failure(f"{path} does not exist; save_weights.py (step 4) makes it")
+        raise Failure(absent(path, "save_weights.py (step 4) makes it"))
     again = "run save_weights.py (step 4) again"
     try:
         graph = _graph(json.loads(path.read_text(encoding="utf-8")))
