@@ -1,4 +1,4 @@
-"""What a user mistakes, in the order in which he meets it: one line each, exit status 1, no file."""
+"""What a user mistakes, in the order in which he meets it: one line each, status 1, no file."""
 
 import re
 
@@ -152,8 +152,13 @@ MISTAKES = {
     "caffe_predict.py --runtime opencv --caffe-python x": "contradict each other",
 }
 # Seen before TensorFlow is imported, so that they are told at once.
-AT_ONCE = ("tf2caffe net.onnx", "tf2caffe my.keras --images cut", "tf2caffe my.keras --input few.txt",
-           "tf2caffe my.kers", "tf2caffe my.keras --out file")  # fmt: skip
+AT_ONCE = (
+    "tf2caffe net.onnx",
+    "tf2caffe my.keras --images cut",
+    "tf2caffe my.keras --input few.txt",
+    "tf2caffe my.kers",
+    "tf2caffe my.keras --out file",
+)
 
 
 def told(command, folder, runner):
