@@ -1078,6 +1078,13 @@ def selu(node, net):
     return net.affine(node.layer, elu, 1.0507009873554805)
 
 
+def step(node, net):
+    """1 where x is larger than a number, else 0."""
+    number = node.attrs["threshold"]
+    param = {"threshold": number} if number else {}
+    return net.add("Threshold", node.layer, net.blob(node), threshold_param=param)
+
+
 def softsign(node, net):
     """x / (1 + |x|)."""
     size = net.add("AbsVal", f"{node.layer}/size", net.blob(node))
@@ -1221,6 +1228,7 @@ OPS = {
     "Sqrt": power(exponent=0.5),
     "Square": power(exponent=2.0),
     "Squeeze": reshape,
+    "Step": step,
     "StridedSlice": strided_slice,
     "Sum": reduction,
     "Tanh": layer("TanH"),

@@ -110,10 +110,18 @@ ADVICE = {
 
 def told(rule, wrong):
     """A broken rule in words."""
+    if wrong == ["Threshold"]:
+        return f"{STEP} ({rule.source})"
     if rule.quantity == "type":
         return f"it has no such layer ({rule.source})"
     values = ", ".join(map(shown, dict.fromkeys(wrong)))
     return f"{rule.quantity} {values}; allowed: {allowed(rule)} ({rule.source})"
+
+
+STEP = (
+    "a choice that jumps where the data cross a number; of those measured only BVLC Caffe has a "
+    "layer for it: --target bvlc, or train with a choice that does not jump"
+)
 
 
 def allowed(rule):
@@ -273,6 +281,7 @@ BVLC = (
     *SAFE, "AbsVal", "ArgMax", "Bias", "BNLL", "Crop", "ELU", "Exp", "Log", "Silence", "Slice",
     "Split",
 )  # fmt: skip
+CAFFE = (*BVLC, "Threshold")  # nobody else is known to have that one
 DOCUMENTS = "from the documentation; never run here on the vendor's tool"
 
 # The table of --target: what each takes.
@@ -295,7 +304,7 @@ TARGETS = {
         ),
     ),
     "bvlc": Target(
-        "BVLC Caffe itself", "measured", (Rule("*", "type", BVLC, "BVLC"),),
+        "BVLC Caffe itself", "measured", (Rule("*", "type", CAFFE, "BVLC"),),
     ),
     "rknn": Target(
         "Rockchip RKNN-Toolkit2",

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework import op_def_registry
 
+from tf2caffe.frontend import tail
 from tf2caffe.frontend.draft import Constant, Op, plain
 from tf2caffe.frontend.settings import KNOWN
 from tf2caffe.frontend.trace import ancestors, is_random, known_size
@@ -28,7 +29,7 @@ def extract(trace):
             made[output.name] = result
             if isinstance(result, Op) and result.tensor is output:
                 ops.append(result)
-    outputs = {name: made[tensor] for name, tensor in trace.outputs.items()}
+    outputs = {name: made[tensor] for name, tensor in tail.cut(trace).items()}
     return inputs, ops, outputs
 
 

@@ -31,7 +31,8 @@ class Trace:
     of the Keras layers, where there are any, `graph` is that of the `GraphDef`, if there is one.
     `unused` are inputs that the model's user named, but that no output depends on. `together` are
     tensors that are worth computing at once, as soon as one of them is asked for; `known` maps an
-    op's name in the graph to the one that the user knows, once that is found.
+    op's name in the graph to the one that the user knows, once that is found; `left` are outputs
+    whose end is left to the caller (see `tail`).
 
     `original` runs the model as it was loaded, {input: array} -> {output's name: array}, for one
     image; where it is None, `reason` says why it cannot be compared with the trace.
@@ -49,6 +50,7 @@ class Trace:
     together: set = field(default_factory=set, init=False, repr=False)
     computed: dict = field(default_factory=dict, init=False, repr=False)
     known: dict = field(default_factory=dict, init=False, repr=False)
+    left: dict = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self):
         rewritten = take_floats(self.graph_def, self.inputs)
