@@ -6,7 +6,17 @@ again (see `recognise`): BatchNorm, which Keras 3 lowers to Rsqrt, Mul, Sub, Add
 kernels.
 """
 
-from tf2caffe.frontend import batch, channels, choices, expand, linear, settings, tail, unsupported
+from tf2caffe.frontend import (
+    batch,
+    channels,
+    choices,
+    expand,
+    linear,
+    rows,
+    settings,
+    tail,
+    unsupported,
+)  # fmt: skip
 from tf2caffe.frontend.draft import Op, arrays, compute_together, live, plain
 from tf2caffe.frontend.extract import extract
 from tf2caffe.frontend.naming import name_ops
@@ -46,6 +56,7 @@ def _recognised(trace, ops, outputs):
     settings.resolve(ops)
     for recognise in OF_IMAGES:
         recognise(ops)
+    ops = rows.dilate(live(ops, outputs.values()), trace)
     ops = channels.put_last(live(ops, outputs.values()), trace)
     for recognise in RECOGNISERS:
         ops = live(ops, outputs.values())
