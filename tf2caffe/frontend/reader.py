@@ -12,6 +12,7 @@ from tf2caffe.frontend import (
     choices,
     expand,
     linear,
+    rows,
     settings,
     spectra,
     tail,
@@ -54,6 +55,7 @@ def _recognised(trace, ops, outputs):
     settings.resolve(ops)
     for recognise in OF_IMAGES:
         recognise(ops)
+    ops = rows.dilate(live(ops, outputs.values()), trace)
     ops = channels.put_last(live(ops, outputs.values()), trace)
     for recognise in RECOGNISERS:
         ops = live(ops, outputs.values())

@@ -361,7 +361,17 @@ def _check_given(name, shape, given):
     """Raise `Failure` unless --shape can be the shape of this input."""
     if given[0] != 1 or not shape[1:].is_compatible_with(given[1:]):
         text = ",".join(map(str, given))
-        raise Failure(f"--shape {text}: input {name} is {shape}, and the batch is 1")
+        raise Failure(
+            f"--shape {text}: input {name} is {shape}, and the batch is 1{_hint(given, shape)}"
+        )
+
+
+def _hint(given, shape):
+    """The --shape that was meant, if that is plain."""
+    for meant in ([1, *given], [1, *given[2:], *given[1:2]]):
+        if shape[1:].is_compatible_with(meant[1:]):
+            return f"; try --shape {','.join(map(str, meant))}"
+    return ""
 
 
 def _named(structure, names):
