@@ -41,13 +41,13 @@ class Conversion:
 
 def convert(
     model, *, name=None, folder=".", target=None, deploy=False, output_order=None, prototxt=None,
-    network=None, shape=None, custom=None, signature=None, inputs=None, outputs=None, diagram=False,
-    report=None,
+    network=None, shape=None, custom=None, signature=None, inputs=None, outputs=None,
+    dequantise=False, diagram=False, report=None,
 ):  # fmt: skip
     """Convert a model and leave the network's files below `folder`; return the `Conversion`.
 
     `model` is a path (a .keras or .h5 file, a SavedModel folder, a frozen .pb, the .meta of a TF1
-    checkpoint), a Keras model in memory, or a name that is registered in models/: then `network` is
+    checkpoint, a .tflite), a Keras model in memory, or a name that is registered in models/: then `network` is
     its module, and folder/checkpoints/NAME.keras is read.
 
     What becomes of it:
@@ -62,9 +62,11 @@ def convert(
     What is read of it:
     shape         the input's size, [1, H, W, C], where the model leaves it open
     custom        a Python file that registers custom layers; it is run
-    signature     of a SavedModel (default: serving_default, or the only one)
-    inputs        the names of a .pb's or .meta's input ops, a list (default: found)
-    outputs       the names of its output ops, a list (default: found)
+    signature     of a SavedModel or a .tflite (default: serving_default, or the only one)
+    inputs        the names of a .pb's or .meta's input ops or a .tflite's input tensors, a list
+                  (default: found)
+    outputs       the names of its outputs, a list (default: found)
+    dequantise    take a quantised .tflite as the float network that its scales describe
 
     Left are nets/NAME.prototxt, .caffemodel and .blobs.json, with `deploy` NAME.deploy.* (else an
     earlier one's are removed), and tf_weights/NAME/. An input (1, H, W, C) of TensorFlow's is a
@@ -76,6 +78,7 @@ def convert(
     from tf2caffe.frontend import weights
 
     named = {"signature": signature, "inputs": inputs, "outputs": outputs}
+    named["dequantise"] = dequantise
     given = {"name": name, "folder": folder, "network": network, "shape": shape, "custom": custom}
     prototxt = prototxt and Path(prototxt)
     built_as = {"target": target, "output_order": output_order, "prototxt": prototxt}

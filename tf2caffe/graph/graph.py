@@ -65,7 +65,7 @@ class Graph:
     `outputs` maps the model's names for them to the ops (or inputs) that compute them; on the
     `unused` inputs of the model none of them depends. `names` are the Caffe names that differ from
     the layers' own, `classes` the labels of the answers, if the network has any, `source` tells
-    which state of the model this was.
+    which state of the model this was, `remarks` how its file was taken.
     """
 
     name: str
@@ -76,6 +76,7 @@ class Graph:
     names: dict = field(default_factory=dict)
     source: str = ""
     unused: list = field(default_factory=list)
+    remarks: list = field(default_factory=list)
 
     @property
     def layouts(self):
@@ -87,6 +88,8 @@ class Graph:
         return self.names.get(layer, layer)
 
     def print_unused(self):
+        for remark in self.remarks:
+            print(remark)
         for name in self.unused:
             print(f"input {name} is left out: no output depends on it")
 
