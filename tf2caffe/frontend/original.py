@@ -37,6 +37,10 @@ class Original:
         return {name: cast(array, self.specs[name].dtype).astype(np.float32)
                 for name, array in inputs.items()}  # fmt: skip
 
+    def allowed(self, output):
+        """The bound of an output's error, relative to its largest value."""
+        return TOLERANCE
+
     def remarks(self, inputs, expected):
         """What is to be said beside that the outputs are the same."""
         return ""
@@ -172,18 +176,18 @@ def compared(source, inputs, layers):
         name: _error(trace, tensor, taken, traced[name], expected[name])
         for name, tensor in trace.outputs.items()
     }
-    _refuse_wrong(errors)
+    _refuse_wrong(errors, trace.original)
     worst = max(errors.values())
     told = f"compared: each output {f'within {worst:.1e} of its scale' if worst else 'the same'}"
     return told + trace.original.remarks(taken, expected)
 
 
-def _refuse_wrong(errors):
+def _refuse_wrong(errors, model):
     for name, error in errors.items():
-        if not error <= TOLERANCE:
+        if not error <= model.allowed(name):
             raise Failure(
                 f"{name} (output): what was traced is off by {error:.1e} of its scale from what "
-                f"the model itself gives, {TOLERANCE:g} is allowed; tf2caffe rewrote the model "
+                f"the model itself gives, {model.allowed(name):g} is allowed; tf2caffe rewrote the model "
                 "wrongly: please report it"
             )
 
@@ -226,8 +230,11 @@ def _error(trace, tensor, inputs, traced, expected):
     return error
 
 
-def difference(traced, expected):
-    """The largest, relative to the largest value; infinite where anything but floats differs."""
+def difference(traced, expected, scale=0.0):
+    """The largest, relative to the largest value, or to `scale`, if that is more.
+
+    Infinite where anything but floats differs.
+    """
     if traced.shape != expected.shape:
         return np.inf
     if expected.dtype.kind != "f":
@@ -236,7 +243,7 @@ def difference(traced, expected):
     if not np.array_equal(traced[~known], expected[~known], equal_nan=True):
         return np.inf
     difference = np.abs(traced[known].astype(np.float64) - expected[known]).max(initial=0)
-    scale = np.abs(expected[known].astype(np.float64)).max(initial=0)
+    scale = np.abs(expected[known].astype(np.float64)).max(initial=scale)
     return difference / scale if difference else 0.0
 
 

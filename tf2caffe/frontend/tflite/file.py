@@ -72,8 +72,10 @@ class File:
     def value(self, tensor):
         """A constant as an array, as it is stored (a quantised one in whole numbers); else None."""
         data = buffer(self.model, tensor, self.content)
-        if data is None or tensor.type not in DTYPES:
+        if tensor.type not in DTYPES:
             return None
+        if data is None:  # as that of an empty list, such as the shape of a number
+            return np.zeros(shape(tensor), DTYPES[tensor.type]) if 0 in shape(tensor) else None
         if tensor.type == INT4:
             return _nibbles(data)[: prod(shape(tensor))].reshape(shape(tensor))
         array = np.frombuffer(data, DTYPES[tensor.type])

@@ -14,6 +14,7 @@ from tf2caffe.failure import Failure, first_line
 from tf2caffe.frontend.original import TOLERANCE, DoesNotRun, Original, cast, difference, images
 from tf2caffe.frontend.tflite.file import name
 from tf2caffe.frontend.tflite.part import plain_name
+from tf2caffe.proof.parity import allowed
 
 
 class Interpreted(Original):
@@ -46,6 +47,10 @@ class Interpreted(Original):
         except (RuntimeError, ValueError) as error:
             raise DoesNotRun(first_line(error)) from None
 
+    def allowed(self, output):
+        """The bound of an output's error: TFLite's kernels round otherwise than TensorFlow's."""
+        return allowed(self.writer.depths.get(self.part.outputs[output], 0), TOLERANCE)
+
     def remarks(self, inputs, expected):
         """What is to be said beside that the outputs are the same: of each op, and of the file."""
         worst = self._alone(inputs)
@@ -69,24 +74,33 @@ class Interpreted(Original):
         for image in images(inputs):
             fed = {key: cast(array, self.specs[key].dtype) for key, array in image.items()}
             known = self._run(interpreter, fed, {at: at for at in floats})
-            for at, array in function(known).items():
-                errors[at] = max(errors[at], difference(array, known[at]))
+            for at, (array, scale) in function(known).items():
+                errors[at] = max(errors[at], difference(array, known[at], scale))
         for at, error in errors.items():
             if not error <= TOLERANCE:
                 raise Failure(self._unequal(at, error))
         return max(errors.values(), default=0.0)
 
     def _op_by_op(self, floats):
-        """A function of the interpreter's tensors to what each op makes of them, {index: array}."""
+        """A function of the interpreter's tensors to what each op makes of them.
+
+        It gives {index: (array, the scale of its errors)}: a fused ReLU6 may leave less of a sum
+        than what was rounded.
+        """
         trace = self.apart.cut({str(at): tensor for at, tensor in floats.items()})
         ends = self.part.inputs.values()
         made = [at for outputs in self.writer.written for at in outputs
                 if at in floats and at not in ends]  # fmt: skip
-        function = trace.function([floats[at] for at in made])
+        sums = [at for at in made if at in self.writer.before]
+        function = trace.function(
+            [floats[at] for at in made] + [self.writer.before[at].name for at in sums]
+        )
 
         def call(known):
             given = {str(at): np.asarray(array, np.float32) for at, array in known.items()}
-            return dict(zip(made, function(given), strict=True))
+            found = function(given)
+            scales = {at: np.abs(array).max() for at, array in zip(sums, found[len(made) :])}
+            return {at: (array, scales.get(at, 0)) for at, array in zip(made, found)}
 
         return call
 

@@ -57,6 +57,8 @@ class Op:
         number = self.option("fusedActivationFunction")
         if number not in ACTIVATIONS:
             raise Failure(f"its fused activation is {number}, which TFLite does not compute either")
+        if number:
+            self.net.before[int(self.op.outputs[0])] = x
         return ACTIVATIONS[number](x)
 
     def padding(self):

@@ -98,9 +98,10 @@ class Part:
 
     def _fold(self):
         """Take the constants, and what DENSIFY and DEQUANTIZE make of constants."""
+        ends = {*indices(self.graph.inputs), *self.inputs.values(), MISSING}
         for op in self.ops:
             for at in indices(op.inputs):
-                if at != MISSING and at not in self.values and at not in self.inputs.values():
+                if at not in self.values and at not in self.producers and at not in ends:
                     value = self.file.value(self.tensors[at])
                     if value is not None:
                         self.values[at] = value

@@ -1,7 +1,6 @@
 """A part of a `.tflite` file written in TensorFlow's nodes, as a `Trace`."""
 
 import re
-from collections import Counter
 
 import numpy as np
 import tensorflow as tf
@@ -22,13 +21,14 @@ class Writer:
     """Writes a `Part` into `graph`, with inputs of these `sizes`, {name: shape}.
 
     `tensors` has TensorFlow's tensor of each of the file's, {index: tensor}, `variables` the
-    weights, as in a `Trace`, and `written` what each op reads and gives, by index.
+    weights, as in a `Trace`, `written` the indices of what each op gives, and `depths` how many ops
+    lie on the longest way to each. `before` has what an op's fused activation is applied to.
     """
 
     def __init__(self, part, sizes):
         self.part, self.sizes = part, sizes
         self.graph, self.tensors, self.variables, self.written = tf.Graph(), {}, {}, []
-        self.scopes, self.known = Counter(), {}
+        self.before, self.depths = {}, {}
 
     def write(self):
         """Write every op; return self. Raises `Failure` that names what cannot be written."""
@@ -60,6 +60,8 @@ class Writer:
         given = given if isinstance(given, (list, tuple)) else [given]
         self.tensors |= zip(outputs, given, strict=False)
         self.written.append(outputs)
+        depth = 1 + max((self.depths.get(at, 0) for at in indices(op.inputs)), default=0)
+        self.depths |= dict.fromkeys(outputs, depth)
 
     def _scope(self, text):
         """The layer that an op belongs to: its tensor's name, without an op's at the end."""
