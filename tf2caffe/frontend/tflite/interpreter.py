@@ -32,18 +32,19 @@ class Interpreted(Original):
     @contextlib.contextmanager
     def _start(self):
         interpreter = self._interpreter()
-        yield lambda image: self._run(interpreter, image, self.part.outputs)
+        yield lambda image: self._run(interpreter, image, self.part.outputs, self.part.same)
 
     def _interpreter(self):
         return started(self.content, self.part.inputs, self.specs)
 
-    def _run(self, interpreter, image, wanted):
+    def _run(self, interpreter, image, wanted, same=()):
         """The `wanted` tensors, {key: index}, of one image."""
+        same = dict(same)
         try:
             for key, at in self.part.inputs.items():
                 interpreter.set_tensor(at, np.ascontiguousarray(image[key]))
             interpreter.invoke()
-            return {key: interpreter.get_tensor(at) for key, at in wanted.items()}
+            return {key: interpreter.get_tensor(same.get(at, at)) for key, at in wanted.items()}
         except (RuntimeError, ValueError) as error:
             raise DoesNotRun(first_line(error)) from None
 
@@ -64,16 +65,16 @@ class Interpreted(Original):
 
         Raises `Failure` that names the first op that differs.
         """
-        floats = {
-            at: tensor.name
-            for at, tensor in self.writer.tensors.items()
-            if at not in self.part.values and tensor.dtype == tf.float32
-        }
+        floats = {}
+        for at, tensor in self.writer.tensors.items():
+            known = at in self.writer.values or tensor.name in floats.values()
+            if not known and tensor.dtype == tf.float32:
+                floats[at] = tensor.name
         function = self._op_by_op(floats)
         interpreter, errors = self._interpreter(), dict.fromkeys(floats, 0.0)
         for image in images(inputs):
             fed = {key: cast(array, self.specs[key].dtype) for key, array in image.items()}
-            known = self._run(interpreter, fed, {at: at for at in floats})
+            known = self._run(interpreter, fed, {at: at for at in floats}, self.part.same)
             for at, (array, scale) in function(known).items():
                 errors[at] = max(errors[at], difference(array, known[at], scale))
         for at, error in errors.items():

@@ -64,6 +64,8 @@ def remarks(part, wanted, stored):
             f"{part.file.path} is quantised and taken as the float network that its scales "
             f"describe: {len(part.rewritten)} ops compute in floats here, in whole numbers there"
         )
+        if part.clipped:
+            said.append(f"{len(part.clipped)} of them end in a ReLU, since their range begins at 0")
         said += [stored.told(key, at) for key, at in part.inputs.items() if at in stored.scales]
     elif part.rewritten:
         said.append(

@@ -22,12 +22,13 @@ class Part:
 
     `tensors` are the subgraph's, `ops` the needed ones in order, `inputs` and `outputs` the
     tensors' indices by the names that the user knows, `values` the constants, {index: array}.
-    `rewritten` says what is in floats here and not in the file; `left` are ops at the end that are
-    left to the caller.
+    `rewritten` are the ops that are in floats here and not in the file, `clipped` those that got a
+    ReLU, `same` what became the same tensor, {index: index}; `left` are ops at the end that are left
+    to the caller.
     """
 
     def __init__(self, file, wanted):
-        self.file, self.rewritten, self.left = file, [], []
+        self.file, self.rewritten, self.left, self.clipped, self.same = file, [], [], [], {}
         at, signature = _chosen(file, wanted.signature)
         self.graph = file.model.subgraphs[at]
         self.tensors = self.graph.tensors or []
@@ -148,10 +149,33 @@ class Part:
             if hybrid:
                 self.rewritten.append(op)
         if everything:
+            self.ops = [self._with_range(op) for op in self.ops]
             for at in self.activations():
                 if is_scaled(self.tensors[at]):
                     self.tensors[at] = copy(self.tensors[at])
                     self.tensors[at].type = schema.TensorType.FLOAT32
+            self.same = self._same()
+
+    def _with_range(self, op):
+        """The op with a ReLU or ReLU6 where only the range of its whole numbers says so.
+
+        What is kept of a sum in numbers from 0 on has no negative part, as after a ReLU.
+        """
+        result, fused = self.tensors[int(op.outputs[0])], "fusedActivationFunction"
+        activations = schema.ActivationFunctionType
+        if getattr(op.builtinOptions, fused, None) != activations.NONE or not _is_positive(result):
+            return op
+        read = [self.tensors[at] for at in indices(op.inputs) if at not in self.values]
+        if self.kind(op) in KEEP_SIGN and all(map(_is_positive, read)):
+            return op
+        op = copy(op)
+        op.builtinOptions = copy(op.builtinOptions)
+        kind = self.dtype(int(op.outputs[0]))
+        largest = float(result.quantization.scale[0]) * (kind.max - kind.min)
+        is_six = abs(largest - 6) < 6 / 255
+        op.builtinOptions.fusedActivationFunction = activations.RELU6 if is_six else activations.RELU
+        self.clipped.append(op)
+        return op
 
     def custom(self):
         """The ops that TFLite's interpreter runs only in another form."""
@@ -175,7 +199,7 @@ class Part:
 
     def _write_ops(self, model, graph):
         """Give a subgraph that is packed the ops and ends of this part."""
-        same = self._same()
+        same = self.same
         graph.operators = []
         for op in self.ops:
             if op.outputs[0] not in same:
@@ -350,6 +374,13 @@ def dequantised(array, tensor):
     return ((array.astype(np.int64) - zero).astype(np.float64) * scale).astype(np.float32)
 
 
+def _is_positive(tensor):
+    """Whether the whole numbers of a tensor stand for floats from 0 on."""
+    if not is_scaled(tensor):
+        return False
+    return np.ravel(tensor.quantization.zeroPoint)[0] == np.iinfo(DTYPES[tensor.type]).min
+
+
 def plain_name(text):
     """A tensor's name as a user says it: the first of those that were fused into it."""
     return text.split(";")[0].removesuffix(":0")
@@ -370,6 +401,9 @@ def open_sizes(part, at):
 
 # Ops at the end that are left to the caller: what they give depends on the data.
 LEFT = ("TFLite_Detection_PostProcess",)
+
+# Ops whose sums of what is not negative are not either.
+KEEP_SIGN = ("ADD", "MUL", "CONCATENATION", "AVERAGE_POOL_2D", "MAX_POOL_2D", "L2_POOL_2D")
 
 STATE = ("VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE")
 
