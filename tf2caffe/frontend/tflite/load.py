@@ -31,9 +31,9 @@ def load_tflite(path, wanted):
     traced = writer.trace()
     specs = {key: tf.TensorSpec(sizes[key], part.dtype(at), key)
              for key, at in part.inputs.items()}  # fmt: skip
-    own = not (part.rewritten or part.cut or part.custom())
+    own = part.runs_whole() and not (part.rewritten or part.custom())
     content = part.file.content if own else part.packed()
-    whole = stored if part.rewritten and not part.cut else None
+    whole = stored if part.rewritten and part.runs_whole() else None
     traced.original = Interpreted(writer, content, specs, whole)
     traced.remarks = remarks(part, wanted, stored)
     return traced

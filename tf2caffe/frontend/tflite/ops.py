@@ -441,8 +441,4 @@ BUILDERS = {
     "LOGICAL_AND": every(tf.logical_and),
     "LOGICAL_OR": every(tf.logical_or),
     "LOGICAL_NOT": unary(tf.logical_not),
-    "RFFT2D": every(tf.signal.rfft2d),
-    "COMPLEX_ABS": unary(tf.abs),
-    "REAL": unary(tf.math.real),
-    "IMAG": unary(tf.math.imag),
 }

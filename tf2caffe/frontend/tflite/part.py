@@ -14,7 +14,7 @@ import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
 
 from tf2caffe.failure import Failure, listed
-from tf2caffe.frontend.tflite.file import DTYPES, MISSING, indices, name, shape, sizes
+from tf2caffe.frontend.tflite.file import DTYPES, KINDS, MISSING, indices, name, shape, sizes
 
 
 class Part:
@@ -181,6 +181,14 @@ class Part:
         """The ops that TFLite's interpreter runs only in another form."""
         return [op for op in self.ops if self.kind(op) == "Convolution2DTransposeBias"]
 
+    def runs_whole(self):
+        """Whether the file itself can be run for these outputs: it is cut off from no custom op."""
+        whole = self.graph.operators or []
+        return not self.cut and (
+            len(whole) == len(self.ops)
+            or all(self.kind(op) in KINDS.values() or self.kind(op) in LEFT for op in whole)
+        )
+
     def dtype(self, at):
         return tf.as_dtype(DTYPES[self.tensors[at].type])
 
@@ -319,7 +327,7 @@ def _chosen(file, wanted):
 
 
 def refuse_state(part):
-    """Raise `Failure` where the network keeps something from one run to the next."""
+    """Raise `Failure` that names what may keep something from one run to the next."""
     found = [part.shown(op) for op in part.ops if part.kind(op) in STATE]
     found += [
         f"{plain_name(name(part.tensors[at]))} (a variable tensor)"
@@ -329,9 +337,9 @@ def refuse_state(part):
     if found:
         raise Failure(
             listed(
-                f"{part.file.path} keeps state from one run to the next, which Caffe's networks "
-                "cannot: make the state an input and an output of the model, or cut it off with "
-                "--inputs and --outputs",
+                f"{part.file.path} has variables, which keep a state from one run to the next; "
+                "Caffe's networks keep none: make them inputs and outputs of the model, or cut "
+                "them off with --inputs and --outputs",
                 found,
             )
         )
