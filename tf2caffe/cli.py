@@ -1,7 +1,7 @@
 """How every script starts and ends: its options, its one-line errors, its exit status.
 
-What takes time to import is imported in `main`, which `run` calls: then Ctrl-C is told in one line
-already while Python imports it.
+A script imports slow modules in its `main`, which `run` calls: so Ctrl-C gives one line even while
+they are imported.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ def run(main, script=None):
 
 
 def _line(error, interrupted):
-    """What an error that is no `Failure` is told as; None for a mistake of ours."""
+    """The line for an error that is no `Failure`; None for a mistake of ours."""
     if interrupted:  # an import may make another error of it
         return "interrupted; files that were complete before are still complete"
     if isinstance(error, MemoryError):
@@ -76,7 +76,7 @@ def _settings():
         if former is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, interrupt)
         for stream, _ in streams:
-            stream.reconfigure(errors="backslashreplace")  # files may be called anything
+            stream.reconfigure(errors="backslashreplace")  # a file's name may have any letters
         yield interrupted
     finally:
         for stream, errors in streams:
@@ -103,7 +103,7 @@ def parser(doc):
 
 
 def add_name(parser):
-    """The network's name, of the steps that read what others left."""
+    """The network's name, for the steps that read what earlier steps wrote."""
     parser.add_argument("name", nargs="?", default="mnistcls", help="default: %(default)s")
 
 
@@ -114,12 +114,12 @@ def add_model(parser, **default):
     if default:
         kinds = f"a network of models/, or your own: {kinds} (default: %(default)s)"
     add("model", **default, help=kinds)
-    add("--name", help="what to call it (default: the file's stem)")
-    add("--shape", type=shape, metavar="1,H,W,C", help="the input's size, where it is not fixed")
-    add("--custom", type=Path, metavar="FILE.py", help="run this first: it registers custom layers")
-    add("--signature", help="of a SavedModel or .tflite (default: serving_default, or the only one)")
-    add("--inputs", type=names, metavar="A,B", help="ops of a .pb, .meta, .tflite (default: found)")
-    add("--outputs", type=names, metavar="C,D", help="the same of its outputs")
+    add("--name", help="the network's name, which the files get (default: the file's stem)")
+    add("--shape", type=shape, metavar="1,H,W,C", help="the input's shape, if it is open")
+    add("--custom", type=Path, metavar="FILE.py", help="run this first, to register custom layers")
+    add("--signature", help="one of a SavedModel or .tflite (default: serving_default or the only)")
+    add("--inputs", type=names, metavar="A,B", help="of a .pb, .meta or .tflite (default: found)")
+    add("--outputs", type=names, metavar="C,D", help="of a .pb, .meta or .tflite (default: found)")
     add("--dequantise", action="store_true", help="take a quantised .tflite as floats")
 
 
@@ -130,13 +130,13 @@ def model_options(args):
 
 
 def add_input(parser):
-    """The options of what the network is run on; `input_options` collects them."""
+    """The options for the network's input; `input_options` collects them."""
     add = parser.add_argument
     add("--images", type=Path, metavar="PATH", help="an image or a folder of images")
-    add("--bgr", action="store_true", help="give the image's channels blue first")
-    add("--mean", type=numbers, metavar="B,G,R", help="is subtracted (default: 0), then")
-    add("--scale", type=factor, help="the factor is applied (default: 1)")
-    add("--input", type=Path, metavar="FILE", help=".npy (N, ...) or .npz, as the model takes it")
+    add("--bgr", action="store_true", help="put the image's channels in the order blue, green, red")
+    add("--mean", type=numbers, metavar="B,G,R", help="subtract this mean first (default: 0)")
+    add("--scale", type=factor, help="then multiply by this factor (default: 1)")
+    add("--input", type=Path, metavar="FILE", help=".npy (N, ...) or .npz, as the model reads it")
 
 
 def input_options(args):
@@ -146,37 +146,37 @@ def input_options(args):
 
 
 def add_layers(parser):
-    """The option by which it is chosen what is drawn."""
+    """The option that chooses the layers to draw."""
     from tf2caffe.pictures.layers import DRAWN
 
     parser.add_argument(
         "--layers", metavar="A,B*", type=names,
-        help=f"what is drawn, * for anything (default: all; of more than {DRAWN}, some)",
+        help=f"the layers to draw, * for any letters (default: all; of more than {DRAWN}, some)",
     )  # fmt: skip
 
 
 def add_forms(parser):
-    """The options of what is built; `form_options` collects them."""
+    """The options for what is built; `form_options` collects them."""
     from tf2caffe.caffe import targets
 
     add = parser.add_argument
     add(
         "--prototxt", type=Path, metavar="FILE",
-        help="load the saved weights into this network, by layer name",
+        help="a network written by hand: load the saved weights into it, by layer name",
     )  # fmt: skip
     add(
         "--deploy", action="store_true",
-        help="also build the form that chips take: folded, in place, with the same outputs",
+        help="also build the form for chips: layers folded, activations in place, the same outputs",
     )  # fmt: skip
     add(
         "--output-order", choices=("tensorflow", "caffe"),
-        help="an output that is no image lies as TensorFlow has it (default), or as it comes in "
-        "Caffe, where nothing is moved for it",
+        help="the order of the elements of an output that is not an image: TensorFlow's (default), "
+        "or Caffe's, which adds no layers",
     )  # fmt: skip
     add(
         "--target", choices=(*targets.TARGETS, "list"), metavar="NAME",
-        help="what the network is for: it is made of what that takes, or what it does not take is "
-        "listed (default: portable; list prints them all)",
+        help="the tool that will read the network: Caffe layers are chosen for it, what it does "
+        "not take is refused (default: portable; list prints all targets)",
     )  # fmt: skip
 
 
@@ -191,8 +191,8 @@ def add_proof(parser):
 
     parser.add_argument(
         "--tolerance", type=positive, default=verdict.TOLERANCE,
-        help="largest error of a layer, relative to its largest value (default: %(default)g; see "
-        "the README for what deep networks may inherit)",
+        help="largest error of a layer, relative to its largest value (default: %(default)g; "
+        "docs/proof.md says what a layer may inherit from those before it)",
     )  # fmt: skip
     runtimes.add_arguments(parser)
 
