@@ -11,6 +11,8 @@ from tensorflow.lite.python import schema_py_generated as schema
 from tests.harness import Converted, assert_equal, randomise
 from tests.makers import RANDOM, loaded
 from tf2caffe.failure import Failure
+from tf2caffe.frontend.source import check_options
+from tf2caffe.frontend.tflite import ops
 from tf2caffe.frontend.tflite.file import File
 
 SHAPE = (1, 9, 11, 4)
@@ -310,3 +312,137 @@ def test_quantised(form, tmp_path, pycaffe):
     np.testing.assert_allclose(
         done.layers[answer], np.asarray(model(*done.inputs.values())), atol=0.1
     )
+
+
+def plain(path):
+    return converted(small(), path / "my.tflite")
+
+
+def test_cut(tmp_path, pycaffe):
+    """Between tensors of the file, by their own names, or as step 3 prints them."""
+    path = plain(tmp_path)
+    names = [node.name for node in Converted(loaded(path), tmp_path / "all").graph.nodes]
+    assert "functional/act/Relu6" in {name.replace("_1", "") for name in names}
+    graph = File(path).model.subgraphs[0]
+    known = [graph.tensors[op.outputs[0]].name.decode() for op in graph.operators]
+    start, end = (next(n for n in known if n.split(";")[0].endswith(e)) for e in ("/Relu6", "/Add"))
+    for given in ((start, end), (start.split(";")[0], end.split(";")[0])):
+        trace = loaded(path, inputs=[given[0]], outputs=[given[1]])
+        done = assert_equal(trace, tmp_path / "cut", pycaffe)
+        assert len(done.graph.nodes) == 2
+        assert "compared: each output" in done.kept.original
+    with pytest.raises(Failure, match=r"has no tensor called functional_1/jo; names like it: "):
+        loaded(path, outputs=["functional_1/jo"])
+
+
+def test_size_given(tmp_path, pycaffe):
+    image = keras.Input((None, None, 3), name="image")
+    x = layers.Conv2D(4, 3, strides=2, padding="same", name="conv")(image)
+    path = converted(
+        randomise(keras.Model(image, layers.GlobalAveragePooling2D()(x))), tmp_path / "my.tflite"
+    )
+    with pytest.raises(Failure, match=r"inputs? .*image"):
+        loaded(path)
+    done = assert_equal(loaded(path, shape=[1, 8, 10, 3]), tmp_path, pycaffe)
+    assert done.graph.inputs == {"image": (1, 8, 10, 3)}
+    assert "compared: each output" in done.kept.original
+
+
+class Two(tf.Module):
+    def __init__(self):
+        self.state = tf.Variable(tf.zeros((1, 4)), name="state")
+        self.kernel = random(4, 3)
+
+    @tf.function
+    def dense(self, x):
+        return {"answer": tf.matmul(x, self.kernel)}
+
+    @tf.function
+    def counted(self, x):
+        self.state.assign_add(x)
+        return {"total": self.state * 2.0}
+
+
+@pytest.fixture
+def two(tmp_path):
+    """A file with two signatures, of which one keeps a state."""
+    module, spec = Two(), tf.TensorSpec((1, 4), tf.float32, "x")
+    calls = {name: getattr(module, name).get_concrete_function(spec) for name in CALLS}
+    tf.saved_model.save(module, tmp_path / "saved", calls)
+    converter = tf.lite.TFLiteConverter.from_saved_model(
+        str(tmp_path / "saved"), signature_keys=list(CALLS)
+    )
+    converter.experimental_enable_resource_variables = True
+    (tmp_path / "two.tflite").write_bytes(converter.convert())
+    return tmp_path / "two.tflite"
+
+
+CALLS = ("dense", "counted")
+
+
+def test_signatures(two, tmp_path, pycaffe):
+    with pytest.raises(
+        Failure, match="several signatures; choose one with --signature: counted, dense"
+    ):
+        loaded(two)
+    with pytest.raises(Failure, match="two.tflite has no signature x; choose of: counted, dense"):
+        loaded(two, signature="x")
+    done = assert_equal(loaded(two, signature="dense"), tmp_path, pycaffe)
+    assert list(done.graph.inputs) == ["x"] and list(done.graph.outputs) == ["answer"]
+    assert "compared: each output" in done.kept.original
+
+
+def test_state(two):
+    with pytest.raises(Failure, match=r"has variables, which keep a state(.|\n)*\(VAR_HANDLE\)"):
+        loaded(two, signature="counted")
+
+
+def test_unknown_ops(tmp_path):
+    path = hand_made(tmp_path / "my.tflite", "Mine", [None], SHAPE, None, np.zeros(4, np.uint8))
+    with pytest.raises(Failure, match=r"has 1 op\(s\) that cannot be conv(.|\n)*block/out0 \(Mine"):
+        loaded(path)
+
+
+def test_left_to_the_caller(tmp_path, pycaffe):
+    """What sorts boxes is the caller's: the network ends with what it reads."""
+    sizes = [(1, 5, 4), (1, 5), (1, 5), (1,)]
+    name = "TFLite_Detection_PostProcess"
+    path = hand_made(tmp_path / "my.tflite", name, [None], sizes, None, np.zeros(4, np.uint8))
+    trace = loaded(path)
+    assert list(trace.outputs) == ["x"]
+    assert trace.remarks == [f"{name} at the end is left to the caller, who gets x"]
+
+
+def test_no_batch(tmp_path):
+    path = of_function(lambda x: x * 2.0, tmp_path / "my.tflite", (16,))
+    with pytest.raises(Failure, match=r"input x0 .* is \(16,\), without a batch axis"):
+        loaded(path)
+
+
+def test_idle(tmp_path):
+    path = plain(tmp_path)
+    with pytest.raises(Failure, match="--dequantise does nothing here: no op of .*my.tflite"):
+        loaded(path, dequantise=True)
+    with pytest.raises(Failure, match="--dequantise does nothing here: only a .tflite is quantis"):
+        check_options(tmp_path / "my.keras", dequantise=True)
+
+
+def test_damaged(tmp_path):
+    path = plain(tmp_path)
+    content = path.read_bytes()
+    spoilt = tmp_path / "spoilt.tflite"
+    for length in (0, 7, 100, len(content) // 2, len(content) - 40):
+        spoilt.write_bytes(content[:length])
+        with pytest.raises(Failure, match="spoilt.tflite is (not a TFLite file|damaged or cut)"):
+            loaded(spoilt)
+    spoilt.write_bytes(b"PK\x03\x04" + content[4:8].replace(b"TFL3", b"PKPK") + content[8:])
+    with pytest.raises(Failure, match="spoilt.tflite is not a TFLite file"):
+        loaded(spoilt)
+
+
+def test_an_op_that_was_read_wrongly(tmp_path, monkeypatch):
+    """The interpreter is asked for each op, so that a wrong one is named."""
+    path = plain(tmp_path)
+    monkeypatch.setitem(ops.BUILDERS, "SOFTMAX", lambda op: tf.nn.softmax(op[0] * 1.001))
+    with pytest.raises(Failure, match="was traced is off by"):
+        Converted(loaded(path), tmp_path)

@@ -139,18 +139,34 @@ class Interpreted(Original):
 
 def started(content, inputs, specs):
     """An interpreter of a `.tflite` (bytes) whose inputs, {name: index}, have the specs' shapes."""
-    kernels = tf.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that it will move to another package
-            interpreter = tf.lite.Interpreter(
-                model_content=content,
-                experimental_op_resolver_type=kernels,
-                experimental_preserve_all_tensors=True,
-            )
+        interpreter = made(content)
         for key, at in inputs.items():
             interpreter.resize_tensor_input(at, list(specs[key].shape))
         interpreter.allocate_tensors()
     except (RuntimeError, ValueError) as error:
         raise DoesNotRun(first_line(error)) from None
     return interpreter
+
+
+def made(content):
+    """An interpreter that has TFLite's own kernels, and keeps every tensor."""
+    kernels = tf.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it will move to another package
+        return tf.lite.Interpreter(
+            model_content=content,
+            experimental_op_resolver_type=kernels,
+            experimental_preserve_all_tensors=True,
+        )
+
+
+def refuse_invalid(file):
+    """Raise `Failure` where TFLite itself does not take the file for one of its own."""
+    try:
+        made(file.content)
+    except ValueError as error:
+        if "latbuffer" in str(error):
+            raise file.damaged("TFLite's interpreter says that it is not valid") from None
+    except RuntimeError:  # an op that this interpreter does not run
+        return

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from tf2caffe.failure import Failure
 from tf2caffe.frontend.tflite.file import File
-from tf2caffe.frontend.tflite.interpreter import Interpreted
+from tf2caffe.frontend.tflite.interpreter import Interpreted, refuse_invalid
 from tf2caffe.frontend.tflite.part import (
     Part,
     Stored,
@@ -18,7 +18,9 @@ from tf2caffe.frontend.trace import fixed
 
 def load_tflite(path, wanted):
     """The `Trace` of a `.tflite` file, of the signature and between the tensors that are wanted."""
-    part = Part(File(path), wanted)
+    file = File(path)
+    refuse_invalid(file)
+    part = Part(file, wanted)
     refuse_state(part)
     if not wanted.dequantise:
         refuse_quantised(part)
@@ -58,7 +60,9 @@ def remarks(part, wanted, stored):
         ends = ", ".join(part.outputs)
         said.append(f"{', '.join(part.left)} at the end is left to the caller, who gets {ends}")
     if part.custom():
-        said.append("Convolution2DTransposeBias is taken as TRANSPOSE_CONV, also by the interpreter")
+        said.append(
+            "Convolution2DTransposeBias is taken as TRANSPOSE_CONV, also by the interpreter"
+        )
     if wanted.dequantise:
         said.append(
             f"{part.file.path} is quantised and taken as the float network that its scales "

@@ -112,12 +112,15 @@ def transpose_conv_bias(op):
 
 
 def transposed_size(image, kernel, strides, padding):
-    """The shape that a transposed convolution gives; `image` (N, H, W, C), `kernel` (H, W, O, I)."""
+    """The shape that a transposed convolution gives.
+
+    `image` is (N, H, W, C), `kernel` (H, W, out, in).
+    """
+    pairs = zip(image[1:3], strides, kernel[:2], strict=True)
     if padding == "SAME":
-        sizes = [n * int(stride) for n, stride in zip(image[1:3], strides, strict=True)]
+        sizes = [n * int(stride) for n, stride, _ in pairs]
     else:
-        sizes = [(n - 1) * int(stride) + size
-                 for n, stride, size in zip(image[1:3], strides, kernel[:2], strict=True)]  # fmt: skip
+        sizes = [(n - 1) * int(stride) + size for n, stride, size in pairs]
     return [image[0], *sizes, kernel[2]]
 
 

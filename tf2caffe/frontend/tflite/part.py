@@ -23,14 +23,16 @@ class Part:
     `tensors` are the subgraph's, `ops` the needed ones in order, `inputs` and `outputs` the
     tensors' indices by the names that the user knows, `values` the constants, {index: array}.
     `rewritten` are the ops that are in floats here and not in the file, `clipped` those that got a
-    ReLU, `same` what became the same tensor, {index: index}; `left` are ops at the end that are left
-    to the caller.
+    ReLU, `same` what became the same tensor, {index: index}; `left` are kinds of ops at the end
+    that are left to the caller.
     """
 
     def __init__(self, file, wanted):
         self.file, self.rewritten, self.left, self.clipped, self.same = file, [], [], [], {}
-        at, signature = _chosen(file, wanted.signature)
-        self.graph = file.model.subgraphs[at]
+        self.at, signature = _chosen(file, wanted.signature)
+        if self.at >= len(file.model.subgraphs):
+            raise file.damaged(f"a signature is of subgraph {self.at}")
+        self.graph = file.model.subgraphs[self.at]
         self.tensors = self.graph.tensors or []
         self.producers = {i: op for op in self.graph.operators or [] for i in indices(op.outputs)}
         self.inputs = self._ends(self.graph.inputs, signature and signature.inputs, wanted.inputs)
@@ -54,8 +56,8 @@ class Part:
     def _index(self, wanted):
         """The index of the tensor that a user calls so."""
         known = {}
-        for at, tensor in enumerate(self.tensors):
-            for alias in aliases(name(tensor)):
+        for at in [*indices(self.graph.inputs), *self.producers]:  # constants have such names too
+            for alias in aliases(name(self.tensors[at])):
                 known.setdefault(alias, at)
         for signature in self.file.model.signatureDefs or []:
             for entry in [*(signature.inputs or []), *(signature.outputs or [])]:
@@ -173,7 +175,9 @@ class Part:
         kind = self.dtype(int(op.outputs[0]))
         largest = float(result.quantization.scale[0]) * (kind.max - kind.min)
         is_six = abs(largest - 6) < 6 / 255
-        op.builtinOptions.fusedActivationFunction = activations.RELU6 if is_six else activations.RELU
+        op.builtinOptions.fusedActivationFunction = (
+            activations.RELU6 if is_six else activations.RELU
+        )
         self.clipped.append(op)
         return op
 
@@ -182,11 +186,18 @@ class Part:
         return [op for op in self.ops if self.kind(op) == "Convolution2DTransposeBias"]
 
     def runs_whole(self):
-        """Whether the file itself can be run for these outputs: it is cut off from no custom op."""
+        """Whether the interpreter runs the file itself for these outputs.
+
+        It runs the first subgraph from its inputs on, and no file that has a custom op.
+        """
         whole = self.graph.operators or []
-        return not self.cut and (
-            len(whole) == len(self.ops)
-            or all(self.kind(op) in KINDS.values() or self.kind(op) in LEFT for op in whole)
+        return (
+            self.at == 0
+            and not self.cut
+            and (
+                len(whole) == len(self.ops)
+                or all(self.kind(op) in KINDS.values() or self.kind(op) in LEFT for op in whole)
+            )
         )
 
     def dtype(self, at):
@@ -396,7 +407,7 @@ def plain_name(text):
 
 def aliases(text):
     """The names that a user may call a tensor."""
-    return dict.fromkeys([text, text.split(";")[0], plain_name(text), *text.split(";")])
+    return [text, text.split(";")[0], plain_name(text)]
 
 
 def open_sizes(part, at):
@@ -418,4 +429,3 @@ STATE = ("VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE")
 WHOLE = (schema.TensorType.INT8, schema.TensorType.UINT8, schema.TensorType.INT16)
 
 TYPES = {dtype: number for number, dtype in DTYPES.items() if number != schema.TensorType.INT4}
-
