@@ -47,8 +47,8 @@ def convert(
     """Convert a model and write the network's files below `folder`; return the `Conversion`.
 
     `model` is a path (a .keras or .h5 file, a SavedModel folder, a frozen .pb, the .meta of a TF1
-    checkpoint, a .tflite), a Keras model in memory, or a name that is registered in models/: then `network` is
-    its module, and folder/checkpoints/NAME.keras is read.
+    checkpoint, a .tflite), a Keras model in memory, or a name that is registered in models/: then
+    `network` is its module, and folder/checkpoints/NAME.keras is read.
 
     What is built:
     name          the network's name, which the files get (default: the file's stem, the model's

@@ -110,7 +110,7 @@ def add_name(parser):
 def add_model(parser, **default):
     """The arguments of the steps that read a TensorFlow model; `model_options` collects them."""
     add = parser.add_argument
-    kinds = "a .keras, .h5 or .tflite file, a SavedModel folder, a frozen .pb, a TF1 checkpoint's .meta"
+    kinds = "a .keras, .h5 or .tflite file, a SavedModel folder, a frozen .pb, a checkpoint's .meta"
     if default:
         kinds = f"a network of models/, or your own: {kinds} (default: %(default)s)"
     add("model", **default, help=kinds)

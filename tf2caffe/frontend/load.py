@@ -1,4 +1,4 @@
-"""Every kind of model file to a `Trace`: Keras, SavedModels, frozen graphs, TF1 checkpoints, TFLite."""
+"""Every kind of model file to a `Trace`: Keras, SavedModels, frozen graphs, checkpoints, TFLite."""
 
 import difflib
 import importlib.util

@@ -184,10 +184,11 @@ def compared(source, inputs, layers):
 
 def _refuse_wrong(errors, model):
     for name, error in errors.items():
-        if not error <= model.allowed(name):
+        allowed = model.allowed(name)
+        if not error <= allowed:
             raise Failure(
                 f"{name} (output): what was traced is off by {error:.1e} of its scale from what "
-                f"the model itself gives, {model.allowed(name):g} is allowed; tf2caffe rewrote the model "
+                f"the model itself gives, {allowed:g} is allowed; tf2caffe rewrote the model "
                 "wrongly: please report it"
             )
 

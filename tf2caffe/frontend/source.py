@@ -36,7 +36,9 @@ def handoff_of(model, name=None, folder=".", network=None):
     return Handoff(folder, name or getattr(model, "name", "net"))
 
 
-def check_options(model, network=None, custom=None, signature=None, inputs=None, outputs=None, dequantise=False):
+def check_options(
+    model, network=None, custom=None, signature=None, inputs=None, outputs=None, dequantise=False
+):
     """Raise `Failure` where an option is given that this kind of model has no use for."""
     if not is_path(model):
         needed = "the model is in memory"

@@ -6,6 +6,7 @@ so each op is compared too, alone, on what the interpreter fed it.
 
 import contextlib
 import warnings
+from itertools import islice
 
 import numpy as np
 import tensorflow as tf
@@ -15,6 +16,8 @@ from tf2caffe.frontend.original import TOLERANCE, DoesNotRun, Original, cast, di
 from tf2caffe.frontend.tflite.file import name
 from tf2caffe.frontend.tflite.part import plain_name
 from tf2caffe.proof.parity import allowed
+
+IMAGES = 8  # on which each op is compared alone
 
 
 class Interpreted(Original):
@@ -72,7 +75,7 @@ class Interpreted(Original):
                 floats[at] = tensor.name
         function = self._op_by_op(floats)
         interpreter, errors = self._interpreter(), dict.fromkeys(floats, 0.0)
-        for image in images(inputs):
+        for image in islice(images(inputs), IMAGES):
             fed = {key: cast(array, self.specs[key].dtype) for key, array in image.items()}
             known = self._run(interpreter, fed, {at: at for at in floats}, self.part.same)
             for at, (array, scale) in function(known).items():
@@ -100,8 +103,9 @@ class Interpreted(Original):
         def call(known):
             given = {str(at): np.asarray(array, np.float32) for at, array in known.items()}
             found = function(given)
-            scales = {at: np.abs(array).max() for at, array in zip(sums, found[len(made) :])}
-            return {at: (array, scales.get(at, 0)) for at, array in zip(made, found)}
+            before = dict(zip(sums, found[len(made) :], strict=True))
+            scales = {at: np.abs(array).max(initial=0) for at, array in before.items()}
+            return {at: (array, scales.get(at, 0)) for at, array in zip(made, found, strict=False)}
 
         return call
 
