@@ -44,6 +44,7 @@ def read(trace, name, names=None, classes=()):
     compute_together(trace, [constant for op in ops for constant in op.constants.values()])
     graph = Graph(name, *_parts(inputs, ops, outputs), list(classes), names or {})
     graph.left = tail.lines(trace, {tensor: op.name for tensor, op in raw.items()})
+    graph.remarks = trace.remarks
     graph.unused = [name for name in every if name not in graph.inputs]
     trace.known = {op.tensor.op.name: op.name for op in ops}
     return graph, {op.name: op.tensor.name for op in [*inputs, *ops]}
