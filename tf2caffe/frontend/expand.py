@@ -107,21 +107,29 @@ def _one_image(op, trace):
     chain.reshape([1, count, *size])
     chain.transpose([0, 2, 3, 1, 4])
     chain.reshape(whole)
-    repeats = {"filter": (1, 1, count, 1) if op.type.startswith("Depthwise") else (1, 1, 1, count)}
-    constants = {
-        name: Constant(tf.tile(one.tensor, repeats.get(name, (count,))), trace)
-        for name, one in op.constants.items()
-    }
-    operands = {"value" if op.type == "AvgPool" else "input": chain.last.tensor}
-    operands |= {name: one.tensor for name, one in constants.items() if name != "bias"}
-    tensor = getattr(tf.raw_ops, op.type)(**operands, **_given(op.attrs))
-    if "bias" in constants:
-        tensor = tensor + constants["bias"].tensor
-    chain.add(op.type, tensor, constants, op.attrs)
+    constants = _repeated(op, count, trace)
+    chain.add(op.type, _computed(op, chain.last.tensor, constants), constants, op.attrs)
     _, *out = op.shape
     chain.reshape([1, *out[:2], count, out[2]])
     chain.transpose([0, 3, 1, 2, 4])
     return chain.end(op)
+
+
+def _repeated(op, count, trace):
+    """The op's kernel and bias, once for each image."""
+    repeats = {"filter": (1, 1, count, 1) if op.type.startswith("Depthwise") else (1, 1, 1, count)}
+    return {
+        name: Constant(tf.tile(one.tensor, repeats.get(name, (count,))), trace)
+        for name, one in op.constants.items()
+    }
+
+
+def _computed(op, tensor, constants):
+    """What the op makes of another input and other constants."""
+    operands = {"value" if op.type == "AvgPool" else "input": tensor}
+    operands |= {name: one.tensor for name, one in constants.items() if name != "bias"}
+    result = getattr(tf.raw_ops, op.type)(**operands, **_given(op.attrs))
+    return result + constants["bias"].tensor if "bias" in constants else result
 
 
 def _given(attrs):

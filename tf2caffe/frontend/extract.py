@@ -3,6 +3,7 @@
 from functools import cache
 
 import numpy as np
+import tensorflow as tf
 from tensorflow.python.framework import op_def_registry
 
 from tf2caffe.frontend import tail
@@ -71,7 +72,7 @@ def _is_stateful(type):
 
 def _unchanged(raw, operands):
     """The operand that the op gives back as it is: x * 1, x + 0, max(x, -inf), a cast."""
-    if raw.type == "Cast" and raw.get_attr("SrcT") == raw.get_attr("DstT"):
+    if raw.type == "Cast" and _same_numbers(raw, operands[0]):
         return operands[0]
     neutral = NEUTRAL.get(raw.type)
     if neutral is None or raw.outputs[0].shape != next(
@@ -86,6 +87,16 @@ def _unchanged(raw, operands):
     if raw.type not in ("RealDiv", "Sub") and isinstance(first, Constant):
         return second if first.is_number(neutral) else None
     return None
+
+
+def _same_numbers(cast, operand):
+    """Whether a Cast keeps the type, or the kind of integer in which a label is counted.
+
+    Keras up to 3.5 casts each argmax to int32.
+    """
+    label = getattr(operand, "type", "") == "ArgMax"
+    source, target = cast.get_attr("SrcT"), cast.get_attr("DstT")
+    return source == target or (label and target in (tf.int32, tf.int64))
 
 
 def _op(raw, output, operands):

@@ -153,7 +153,7 @@ def _dilation(ops):
     """
     for op in ops:
         inner = op.inputs[0] if op.type == "BatchToSpaceND" else None
-        outer = inner.inputs[0] if inner is not None and _is_undilated(inner) else None
+        outer = inner.inputs[0] if inner is not None and is_undilated(inner) else None
         if outer is None or outer.type != "SpaceToBatchND" or not _is_whole_block(op, outer):
             continue
         first = inner.attrs["data_format"] == "NCHW"
@@ -185,7 +185,7 @@ def _dilated_pads(op, inner, outer, channels_first):
     return [end for pair in pads for end in pair]
 
 
-def _is_undilated(op):
+def is_undilated(op):
     """Whether it is a convolution of images that cuts no corners: VALID, neither strides nor
     dilations, and a constant kernel."""
     plain = op.type in ("Conv2D", "DepthwiseConv2dNative") and len(op.inputs) == 1
