@@ -78,7 +78,8 @@ def check_options(args):
     from tf2caffe.proof import runtimes
 
     forms.check_options(args.target, args.output_order, args.prototxt)
-    source.check_options(args.model, None, args.custom, args.signature, args.inputs, args.outputs)
+    named = args.signature, args.inputs, args.outputs, args.dequantise
+    source.check_options(args.model, None, args.custom, *named)
     handoff = source.handoff_of(args.model, args.name, args.dir)
     inputs.check(handoff, **cli.input_options(args), image=args.image)
     runtimes.refuse_python(args.caffe_python if args.runtime == "opencv" else None)
@@ -104,7 +105,7 @@ def engine(args):
 
 def print_conversion(conversion, verbose):
     """What was built, and where its outputs are."""
-    from tf2caffe.caffe import listing, outputs
+    from tf2caffe.caffe import cost, listing, outputs
 
     graph, forms = conversion.source.graph, conversion.forms
     counts = [f"{len(form.net.layers)} layers" for form in forms]
@@ -112,8 +113,8 @@ def print_conversion(conversion, verbose):
     if verbose:
         listing.print_layers(forms[0].net)
     outputs.print_map(forms[0].table)
-    if len(forms) > 1:
-        listing.print_costs(forms)
+    print()
+    cost.print_table(graph, *(form.net for form in forms))
     print()
 
 

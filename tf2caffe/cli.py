@@ -131,21 +131,22 @@ def add_name(parser):
 def add_model(parser, **default):
     """The arguments of the steps that read a TensorFlow model; `model_options` collects them."""
     add = parser.add_argument
-    kinds = "a .keras or .h5 file, a SavedModel folder, a frozen .pb, the .meta of a TF1 checkpoint"
+    kinds = "a .keras, .h5 or .tflite file, a SavedModel folder, a frozen .pb, a checkpoint's .meta"
     if default:
         kinds = f"a network of models/, or your own: {kinds} (default: %(default)s)"
     add("model", **default, help=kinds)
     add("--name", help="the network's name, which the files get (default: the file's stem)")
     add("--shape", type=shape, metavar="1,H,W,C", help="the input's shape, if it is open")
     add("--custom", type=Path, metavar="FILE.py", help="run this first, to register custom layers")
-    add("--signature", help="one of a SavedModel (default: serving_default, or the only one)")
-    add("--inputs", type=names, metavar="A,B", help="ops of a .pb or .meta (default: found)")
-    add("--outputs", type=names, metavar="C,D", help="ops of a .pb or .meta (default: found)")
+    add("--signature", help="one of a SavedModel or .tflite (default: serving_default or the only)")
+    add("--inputs", type=names, metavar="A,B", help="of a .pb, .meta or .tflite (default: found)")
+    add("--outputs", type=names, metavar="C,D", help="of a .pb, .meta or .tflite (default: found)")
+    add("--dequantise", action="store_true", help="take a quantised .tflite as floats")
 
 
 def model_options(args):
     """The options of `add_model` as `source.open_model` and `convert` take them."""
-    taken = ("name", "shape", "custom", "signature", "inputs", "outputs")
+    taken = ("name", "shape", "custom", "signature", "inputs", "outputs", "dequantise")
     return {"folder": args.dir} | {name: getattr(args, name) for name in taken}
 
 
@@ -198,11 +199,16 @@ def add_forms(parser):
         help="the tool that will read the network: Caffe layers are chosen for it, what it does "
         "not take is refused (default: portable; list prints all targets)",
     )  # fmt: skip
+    add(
+        "--allow-cost", action="store_true",
+        help="build also what takes much more weights, multiply-adds or memory than TensorFlow's",
+    )  # fmt: skip
 
 
 def form_options(args):
     """The options of `add_forms` as `forms.build` and `convert` take them."""
-    return {n: getattr(args, n) for n in ("target", "deploy", "output_order", "prototxt")}
+    taken = ("target", "deploy", "output_order", "prototxt", "allow_cost")
+    return {name: getattr(args, name) for name in taken}
 
 
 def add_proof(parser):

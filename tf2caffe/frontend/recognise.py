@@ -294,6 +294,7 @@ def _bias(ops):
         if source.type not in BIASED or op.shape != source.shape:
             continue
         alone = readers[id(source)] == 1 and "bias" not in source.constants
+        alone = alone and source.attrs.get("data_format") != "NCDHW"
         channels = source.shape[-1]
         if alone and vector.shape[-1:] == (channels,) and vector.size == channels:
             op.become(source, bias=Constant(bare(vector.tensor), vector.trace))
@@ -345,7 +346,7 @@ PRODUCTS = ("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum", "MatMul")
 TINY = float(np.finfo(np.float32).tiny)
 
 
-BIASED = tuple(name for name, op in OPS.items() if "bias?" in op.weights)
+BIASED = (*(name for name, op in OPS.items() if "bias?" in op.weights), "Conv3D")
 
 # Of images that may still have their channels first.
 OF_IMAGES = _repeat, _dilation
