@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tf2caffe.caffe import forms
-from tf2caffe.failure import refuse_idle
+from tf2caffe.failure import Unsupported, refuse_idle
 from tf2caffe.paths import Handoff
 from tf2caffe.proof import activations, runtimes, verdict
 from tf2caffe.proof.verdict import TOLERANCE
@@ -41,8 +41,8 @@ class Conversion:
 
 def convert(
     model, *, name=None, folder=".", target=None, deploy=False, output_order=None, prototxt=None,
-    network=None, shape=None, custom=None, signature=None, inputs=None, outputs=None,
-    dequantise=False, diagram=False, report=None,
+    allow_cost=False, network=None, shape=None, custom=None, signature=None, inputs=None,
+    outputs=None, dequantise=False, diagram=False, report=None,
 ):  # fmt: skip
     """Convert a model and write the network's files below `folder`; return the `Conversion`.
 
@@ -59,6 +59,7 @@ def convert(
     output_order  the order of the elements of an output that is not an image: "tensorflow"
                   (default) or "caffe", which adds no layers
     prototxt      the path of a network written by hand, which takes the weights by layer name
+    allow_cost    build also what adds more than the bounds of `caffe.cost` to TensorFlow's cost
     diagram       draw the network too: imgs/NAME/caffe-net.png
     report        is called with a line for each weight
 
@@ -85,10 +86,15 @@ def convert(
     given = {"name": name, "folder": folder, "network": network, "shape": shape, "custom": custom}
     prototxt = prototxt and Path(prototxt)
     built_as = {"target": target, "output_order": output_order, "prototxt": prototxt}
-    forms.check_options(**built_as)
-    source = sources.open_model(model, **given, **named)
-    weights.save(source.graph, source.handoff.weights, report)
-    built = forms.build(source.handoff, deploy=deploy, **built_as)
+    chosen = forms.check_options(**built_as)
+    try:
+        source = sources.open_model(model, **given, **named)
+        weights.save(source.graph, source.handoff.weights, report)
+    except Unsupported as refusal:
+        from tf2caffe.frontend import later
+
+        raise later.with_target(refusal, chosen, output_order) from None
+    built = forms.build(source.handoff, deploy=deploy, allow_cost=allow_cost, **built_as)
     leave(built.forms, diagram)
     return Conversion(source.handoff, built.forms, source, built.mapped)
 

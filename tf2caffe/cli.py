@@ -4,9 +4,13 @@ A script imports slow modules in its `main`, which `run` calls: so Ctrl-C gives 
 they are imported.
 """
 
+import argparse
 import contextlib
+import difflib
 import errno
+import functools
 import os
+import re
 import signal
 import sys
 from math import isfinite
@@ -44,6 +48,8 @@ def _line(error, interrupted):
         return "interrupted; files that were complete before are still complete"
     if isinstance(error, MemoryError):
         return f"not enough memory ({first_line(error)}); take a smaller network or input"
+    if isinstance(error, ModuleNotFoundError) and error.name in NEEDED:
+        return f"{error.name} is not installed in {sys.executable}; {INSTALL}"
     if isinstance(error, OSError) and error.errno is not None:
         return plain(_of_system(error))
     return None
@@ -84,18 +90,31 @@ def _settings():
         signal.signal(signal.SIGINT, former)
 
 
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaints are a `Failure`, like all that a user can mistake."""
+
+    def error(self, message):
+        raise Failure(f"{message}{self.meant(message)}; --help lists the options")
+
+    def meant(self, message):
+        """The option next to one that is not known."""
+        unknown = re.match(r"unrecognized arguments: (--[^\s=]+)", message)
+        near = unknown and difflib.get_close_matches(
+            unknown[1], self._option_string_actions, 1, 0.7
+        )
+        return f" (did you mean {near[0]}?)" if near else ""
+
+
 def parser(doc):
     """An argument parser: the script's docstring as help, and the options all scripts share."""
-    import argparse
-
     name = Path(sys.argv[0]).name
-    summary = argparse.ArgumentParser(
+    summary = Parser(
         prog="tf2caffe" if name == "__main__.py" else name,
         description=doc,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     summary.add_argument(
-        "--dir", "--out", type=Path, default=Path("."), metavar="DIR",
+        "--dir", "--out", type=folder, default=Path("."), metavar="DIR",
         help="root of every hand-off folder (default: the current directory)",
     )  # fmt: skip
     summary.add_argument("--version", action="version", version=f"tf2caffe {tf2caffe.__version__}")
@@ -104,7 +123,9 @@ def parser(doc):
 
 def add_name(parser):
     """The network's name, for the steps that read what earlier steps wrote."""
-    parser.add_argument("name", nargs="?", default="mnistcls", help="default: %(default)s")
+    parser.add_argument(
+        "name", nargs="?", default="mnistcls", type=network, help="default: %(default)s"
+    )
 
 
 def add_model(parser, **default):
@@ -178,11 +199,16 @@ def add_forms(parser):
         help="the tool that will read the network: Caffe layers are chosen for it, what it does "
         "not take is refused (default: portable; list prints all targets)",
     )  # fmt: skip
+    add(
+        "--allow-cost", action="store_true",
+        help="build also what takes much more weights, multiply-adds or memory than TensorFlow's",
+    )  # fmt: skip
 
 
 def form_options(args):
     """The options of `add_forms` as `forms.build` and `convert` take them."""
-    return {n: getattr(args, n) for n in ("target", "deploy", "output_order", "prototxt")}
+    taken = ("target", "deploy", "output_order", "prototxt", "allow_cost")
+    return {name: getattr(args, name) for name in taken}
 
 
 def add_proof(parser):
@@ -197,6 +223,40 @@ def add_proof(parser):
     runtimes.add_arguments(parser)
 
 
+def folder(text):
+    """A folder, which need not be there; nothing on the way to it is a file."""
+    path = Path(text)
+    for part in (path, *path.parents):
+        if part.exists() and not part.is_dir():
+            raise argparse.ArgumentTypeError(f"{part} is a file, not a folder")
+    return path
+
+
+def network(text):
+    """The name of a network; for a path its name is told."""
+    if {"/", os.sep} & {*text}:
+        known = f"this step takes the name of a network, such as {Path(text).stem}"
+        raise argparse.ArgumentTypeError(f"{text} is a path; {known}")
+    return text
+
+
+def told(what):
+    """Let argparse tell what is taken, where the decorated function raises `ValueError`."""
+
+    def decorate(read):
+        @functools.wraps(read)
+        def value(text):
+            try:
+                return read(text)
+            except ValueError:
+                raise argparse.ArgumentTypeError(f"{text!r} is not {what}") from None
+
+        return value
+
+    return decorate
+
+
+@told("sizes between commas, the batch first, such as 1,224,224,3")
 def shape(text):
     """Positive whole numbers between commas, the batch first."""
     sizes = [int(size) for size in text.split(",")]
@@ -205,6 +265,7 @@ def shape(text):
     return sizes
 
 
+@told("names between commas, such as A,B")
 def names(text):
     """Names between commas, at least one."""
     found = [name.strip() for name in text.split(",") if name.strip()]
@@ -213,6 +274,7 @@ def names(text):
     return found
 
 
+@told("a finite number")
 def number(text):
     """A number that is finite."""
     value = float(text)
@@ -221,6 +283,7 @@ def number(text):
     return value
 
 
+@told("a number greater than 0")
 def positive(text):
     """A finite number greater than 0."""
     value = number(text)
@@ -229,6 +292,7 @@ def positive(text):
     return value
 
 
+@told("a number other than 0")
 def factor(text):
     """A finite number other than 0."""
     value = number(text)
@@ -240,3 +304,8 @@ def factor(text):
 def numbers(text):
     """Finite numbers between commas."""
     return [number(part) for part in text.split(",")]
+
+
+# What a Python that is not the project's lacks.
+NEEDED = ("cv2", "google", "h5py", "keras", "matplotlib", "numpy", "PIL", "tensorflow", "tqdm")
+INSTALL = "activate the environment that has it, or pip install -r requirements.txt"

@@ -92,13 +92,21 @@ def is_depthwise(layer):
 
 def check(net, name):
     """Raise `Failure` that lists every layer that the target called `name` does not take."""
+    text = refusal(net, name)
+    if text:
+        raise Failure(text)
+
+
+def refusal(net, name):
+    """The text that lists every layer that the target does not take; empty if there is none."""
     target, around, problems = TARGETS[name], Surroundings(net), []
     for layer in net.layers:
         for rule, wrong in broken(layer, around, target):
             problems.append(f"{layer.name} ({layer.type}): {told(rule, wrong)}")
-    if problems:
-        summary = f"--target {name} does not take {len(problems)} setting(s) of {net.name}"
-        raise Failure(f"{listed(summary, problems)}\n{ADVICE[name == 'portable']}")
+    if not problems:
+        return ""
+    summary = f"--target {name} does not take {len(problems)} setting(s) of {net.name}"
+    return f"{listed(summary, problems)}\n{ADVICE[name == 'portable']}"
 
 
 ADVICE = {
@@ -110,10 +118,18 @@ ADVICE = {
 
 def told(rule, wrong):
     """A broken rule in words."""
+    if wrong == ["Threshold"]:
+        return f"{STEP} ({rule.source})"
     if rule.quantity == "type":
         return f"it has no such layer ({rule.source})"
     values = ", ".join(map(shown, dict.fromkeys(wrong)))
     return f"{rule.quantity} {values}; allowed: {allowed(rule)} ({rule.source})"
+
+
+STEP = (
+    "a choice that jumps where the data cross a number; of those measured only BVLC Caffe has a "
+    "layer for it: --target bvlc, or train with a choice that does not jump"
+)
 
 
 def allowed(rule):
@@ -273,6 +289,7 @@ BVLC = (
     *SAFE, "AbsVal", "ArgMax", "Bias", "BNLL", "Crop", "ELU", "Exp", "Log", "Silence", "Slice",
     "Split",
 )  # fmt: skip
+CAFFE = (*BVLC, "Threshold")  # nobody else is known to have that one
 DOCUMENTS = "from the documentation; never run here on the vendor's tool"
 
 # The table of --target: what each takes.
@@ -295,7 +312,7 @@ TARGETS = {
         ),
     ),
     "bvlc": Target(
-        "BVLC Caffe itself", "measured", (Rule("*", "type", BVLC, "BVLC"),),
+        "BVLC Caffe itself", "measured", (Rule("*", "type", CAFFE, "BVLC"),),
     ),
     "rknn": Target(
         "Rockchip RKNN-Toolkit2",

@@ -12,10 +12,10 @@ from math import prod
 
 import tensorflow as tf
 
+from tf2caffe.frontend.copies import copied, operands
 from tf2caffe.frontend.draft import Constant, Op
-from tf2caffe.frontend.extract import operand_names
 from tf2caffe.graph import layout_rules
-from tf2caffe.graph.ops import OPS, plain_name
+from tf2caffe.graph.ops import OPS
 
 TO_LAST, TO_FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
 
@@ -131,13 +131,13 @@ def _image(op, source):
     values |= {name: attrs[name] for name in ("ksize", "strides", "dilations", "explicit_paddings")
                if attrs.get(name)}  # fmt: skip
     if op.tensor.op.type == "BatchToSpaceND":
-        tensor = _dilated(op.type, source.tensor, op.constants["filter"].tensor, attrs)
+        tensor = dilated(op.type, source.tensor, op.constants["filter"].tensor, attrs)
     else:
-        tensor = _copied(op, _operands(op, [source], op.constants, attrs), values)
+        tensor = copied(op, operands(op, [source], op.constants, attrs), values)
     return Op(op.type, tensor, [source], op.constants, attrs)
 
 
-def _dilated(kind, image, kernel, attrs):
+def dilated(kind, image, kernel, attrs):
     """A convolution with zeros in its kernel: TensorFlow has no paddings below 0."""
     for axis, step in enumerate(attrs["dilations"][1:3]):
         kernel = _with_zeros(kernel, axis, step)
@@ -163,44 +163,13 @@ def _turned(numbers):
     return [numbers[axis] for axis in TO_LAST]
 
 
-def _operands(op, inputs, constants, attrs):
-    """The tensors that TensorFlow's op takes, in its order."""
-    names, given = _names(op), iter(inputs)
-    tensors = []
-    for name in names:
-        setting = name.endswith("!") and tf.constant(attrs[plain_name(name)], tf.int32)
-        tensors.append(
-            setting if name.endswith("!") else (constants.get(name) or next(given)).tensor
-        )
-    return tensors
-
-
-def _names(op):
-    """The names of the operands of TensorFlow's op."""
-    return operand_names(OPS[op.type].operands if op.type in OPS else (), len(op.tensor.op.inputs))
-
-
-def _copied(op, operands, attrs):
-    """TensorFlow's op once more, with other operands and settings; its first output."""
-    raw = op.tensor.op
-    values = {key: value for key, value in raw.node_def.attr.items() if key[0] != "_"}
-    for name, value in attrs.items():
-        values[name] = tf.compat.v1.AttrValue()
-        if isinstance(value, str):
-            values[name].s = value.encode()
-        else:
-            values[name].list.i.extend(value)
-    types = [output.dtype for output in raw.outputs]
-    return raw.graph.create_op(raw.type, operands, types, attrs=values).outputs[0]
-
-
 def _elementwise(op, turning):
     """Constants are turned as they lie beside the image."""
     if op.tensor.op.type != op.type or len(op.shape) != 4:
         return None
     inputs = [turning.of(one) for one in op.inputs]
     constants = {name: turning.constant(one) for name, one in op.constants.items()}
-    tensor = _copied(op, _operands(op, inputs, constants, op.attrs), {})
+    tensor = copied(op, operands(op, inputs, constants, op.attrs), {})
     return Op(op.type, tensor, inputs, constants, op.attrs)
 
 

@@ -236,6 +236,7 @@ def graph_trace(graph_def, stored, wanted, path):
         traced = flat_trace(nodes, fed, ends, variables, graph_def)
     except ValueError as error:
         raise Failure(f"{path} cannot take {sizes}: {first_line(error)}") from None
+    traced.named = frozenset(node.name for node in graph_def.node)
     traced.reason = replaced.reason(ends.values(), map(training_graph.source, specs))
     if not traced.reason:
         session = original.Session(graph, named(fed, specs), outputs, values, stored, off(graph))

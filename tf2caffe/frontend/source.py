@@ -11,6 +11,7 @@ from tqdm import tqdm
 from tf2caffe.failure import Failure, refuse_idle
 from tf2caffe.frontend import tf_import
 from tf2caffe.frontend.keras_file import load_checkpoint
+from tf2caffe.nearby import absent, refuse_other_kinds
 from tf2caffe.paths import Handoff
 
 
@@ -57,7 +58,9 @@ def check_options(
         needed = f"only a SavedModel folder and a .tflite have signatures, and {model} is neither"
         refuse_idle(needed, signature=signature)
     if not network and not path.exists():
-        raise Failure(f"{path} does not exist")
+        raise Failure(absent(path))
+    if not network:
+        refuse_other_kinds(path)
 
 
 def open_model(model, *, name=None, folder=".", network=None, shape=None, custom=None, **wanted):

@@ -310,6 +310,7 @@ OPS = {
          "sizes": wholes(1, "a list of numbers from 1 on"), "strides": INTEGERS},
         settled=("end", *MASKS), added=("sizes",), probe=CUT,
     ),
+    "Step": unary(demands.stepped, {"threshold": NUMBER}, added=("threshold",)),
     "Sub": binary("sum", demands.centred(x=1, y=1)),
     "Sum": reduction("total"),
     "Tanh": unary(WIDE_4),

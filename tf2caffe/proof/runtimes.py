@@ -224,7 +224,7 @@ class Pycaffe(Runtime):
 
     name, title, worker = "pycaffe", "Caffe", "pycaffe_worker.py"
     needs, advice = "caffe", "make pycaffe sets one up"
-    layers = frozenset(targets.BVLC)
+    layers = frozenset(targets.CAFFE)
 
     def __init__(self, python=None, timeout=TIMEOUT):
         python = python or self.python_with_it()
