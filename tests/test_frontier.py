@@ -20,7 +20,7 @@ ROOMS = {
     "frontend": {"graph", "caffe", "proof"},  # step 4 names files as Caffe does, errors as step 6
     "training": {"frontend"},
 }
-BESIDE = {"failure", "files", "nearby", "paths", "records"}  # any room may import them, and they none
+BESIDE = {"failure", "files", "nearby", "paths", "records"}  # any room may import them
 
 
 def imported(file):
