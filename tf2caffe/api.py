@@ -110,8 +110,8 @@ def leave(built, diagram=True):
 def computed(source, inputs, images, shown=0, facts=None):
     """Step 3: what TensorFlow's layers compute of `inputs`, {input: (N, ...) float32}, and probes.
 
-    `images` are the names of the N images, `facts` what `inputs.facts` gives. Returns `Activations`. Raises `Failure` where what was
-    traced is not what the model itself gives.
+    `images` are the names of the N images, `facts` what `inputs.facts` gives. Returns
+    `Activations`. Raises `Failure` where what was traced is not what the model itself gives.
     """
     from tf2caffe.frontend import original, tf_import
     from tf2caffe.frontend.source import run
