@@ -6,7 +6,7 @@ Leaves  below --out nets/NAME.prototxt and .caffemodel, with --deploy nets/NAME.
         0 only if every layer and every answer agree, in each form that was built.
 
     tf2caffe my.keras
-    tf2caffe my.keras --images photos --mean 104,117,123 --bgr --deploy --out DIR
+    tf2caffe my.keras --images photos --mean 123,117,104 --bgr --deploy --out DIR
 """
 
 import contextlib
@@ -62,6 +62,7 @@ def converted(args, handoff):
     from tf2caffe.report import page
 
     options = cli.model_options(args) | cli.form_options(args)
+    options["preprocessing"] = cli.preprocessing(args)
     try:
         report = print if args.verbose else None
         conversion = api.convert(args.model, **options, diagram=True, report=report)

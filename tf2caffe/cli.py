@@ -130,18 +130,39 @@ def model_options(args):
 
 def add_input(parser):
     """The options of what the network is run on; `input_options` collects them."""
+    parser.add_argument(
+        "--images", type=Path, metavar="PATH", help="an image or a folder of images"
+    )
+    add_preprocessing(parser)
+    parser.add_argument(
+        "--input", type=Path, metavar="FILE", help=".npy (N, ...) or .npz, as the model takes it"
+    )
+
+
+def add_preprocessing(parser):
+    """The options of what is done to images first; `preprocessing` collects them."""
     add = parser.add_argument
-    add("--images", type=Path, metavar="PATH", help="an image or a folder of images")
-    add("--bgr", action="store_true", help="give the image's channels blue first")
-    add("--mean", type=numbers, metavar="B,G,R", help="is subtracted (default: 0), then")
-    add("--scale", type=factor, help="the factor is applied (default: 1)")
-    add("--input", type=Path, metavar="FILE", help=".npy (N, ...) or .npz, as the model takes it")
+    add("--bgr", action="store_true", help="the network takes the image's channels blue first")
+    add("--mean", type=numbers, metavar="R,G,B", help="is subtracted (default: 0), then")
+    add("--std", type=numbers, metavar="R,G,B", help="the image is divided by it, or else")
+    add("--scale", type=factor, help="this factor is applied, such as 1/255 (default: 1)")
+    add(
+        "--fold-preprocessing", action="store_true",
+        help="make that a part of the network, which then takes red, green, blue of 0..255",
+    )  # fmt: skip
+
+
+def preprocessing(args):
+    """The options of `add_preprocessing` as one. Raises `Failure` where they contradict."""
+    from tf2caffe.proof.preprocessing import Preprocessing
+
+    given = {name: getattr(args, name) for name in ("bgr", "mean", "std", "scale")}
+    return Preprocessing.of(**given, folded=args.fold_preprocessing)
 
 
 def input_options(args):
-    """The options of `add_input` as `inputs.load` and `prove` take them."""
-    taken = {name: getattr(args, name) for name in ("images", "bgr", "mean", "scale")}
-    return {"data": args.input} | taken
+    """The options of `add_input` as `inputs.load` takes them."""
+    return {"data": args.input, "images": args.images, "preprocessing": preprocessing(args)}
 
 
 def add_layers(parser):
@@ -229,9 +250,10 @@ def positive(text):
 
 
 def factor(text):
-    """A finite number other than 0."""
-    value = number(text)
-    if value == 0:
+    """A finite number other than 0, or a fraction such as 1/255."""
+    above, _, below = text.partition("/")
+    value = number(above) / (number(below) if below else 1)
+    if value == 0 or not isfinite(value):
         raise ValueError
     return value
 

@@ -15,13 +15,17 @@ from tf2caffe.paths import replacing
 from tf2caffe.proof.probes import VERSION, Probes
 
 PROBES = ("regions", "outputs", "floors")
-# How the activations were made; `preprocessing` has the form of `preprocessing.FORM`.
+# How the activations were made; `preprocessing` has a `Preprocessing`'s fields.
+NUMBER = (float, int)
 MADE = {
     "model?": str,
     "versions?": {str: str},
-    "preprocessing?": records.ANY,
+    "preprocessing?": {
+        "bgr": bool, "mean": ([NUMBER], None), "std": ([NUMBER], None), "scale": (NUMBER, None),
+        "folded": bool,
+    },
     "expected?": ([(str, None)], None),
-}
+}  # fmt: skip
 RESERVED = ("input:", "layer:", "@")
 
 
