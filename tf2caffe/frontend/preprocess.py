@@ -4,7 +4,10 @@ It is made of TensorFlow's ops in front of the model, so each of them is convert
 proven as the model's own are. A shift that comes before zeros of padding stays a layer of its own,
 because it would reach them.
 
-    pixels -> Sub (mean) -> RealDiv (std) or Mul (scale) -> Conv2D (blue first) -> the model
+    pixels -> Mul (1 / std) -> Sub (mean / std) -> Conv2D (blue first) -> the model
+
+The factor comes first, as in one Scale of Caffe's, so that both round alike: pixels - mean may be
+near 0, and then x / std - mean / std has fewer digits than (x - mean) / std.
 """
 
 import numpy as np
@@ -76,11 +79,23 @@ def _nodes(tensor, preprocessing, start):
     """The nodes of the preprocessing, in order, each constant before its reader."""
     with tf.Graph().as_default() as graph:
         made = first = tf.compat.v1.placeholder(tensor.dtype, tensor.shape, tensor.op.name)
-        for step, numbers in preprocessing.steps():
+        for step, numbers in _steps(preprocessing):
             with tf.name_scope(f"{start}_{step}"):
                 made = OPS[step](made, numbers, tensor.shape[3])
         nodes = graph.as_graph_def().node
         return [node for node in nodes if node.name != first.op.name]
+
+
+def _steps(preprocessing):
+    """What is done, in order: (name, numbers in red, green, blue)."""
+    mean, scale = preprocessing.mean, preprocessing.scale
+    factor = 1 / np.float64(preprocessing.std or 1 / (scale or 1.0))
+    if preprocessing.std is not None or scale is not None:
+        yield "scale", factor.astype(np.float32)
+    if mean is not None:
+        yield "mean", np.float32(np.float64(mean) * factor)
+    if preprocessing.bgr:
+        yield "bgr", None
 
 
 def _by(op):
@@ -96,7 +111,6 @@ def _reversed(x, numbers, channels):
 
 OPS = {
     "mean": _by(tf.raw_ops.Sub),
-    "std": _by(tf.raw_ops.RealDiv),
     "scale": _by(tf.raw_ops.Mul),
     "bgr": _reversed,
 }
