@@ -84,7 +84,9 @@ def convert(
     forms.check_options(**built_as)
     source = sources.open_model(model, **given, **named, preprocessing=preprocessing)
     weights.save(source.graph, source.handoff.weights, report)
-    built = forms.build(source.handoff, deploy=deploy, **built_as)
+    made = {"source": source.graph.source, "model": source.model}
+    made["prepared"] = preprocessing and preprocessing.told(source.graph.inputs)
+    built = forms.build(source.handoff, deploy=deploy, made=made, **built_as)
     leave(built.forms, diagram)
     return Conversion(source.handoff, built.forms, source, built.mapped)
 

@@ -5,6 +5,8 @@ show one of the images, all of them are compared.
 """
 
 import json
+import zipfile
+import zlib
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,6 +14,7 @@ import numpy as np
 from tf2caffe import files, records
 from tf2caffe.failure import Failure
 from tf2caffe.paths import replacing
+from tf2caffe.proof.preprocessing import Preprocessing
 from tf2caffe.proof.probes import VERSION, Probes
 
 PROBES = ("regions", "outputs", "floors")
@@ -102,6 +105,29 @@ def load(path):
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise Failure(f"{path} is damaged ({error}); {again}") from None
     return activations
+
+
+def made_of(path):
+    """What `comment.header` says of the model's use, of the file's small parts; {} if not there."""
+    try:
+        with zipfile.ZipFile(path) as members:
+            texts = {}
+            for name in ("@source", "@made"):
+                with members.open(f"{name}.npy") as member:
+                    texts[name] = str(np.lib.format.read_array(member, allow_pickle=False))
+            shapes = {}
+            for name in members.namelist():
+                if name.startswith("input:"):
+                    with members.open(name) as member:
+                        np.lib.format.read_magic(member)
+                        shapes[name] = np.lib.format.read_array_header_1_0(member)[0]
+        made = json.loads(texts["@made"])
+        records.check(made, MADE)
+        given = made.get("preprocessing")
+        prepared = given and Preprocessing.of(**given).told(shapes)
+        return {"source": texts["@source"], "model": made.get("model"), "prepared": prepared}
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error, EOFError):
+        return {}  # step 6 says what is wrong with the file
 
 
 def _probes(found):

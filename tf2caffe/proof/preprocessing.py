@@ -94,12 +94,22 @@ class Preprocessing:
         then = f"; then {', '.join(order[::-1])}" if self.bgr else ""
         return f"{text}, in the order {', '.join(order)}{then}"
 
-    def record(self, blob, channels):
-        """As parity.json and the report have it."""
-        order = "grey" if channels == 1 else "BGR" if self.bgr and not self.folded else "RGB"
+    def told(self, shapes):
+        """In a line, of a network with one image (or other inputs: None), if there is any."""
+        channels = {shape[-1] for shape in shapes.values() if len(shape) == 4}
+        if len(shapes) != 1 or not channels or not self.given:
+            return None
+        return self._line(channels.pop())
+
+    def _line(self, channels):
         told = self.formula(channels)
         if self.folded:
             told = f"none: the network takes pixels of 0..255, and computes {told}"
+        return told
+
+    def record(self, blob, channels):
+        """As parity.json and the report have it."""
+        order = "grey" if channels == 1 else "BGR" if self.bgr and not self.folded else "RGB"
         return {
             "order": order,
             "mean": None if self.mean is None else list(self.mean),
@@ -107,7 +117,7 @@ class Preprocessing:
             "scale": self.scale,
             "bgr": self.bgr,
             "folded": self.folded,
-            "formula": told,
+            "formula": self._line(channels),
             "snippets": self.snippets(blob, channels),
         }
 
