@@ -36,6 +36,7 @@ def of(verdict):
         "files": [file_of(path) for path in (found.handoff.prototxt, found.handoff.caffemodel)],
         "versions": versions(kept),
         "runtime": verdict.runtime,
+        "runtime_note": verdict.note,
         "preprocessing": prepared(found),
         "inputs": [input_of(entry) for entry in table.inputs],
         "outputs": [vars(output) for output in table.outputs],
