@@ -1,7 +1,7 @@
 """Step 6 of 6: run the Caffe network on the same inputs and compare every layer.
 
 Reads   nets/NAME.prototxt, .caffemodel and .blobs.json, activations/NAME.npz.
-Leaves  imgs/NAME/caffe/convs.png, denses.png and res10.png (as TensorFlow's, on the same scale),
+Writes  imgs/NAME/caffe/convs.png, denses.png and res10.png (as TensorFlow's, on the same scale),
         imgs/NAME/compare.png (TensorFlow, Caffe, their difference) and nets/NAME.parity.json.
         The exit status is 0 only if every layer and every answer agree. With --deploy it is
         the form nets/NAME.deploy.* that is compared: imgs/NAME/compare-deploy.png. With
@@ -29,7 +29,7 @@ def main():
     classes = layers.check_drawn(table, args.layers, args.labels)
     if args.export_calibration:
         count = calibration.export(args.export_calibration, table.inputs, kept)
-        print(f"left: {args.export_calibration / calibration.LIST} ({count} inputs)")
+        print(f"wrote: {args.export_calibration / calibration.LIST} ({count} inputs)")
     chosen = args.runtime, args.caffe_python, args.caffe_timeout, found.network
     with runtimes.choose(*chosen) as runtime:
         print(f"runtime: {runtime}, {len(kept.images)} images; shown: {kept.images[kept.shown]}\n")
@@ -37,8 +37,8 @@ def main():
     parity.print_table(result.rows, kept.shown)
     print()
     for path in layers.draw_caffe(result, args.layers, classes):
-        print(f"left: {path}")
-    print(f"left: {result.save()}\n")
+        print(f"wrote: {path}")
+    print(f"wrote: {result.save()}\n")
     if not result.equal:
         sys.exit(str(result))
     for remark in result.remarks():
@@ -54,9 +54,9 @@ def arguments():
     add("--deploy", action="store_true", help="compare that form")
     add(
         "--export-calibration", type=Path, metavar="DIR",
-        help="leave the inputs there as .npy, (1, C, H, W) each, and a list, a line an image",
+        help="write each input there as .npy (1, C, H, W), and a list with one line per input",
     )  # fmt: skip
-    add("--labels", type=Path, metavar="FILE", help="a label a line, for pictures")
+    add("--labels", type=Path, metavar="FILE", help="one label per line, for pictures")
     cli.add_layers(parser)
     return parser.parse_args()
 
@@ -66,7 +66,7 @@ def check_options(args):
     if args.deploy:
         refuse_idle("no answers are drawn with --deploy", labels=args.labels)
     if args.export_calibration and args.export_calibration.is_file():
-        raise Failure(f"--export-calibration {args.export_calibration} is a file, no folder")
+        raise Failure(f"--export-calibration {args.export_calibration} is a file, not a folder")
 
 
 if __name__ == "__main__":

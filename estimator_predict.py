@@ -1,7 +1,7 @@
 """Step 2 of 6: check the trained network on its ten test images.
 
 Reads   checkpoints/NAME.keras and imgs/test/NAME/img0.png ... img9.png.
-Leaves  imgs/NAME/tf/res10.png: the images, each with its label and the network's confidence.
+Writes  imgs/NAME/tf/res10.png: the images, each with its label and the network's confidence.
 
     python estimator_predict.py
 """
@@ -22,7 +22,7 @@ def main():
     names, pixels = images.test_images(handoff, network.SHAPE)
     model = load_checkpoint(handoff)
     if model.name != args.name:
-        raise Failure(f"{handoff.checkpoint}: holds the network {model.name}")
+        raise Failure(f"{handoff.checkpoint}: contains the network {model.name}, not {args.name}")
     probabilities = model(pixels, training=False)["probs"].numpy()
     answers = [(network.CLASSES[row.argmax()], f"{row.max():.2%}") for row in probabilities]
     print_table(names, answers)
@@ -31,7 +31,7 @@ def main():
     picture = handoff.tf_imgs / "res10.png"
     heading = [(f"{args.name} in TensorFlow: label and confidence", figures.INK)]
     figures.draw_answers(picture, pixels, told, right, heading)
-    print(f"left: {picture}")
+    print(f"wrote: {picture}")
 
 
 def arguments():

@@ -485,7 +485,7 @@ MUTANTS = [
     Mutant(
         "proof: layers alone are not looked at",
         "fault", "not row.own <= tolerance", "False",
-        "strays", "test_parity",
+        "differs", "test_parity",
     ),
     Mutant(
         "proof: sums are measured by all of their terms",

@@ -141,7 +141,7 @@ def test_layers_that_are_drawn(capsys):
     assert list(layers.chosen(few, ["conv1*", "conv7/Conv2D"])) == [
         "conv1/Conv2D", "conv7/Conv2D",
     ]  # fmt: skip
-    with pytest.raises(Failure, match="--layers dense: no layer is called so"):
+    with pytest.raises(Failure, match="--layers dense: no layer has such a name"):
         layers.chosen(few, ["dense"])
     assert capsys.readouterr().out == ""
     many = {f"layer{at}": at for at in range(500)}

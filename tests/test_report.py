@@ -88,7 +88,7 @@ def report(box):
         box, "--deploy", "--images", "photos", "--scale", "0.01", "--labels", "labels.txt"
     )
     assert (ended.returncode, ended.stderr) == (0, ""), ended
-    assert "left: report.html" in ended.stdout
+    assert "wrote: report.html" in ended.stdout
     return (box / "report.html").read_text(encoding="utf-8")
 
 

@@ -1,9 +1,9 @@
 """A TensorFlow or Keras model as a Caffe network, each layer proven equal: steps 3 to 6 at once.
 
-Reads   the model, and what it is run on: --images or --input, else random numbers.
-Leaves  below --out nets/NAME.prototxt and .caffemodel, with --deploy nets/NAME.deploy.*, what the
-        single steps leave beside them, and report.html, a page about all of it. The exit status is
-        0 only if every layer and every answer agree, in each form that was built.
+Reads   the model, and its input: --images or --input, else random numbers.
+Writes  below --out nets/NAME.prototxt and .caffemodel, with --deploy nets/NAME.deploy.*, the other
+        files of the single steps, and report.html, a page about all of it. The exit status is 0
+        only if every layer and every answer agree, in each form that was built.
 
     tf2caffe my.keras
     tf2caffe my.keras --images photos --mean 123,117,104 --bgr --deploy --out DIR
@@ -42,7 +42,7 @@ def main():
         classes = layers.check_drawn(conversion.forms[0].table, args.layers, args.labels)
         print_conversion(conversion, args.verbose)
         for path in conversion.files:
-            print(f"left: {path} ({path.stat().st_size:,} bytes)")
+            print(f"wrote: {path} ({path.stat().st_size:,} bytes)")
         how = {"tolerance": args.tolerance, "timeout": args.caffe_timeout, "runtime": chosen}
         given = cli.input_options(args)
         verdicts = [api.prove(conversion, **how, **given, image=args.image)]
@@ -50,7 +50,7 @@ def main():
             verdicts += [api.prove(handoff.name, folder=handoff.root, deploy=True, **how)]
     draw(args, verdicts, classes)
     page.write(handoff.report, run_of(classes), verdicts, conversion.forms)
-    print(f"left: {handoff.report} ({handoff.report.stat().st_size:,} bytes)")
+    print(f"wrote: {handoff.report} ({handoff.report.stat().st_size:,} bytes)")
     print_proof(args, *verdicts)
     if not all(verdict.equal for verdict in verdicts):
         sys.exit(1)
@@ -89,10 +89,10 @@ def arguments():
     cli.add_forms(parser)
     cli.add_proof(parser)
     add = parser.add_argument
-    add("--export-calibration", type=Path, metavar="DIR", help="leave the inputs there as .npy")
-    add("--pictures", action="store_true", help="draw both sides' layers, as steps 3 and 6 do")
-    add("--image", metavar="NAME", help="the one that is drawn (default: img3, or the first)")
-    add("--labels", type=Path, metavar="FILE", help="a label a line: names of the answers")
+    add("--export-calibration", type=Path, metavar="DIR", help="write the inputs there as .npy")
+    add("--pictures", action="store_true", help="draw both sides' layers, like steps 3 and 6")
+    add("--image", metavar="NAME", help="the image to draw (default: img3, else the first)")
+    add("--labels", type=Path, metavar="FILE", help="one label per line: names of the answers")
     cli.add_layers(parser)
     add("-v", "--verbose", action="store_true", help="print the weights, layers and errors")
     return parser.parse_args()
@@ -118,7 +118,7 @@ def check_options(args):
         if path and not path.is_file():
             raise Failure(f"{option} {path} does not exist")
     if args.export_calibration and args.export_calibration.is_file():
-        raise Failure(f"--export-calibration {args.export_calibration} is a file, no folder")
+        raise Failure(f"--export-calibration {args.export_calibration} is a file, not a folder")
     return handoff
 
 
@@ -154,10 +154,10 @@ def draw(args, verdicts, classes):
     found = verdicts[0].found
     if args.export_calibration:
         count = calibration.export(args.export_calibration, found.table.inputs, found.kept)
-        print(f"left: {args.export_calibration / calibration.LIST} ({count} inputs)")
+        print(f"wrote: {args.export_calibration / calibration.LIST} ({count} inputs)")
     for verdict in verdicts if args.pictures else ():
         for path in layers.draw_caffe(verdict, args.layers, classes):
-            print(f"left: {path}")
+            print(f"wrote: {path}")
 
 
 def print_proof(args, *verdicts):

@@ -24,8 +24,8 @@ class Conversion:
 
     `handoff` has the paths of its files, `handoff.prototxt` and `handoff.caffemodel` among them;
     `forms` are the inspectable form and, if asked for, the deploy form, each with `net` (the
-    layers), `text` (the prototxt) and `table` (which blob holds which of TensorFlow's outputs, and
-    `table.outputs`, the model's). `source` is the traced model, on which `prove` runs TensorFlow.
+    layers), `text` (the prototxt) and `table` (which blob contains which of TensorFlow's outputs,
+    and `table.outputs`, the model's). `source` is the traced model: `prove` runs it in TensorFlow.
     """
 
     handoff: Handoff
@@ -45,34 +45,37 @@ def convert(
     network=None, shape=None, custom=None, signature=None, inputs=None, outputs=None, diagram=False,
     preprocessing=None, report=None,
 ):  # fmt: skip
-    """Convert a model and leave the network's files below `folder`; return the `Conversion`.
+    """Convert a model and write the network's files below `folder`; return the `Conversion`.
 
     `model` is a path (a .keras or .h5 file, a SavedModel folder, a frozen .pb, the .meta of a TF1
     checkpoint), a Keras model in memory, or a name that is registered in models/: then `network` is
     its module, and folder/checkpoints/NAME.keras is read.
 
-    What becomes of it:
-    name          what the files are called (default: the file's stem, the model's name)
+    What is built:
+    name          the network's name, which the files get (default: the file's stem, the model's
+                  name)
     target        a name that `build_caffe.py --target list` prints (default: "portable")
-    deploy        build the form that chips take too: folded, in place, with the same outputs
-    output_order  of an output that is no image: "tensorflow" (default), or "caffe": as it comes
+    deploy        also build the form for chips: layers folded, activations in place, the same
+                  outputs
+    output_order  the order of the elements of an output that is not an image: "tensorflow"
+                  (default) or "caffe", which adds no layers
     prototxt      the path of a network written by hand, which takes the weights by layer name
     diagram       draw the network too: imgs/NAME/caffe-net.png
     preprocessing a `Preprocessing` of images; if it is `folded`, it becomes a part of the network
     report        is called with a line for each weight
 
-    What is read of it:
+    How the model is read:
     shape         the input's size, [1, H, W, C], where the model leaves it open
     custom        a Python file that registers custom layers; it is run
     signature     of a SavedModel (default: serving_default, or the only one)
     inputs        the names of a .pb's or .meta's input ops, a list (default: found)
     outputs       the names of its output ops, a list (default: found)
 
-    Left are nets/NAME.prototxt, .caffemodel and .blobs.json, with `deploy` NAME.deploy.* (else an
-    earlier one's are removed), and tf_weights/NAME/. An input (1, H, W, C) of TensorFlow's is a
-    blob (1, C, H, W) in Caffe; an output of rank 4 likewise; other outputs lie as TensorFlow has
-    them. Raises `Failure` where the model cannot be read, or holds what Caffe or the target cannot
-    express, with all causes at once; the files in nets/ are then what they were.
+    It writes nets/NAME.prototxt, .caffemodel and .blobs.json, with `deploy` NAME.deploy.* (without
+    it, those of an earlier call are removed), and tf_weights/NAME/. An input (1, H, W, C) of
+    TensorFlow's is a blob (1, C, H, W) in Caffe; an output of rank 4 likewise; other outputs have
+    TensorFlow's order. Raises `Failure` if the model cannot be read, or contains what Caffe or the
+    target cannot express, with all causes at once; the files in nets/ are then unchanged.
     """
     from tf2caffe.frontend import source as sources
     from tf2caffe.frontend import weights
@@ -85,7 +88,7 @@ def convert(
     source = sources.open_model(model, **given, **named, preprocessing=preprocessing)
     weights.save(source.graph, source.handoff.weights, report)
     made = {"source": source.graph.source, "model": source.model}
-    made["prepared"] = preprocessing and preprocessing.told(source.graph.inputs)
+    made["prepared"] = preprocessing.line if preprocessing and preprocessing.given else None
     built = forms.build(source.handoff, deploy=deploy, made=made, **built_as)
     leave(built.forms, diagram)
     return Conversion(source.handoff, built.forms, source, built.mapped)
@@ -137,18 +140,18 @@ def prove(
 ):  # fmt: skip
     """Run the Caffe network beside TensorFlow's, layer by layer; return the `Verdict`.
 
-    `converted` is a `Conversion`: TensorFlow is run on the input first, which leaves
-    activations/NAME.npz. Or it is the name of a network whose steps 3 to 5 have left their files
+    `converted` is a `Conversion`: TensorFlow is run on the input first, which writes
+    activations/NAME.npz. Or it is the name of a network whose steps 3 to 5 have written their files
     below `folder`: then TensorFlow is not needed.
 
     The input of a `Conversion`, images first, channels last:
     data          an array (N, ...), {input: (N, ...)}, or the path of a .npy or .npz of such
-    images        or an image, or a folder of images (default: the network's test images, else
+    images        instead: an image, or a folder of images (default: the network's test images, else
                   random numbers)
     bgr, mean, std, scale   how images are prepared: minus the mean (red, green, blue), divided by
                   std or times the scale, blue first
     preprocessing the same as a `Preprocessing`, which may be folded, as `convert` took it
-    image         the name of the one that pictures show (default: img3, or the first)
+    image         the name of the image that pictures show (default: img3, else the first)
 
     How it is compared:
     deploy        compare the deploy form
@@ -159,7 +162,7 @@ def prove(
 
     The verdict has `equal`, `why` (what is not equal, in a line; None if equal) and `rows`: a row a
     layer, with `name`, `blob`, `error` (from the input on), `own` (the layer alone), `probed` (on
-    probes), and both sides, `tf` and `caffe`, (N, ...). `print(verdict)` prints one line. Left is
+    probes), and both sides, `tf` and `caffe`, (N, ...). `print(verdict)` prints one line. It writes
     nets/NAME.parity.json. Raises `Failure` where files are missing or do not fit, or no runtime can
     run the network; a network that is not equal raises nothing.
     """
@@ -187,7 +190,9 @@ def _kept(source, given, image):
     from tf2caffe.frontend import inputs
 
     inputs.check(source.handoff, **given, image=image)
-    arrays, names = inputs.load(source.handoff, source.graph.inputs, **given)
+    arrays, names = inputs.load(
+        source.handoff, source.graph.inputs, bool(source.graph.channels_first()), **given
+    )
     facts = inputs.facts(source.handoff, names, **given)
     return computed(source, arrays, names, inputs.position(image, names), facts)
 

@@ -1,7 +1,7 @@
 """The README's first picture: three rows of the comparison that step 6 draws.
 
 Reads   imgs/mnistcls/compare.png.
-Leaves  imgs/mnistcls/readme-rows.png: the first convolution, the second one, a dense layer.
+Writes  imgs/mnistcls/readme-rows.png: the first convolution, the second one, a dense layer.
 
     python tools/readme_rows.py
 """

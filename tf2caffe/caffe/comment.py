@@ -11,7 +11,8 @@ def header(graph, table, form, made=None):
     """The comment's lines, an empty one after them.
 
     `made` says how the model is used: `source`, the state of the model that this is true of,
-    `model`, its file's name, and `prepared`, what is done to images first.
+    `model`, its file's name, and `prepared`, which says for so many channels what is done to images
+    first.
     """
     made = made if made and made.get("source") == graph.source else {}
     state = graph.source.partition("+")[0]
@@ -22,7 +23,8 @@ def header(graph, table, form, made=None):
         f"target: {table.target}, {form} form",
         *(f"input {input_of(entry)}" for entry in table.inputs),
     ]
-    lines += [f"preprocessing: {made['prepared']}"] if made.get("prepared") else []
+    if made.get("prepared") and len(table.inputs) == 1:
+        lines.append(f"preprocessing: {made['prepared'](table.inputs[0].layout.caffe_shape[0])}")
     return "".join(f"# {plain(line)}\n" for line in lines) + "\n"
 
 

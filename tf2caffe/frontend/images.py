@@ -80,7 +80,8 @@ def load_image(file, shape):
 def open_image(file):
     """The image, fully read: a damaged file is found here. It is upright, as viewers show it."""
     try:
-        with warnings.catch_warnings(action="ignore"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file) as image:
                 deep = is_deep(image)

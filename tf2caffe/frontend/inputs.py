@@ -31,12 +31,13 @@ def check(handoff, *, data=None, images=None, preprocessing=PLAIN, image=None):
         raise Failure(f"--input {data} does not exist")
 
 
-def load(handoff, shapes, *, data=None, images=None, preprocessing=PLAIN):
+def load(handoff, shapes, first=False, *, data=None, images=None, preprocessing=PLAIN):
     """What the network is run on: ({input: (N, ...) float32}, the images' names).
 
-    `shapes` are the inputs' by name, batch first. `data`, else `images`, else the network's test
-    images, else random numbers. `data` is the path of a .npy or .npz, an array, or {input: array}.
-    Raises `Failure` where it does not fit the network.
+    `shapes` are the inputs' by name, batch first; `first` tells that images have channels first.
+    `data`, else `images`, else the network's test images, else random numbers. `data` is the path
+    of a .npy or .npz, an array, or {input: array}. Raises `Failure` where it does not fit the
+    network.
     """
     if isinstance(data, str | os.PathLike):
         return arrays(Path(data), shapes)
@@ -44,7 +45,7 @@ def load(handoff, shapes, *, data=None, images=None, preprocessing=PLAIN):
         return given(data, shapes)
     folder = images or files_of_images.test_folder(handoff)
     if folder is not None:
-        return pictures(folder, shapes, preprocessing)
+        return pictures(folder, shapes, preprocessing, first)
     random = np.random.default_rng(SEED)
     if preprocessing.folded:
         print(f"input: random (0 to 255, seed {SEED}); --images or --input take your own\n")
@@ -78,17 +79,23 @@ def position(image, names):
     raise Failure(f"--image {image}: not one of {', '.join(stems)}")
 
 
-def pictures(source, shapes, preprocessing):
-    """Images, prepared unless the network does that itself."""
+def pictures(source, shapes, preprocessing, first=False):
+    """Images, prepared unless the network does that itself.
+
+    With `first` the network takes their channels first.
+    """
     if len(shapes) != 1 or len(next(iter(shapes.values()))) != 4:
         raise Failure(f"the network takes {shapes}, not one image; give it with --input")
     ((name, shape),) = shapes.items()
+    shape = (shape[0], *shape[2:], shape[1]) if first else shape
     preprocessing.check(name, shape[3])
     names, pixels = files_of_images.load_images(source, shape[1:])
     if preprocessing.given:
         where = " by the network" if preprocessing.folded else ""
         print(f"preprocessing{where}: {preprocessing.formula(shape[3])}")
-    return {name: pixels if preprocessing.folded else preprocessing.apply(pixels)}, names
+    pixels = pixels if preprocessing.folded else preprocessing.apply(pixels)
+    pixels = pixels.transpose(0, 3, 1, 2) if first else pixels
+    return {name: np.ascontiguousarray(pixels, np.float32)}, names
 
 
 def arrays(path, shapes):

@@ -60,6 +60,9 @@ def _image(trace, preprocessing):
     if len(tensors) != 1 or len(next(iter(shapes.values()))) != 4:
         raise Failure(f"--fold-preprocessing: the network takes {shapes}, not one image")
     ((name, tensor),) = tensors.items()
+    if tensor.shape[1] in (1, 3) and tensor.shape[3] not in (1, 3):
+        told = f"input {name} has its channels first, {tuple(tensor.shape)}"
+        raise Failure(f"--fold-preprocessing takes images with channels last; {told}")
     preprocessing.check(name, tensor.shape[3])
     if tensor.dtype != tf.float32:
         told = f"input {name} is {tensor.dtype.name}, and prepared pixels are float32"

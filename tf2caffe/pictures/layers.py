@@ -14,7 +14,7 @@ def check(patterns, layers):
     """Raise `Failure` where one of --layers fits none of these names."""
     idle = [wanted for wanted in patterns or [] if not any(fnmatch(one, wanted) for one in layers)]
     if idle:
-        raise Failure(f"--layers {','.join(idle)}: no layer is called so")
+        raise Failure(f"--layers {','.join(idle)}: no layer has such a name")
 
 
 def check_drawn(table, patterns, path):

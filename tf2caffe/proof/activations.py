@@ -29,6 +29,7 @@ MADE = {
     },
     "expected?": ([(str, None)], None),
 }  # fmt: skip
+DAMAGED = zipfile.BadZipFile, zlib.error
 RESERVED = ("input:", "layer:", "@")
 
 
@@ -111,23 +112,19 @@ def made_of(path):
     """What `comment.header` says of the model's use, of the file's small parts; {} if not there."""
     try:
         with zipfile.ZipFile(path) as members:
-            texts = {}
-            for name in ("@source", "@made"):
-                with members.open(f"{name}.npy") as member:
-                    texts[name] = str(np.lib.format.read_array(member, allow_pickle=False))
-            shapes = {}
-            for name in members.namelist():
-                if name.startswith("input:"):
-                    with members.open(name) as member:
-                        np.lib.format.read_magic(member)
-                        shapes[name] = np.lib.format.read_array_header_1_0(member)[0]
-        made = json.loads(texts["@made"])
+            source, made = (_text(members, name) for name in ("@source", "@made"))
+        made = json.loads(made)
         records.check(made, MADE)
-        given = made.get("preprocessing")
-        prepared = given and Preprocessing.of(**given).told(shapes)
-        return {"source": texts["@source"], "model": made.get("model"), "prepared": prepared}
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error, EOFError):
+        given = Preprocessing.of(**made.get("preprocessing", {}))
+        prepared = given.line if given.given else None
+        return {"source": source, "model": made.get("model"), "prepared": prepared}
+    except (Failure, OSError, ValueError, KeyError, TypeError, EOFError, *DAMAGED):
         return {}  # step 6 says what is wrong with the file
+
+
+def _text(members, name):
+    with members.open(f"{name}.npy") as member:
+        return str(np.lib.format.read_array(member, allow_pickle=False))
 
 
 def _probes(found):

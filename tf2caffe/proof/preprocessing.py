@@ -94,18 +94,12 @@ class Preprocessing:
         then = f"; then {', '.join(order[::-1])}" if self.bgr else ""
         return f"{text}, in the order {', '.join(order)}{then}"
 
-    def told(self, shapes):
-        """In a line, of a network with one image (or other inputs: None), if there is any."""
-        channels = {shape[-1] for shape in shapes.values() if len(shape) == 4}
-        if len(shapes) != 1 or not channels or not self.given:
-            return None
-        return self._line(channels.pop())
-
-    def _line(self, channels):
-        told = self.formula(channels)
+    def line(self, channels):
+        """In a line, for whoever feeds the network."""
         if self.folded:
-            told = f"none: the network takes pixels of 0..255, and computes {told}"
-        return told
+            told = self.formula(channels)
+            return f"none: the network takes pixels of 0..255, and computes {told}"
+        return self.formula(channels)
 
     def record(self, blob, channels):
         """As parity.json and the report have it."""
@@ -117,7 +111,7 @@ class Preprocessing:
             "scale": self.scale,
             "bgr": self.bgr,
             "folded": self.folded,
-            "formula": self._line(channels),
+            "formula": self.line(channels),
             "snippets": self.snippets(blob, channels),
         }
 

@@ -75,7 +75,7 @@ def prepared(found):
     if given is None:
         return None
     (entry,) = found.table.inputs
-    return Preprocessing.of(**given).record(entry.blob, entry.layout.tf_shape[-1])
+    return Preprocessing.of(**given).record(entry.blob, entry.layout.caffe_shape[0])
 
 
 def file_of(path):

@@ -13,7 +13,7 @@ from tf2caffe.proof.activations import Activations
 from tf2caffe.proof.parity import Proof
 from tf2caffe.proof.runtimes import Network
 
-TOLERANCE = 1e-5  # a right mnistcls strays by 1e-6 at most; Caffe's epsilon in bn2 by 5e-4
+TOLERANCE = 1e-5  # a right mnistcls differs by 1e-6 at most, one with Caffe's epsilon by 5e-4
 
 
 @dataclass
@@ -59,7 +59,7 @@ class Verdict:
         table, kept, prototxt = self.found.table, self.found.kept, self.found.network
         stray, why = self.proof.first_stray(self.tolerance)
         if stray:
-            return f"{stray.name} (Caffe: {stray.blob}) is the first layer that strays: {why}"
+            return f"{stray.name} (Caffe: {stray.blob}) is the first layer that differs: {why}"
         differ = outputs.difference(table, outputs.of_prototxt(prototxt.net))
         if differ:
             return f"the outputs of {prototxt.path} are not the model's: {differ}"
@@ -92,10 +92,10 @@ class Verdict:
             yield self.note
         if self.proof.unprobed:
             names = ", ".join(self.proof.unprobed)
-            yield f"on your input alone, for want of blobs to feed: {names}"
+            yield f"compared on your input only, because they read no blob that can be fed: {names}"
         if summed := parity.by_allowance(self.rows, self.tolerance):
             names = ", ".join(summed)
-            yield f"measured by the terms of their sums, of which little is left: {names}"
+            yield f"measured against the terms of their sums, which nearly cancel: {names}"
 
     def save(self):
         """Write `NAME.parity.json` (see docs/proof.md); return its path."""
