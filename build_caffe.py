@@ -18,6 +18,7 @@ from tf2caffe.paths import Handoff
 
 def main():
     args = arguments()
+    cli.find_name(args)
     from tf2caffe import api
     from tf2caffe.caffe import forms, listing, outputs, targets
     from tf2caffe.proof import activations

@@ -120,8 +120,42 @@ def parser(doc):
 
 
 def add_name(parser):
-    """The network's name, for the steps that read what earlier steps wrote."""
-    parser.add_argument("name", nargs="?", default="mnistcls", help="default: %(default)s")
+    """The network's name, of the steps that read what others wrote; `find_name` reads it."""
+    parser.add_argument(
+        "name", nargs="?", default="mnistcls",
+        help="its name, the model's file, or one of its files in nets/ (default: %(default)s)",
+    )  # fmt: skip
+
+
+def find_name(args):
+    """Replace a path in `args.name` by the network's name, and set `dir` and `deploy` by it.
+
+    A model's file stands for the name that steps 3 and 4 give it, a file in nets/ for its network.
+    Raises `Failure` where --dir names another folder than the path.
+    """
+    path, files = Path(args.name), (".prototxt", ".caffemodel", ".blobs.json", ".parity.json")
+    suffix = next((end for end in files if path.name.endswith(end)), None)
+    if suffix is None:
+        known = (".keras", ".h5", ".hdf5", ".pb", ".meta")
+        is_model = path.suffix in known or (len(path.parts) > 1 and path.is_dir())
+        args.name = path.stem if is_model else args.name
+        return
+    name = path.name.removesuffix(suffix)
+    args.name = name.removesuffix(".deploy")
+    if name != args.name and hasattr(args, "deploy"):
+        args.deploy = True
+    _set_folder(args, path)
+
+
+def _set_folder(args, path):
+    """A file of DIR/nets tells DIR."""
+    folder = path.absolute().parent
+    if folder.name != "nets":
+        told = f"{path} is not in a folder called nets, as the files of build_caffe.py are"
+        raise Failure(f"{told}; give the network's name, and --dir")
+    if args.dir != Path(".") and args.dir.absolute() != folder.parent:
+        raise Failure(f"{path} and --dir {args.dir} name two folders; give one of them")
+    args.dir = path.parent.parent if len(path.parts) > 1 else folder.parent
 
 
 def add_model(parser, **default):
