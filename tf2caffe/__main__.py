@@ -14,7 +14,7 @@ import os
 import shlex
 import sys
 import time
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 
 from tf2caffe import cli
@@ -78,7 +78,7 @@ def run_of(classes=()):
     from tf2caffe.report.page import Run
 
     seconds = int(os.environ.get("SOURCE_DATE_EPOCH", time.time()))
-    date = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    date = datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     return Run(shlex.join(["tf2caffe", *sys.argv[1:]]), date, list(classes))
 
 
