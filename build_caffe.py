@@ -20,7 +20,7 @@ def main():
     args = arguments()
     cli.find_name(args)
     from tf2caffe import api
-    from tf2caffe.caffe import forms, listing, outputs, targets
+    from tf2caffe.caffe import cost, forms, listing, outputs, targets
     from tf2caffe.proof import activations
 
     if args.target == "list":
@@ -40,8 +40,8 @@ def main():
     print()
     for path in api.leave(built.forms):
         print(f"wrote: {path} ({path.stat().st_size:,} bytes)")
-    if args.deploy:
-        listing.print_costs(built.forms)
+    print()
+    cost.print_table(built.graph, *(form.net for form in built.forms))
 
 
 def arguments():

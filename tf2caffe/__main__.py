@@ -19,6 +19,7 @@ from pathlib import Path
 
 from tf2caffe import cli
 from tf2caffe.failure import Failure, refuse_idle
+from tf2caffe.nearby import absent
 
 
 def run():
@@ -43,13 +44,16 @@ def main():
         print_conversion(conversion, args.verbose)
         for path in conversion.files:
             print(f"wrote: {path} ({path.stat().st_size:,} bytes)")
+        if args.pictures:  # looked for now, not when the proof is done
+            layers.check_drawn(conversion.forms[0].table, args.layers, args.labels)
         how = {"tolerance": args.tolerance, "timeout": args.caffe_timeout, "runtime": chosen}
         given = cli.input_options(args)
         verdicts = [api.prove(conversion, **how, **given, image=args.image)]
         if args.deploy:
             verdicts += [api.prove(handoff.name, folder=handoff.root, deploy=True, **how)]
     draw(args, verdicts, classes)
-    page.write(handoff.report, run_of(classes), verdicts, conversion.forms)
+    graph = conversion.source.graph
+    page.write(handoff.report, run_of(classes), verdicts, graph, conversion.forms)
     print(f"wrote: {handoff.report} ({handoff.report.stat().st_size:,} bytes)")
     print_proof(args, *verdicts)
     if not all(verdict.equal for verdict in verdicts):
@@ -106,7 +110,8 @@ def check_options(args):
     from tf2caffe.proof import runtimes
 
     forms.check_options(args.target, args.output_order, args.prototxt)
-    source.check_options(args.model, None, args.custom, args.signature, args.inputs, args.outputs)
+    named = args.signature, args.inputs, args.outputs, args.dequantise
+    source.check_options(args.model, None, args.custom, *named)
     handoff = source.handoff_of(args.model, args.name, args.dir)
     inputs.check(handoff, **cli.input_options(args), image=args.image)
     runtimes.refuse_python(args.caffe_python if args.runtime == "opencv" else None)
@@ -116,7 +121,7 @@ def check_options(args):
         layers.labels(args.labels)
     for option, path in (("--custom", args.custom), ("--prototxt", args.prototxt)):
         if path and not path.is_file():
-            raise Failure(f"{option} {path} does not exist")
+            raise Failure(f"{option} {absent(path)}")
     if args.export_calibration and args.export_calibration.is_file():
         raise Failure(f"--export-calibration {args.export_calibration} is a file, not a folder")
     return handoff
@@ -133,7 +138,7 @@ def engine(args):
 
 def print_conversion(conversion, verbose):
     """What was built, and where its outputs are."""
-    from tf2caffe.caffe import listing, outputs
+    from tf2caffe.caffe import cost, listing, outputs
 
     graph, forms = conversion.source.graph, conversion.forms
     counts = [f"{len(form.net.layers)} layers" for form in forms]
@@ -141,8 +146,8 @@ def print_conversion(conversion, verbose):
     if verbose:
         listing.print_layers(forms[0].net)
     outputs.print_map(forms[0].table)
-    if len(forms) > 1:
-        listing.print_costs(forms)
+    print()
+    cost.print_table(graph, *(form.net for form in forms))
     print()
 
 

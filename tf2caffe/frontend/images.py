@@ -13,6 +13,7 @@ ORIENTATION = ExifTags.Base.Orientation
 EXPECTED = "expected.txt"
 SINGLY = 3  # images with the same note that are named one by one
 KINDS = {".png", ".jpg", ".jpeg", ".bmp"}
+READ_TWICE = 64 << 20  # bytes of images that are decoded before the model is loaded
 
 
 def test_folder(handoff):
@@ -91,6 +92,13 @@ def image_files(source):
     return sorted(files, key=lambda f: (len(f.stem), f.name))
 
 
+def refuse_damaged(files):
+    """Raise `Failure` where one of the images cannot be read; of many, only their heads are."""
+    whole = sum(file.stat().st_size for file in files) < READ_TWICE
+    for file in files:
+        decoded(file, whole)
+
+
 def load_image(file, shape, note=say):
     """The image as a float32 array of `shape`."""
     height, width, channels = shape
@@ -103,15 +111,31 @@ def load_image(file, shape, note=say):
 
 
 def open_image(file, note=say):
-    """The image, fully read: a damaged file is found here. It is upright, as viewers show it."""
+    """The image, upright, as viewers show it; what is not taken as it is stored is printed."""
+    upright, deep, turned, count = decoded(file)
+    if deep:
+        note(file, "16 bits a channel", "of which the network gets the upper 8")
+    if turned:
+        note(file, "turned upright", "as its EXIF orientation says")
+    if count > 1:
+        note(file, "", f"the first of its {count} pictures is taken")
+    return upright
+
+
+def decoded(file, whole=True):
+    """(the image, fully read if `whole`, whether it has 16 bits, whether it was turned upright, how
+    many it is of). Raises `Failure` where the file is damaged.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file) as image:
                 deep = is_deep(image)
-                image.load()
-                upright = ImageOps.exif_transpose(image)
+                upright = image
+                if whole:
+                    image.load()
+                    upright = ImageOps.exif_transpose(image)
                 turned = image.getexif().get(ORIENTATION, 1) in range(2, 9)
                 count = getattr(image, "n_frames", 1)
     except UnidentifiedImageError:
@@ -120,13 +144,7 @@ def open_image(file, note=say):
         raise Failure(f"{file}: cannot be read as an image: {first_line(error)}") from None
     if deep and upright.mode[:1] in "IF":
         upright = shallow(file, upright)
-    if deep:
-        note(file, "16 bits a channel", "of which the network gets the upper 8")
-    if turned:
-        note(file, "turned upright", "as its EXIF orientation says")
-    if count > 1:
-        note(file, "", f"the first of its {count} pictures is taken")
-    return upright
+    return upright, deep, turned, count
 
 
 def is_deep(image):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
 
-from tf2caffe.caffe import listing
+from tf2caffe.caffe import cost
 from tf2caffe.paths import replacing
 from tf2caffe.pictures import layers
 from tf2caffe.proof import parity, record
@@ -33,8 +33,11 @@ class Run:
     notes: list = field(default_factory=list)
 
 
-def write(path, run, verdicts, forms):
-    """Write the page of a network that was proven: a `Verdict` and a `Form` for each form."""
+def write(path, run, verdicts, graph, forms):
+    """Write the page of a network that was proven.
+
+    `verdicts` and `forms` have a `Verdict` and a `Form` for each form of it, `graph` is its graph.
+    """
     name = verdicts[0].found.handoff.name
     records = [record.of(verdict) for verdict in verdicts]
     data = [pictures_of(verdict) for verdict in verdicts]
@@ -43,7 +46,7 @@ def write(path, run, verdicts, forms):
         section("Model and files", about(run, verdicts, records)),
         section("Inputs and outputs", ends(records[0])),
         section("Preprocessing", preprocessing(records[0], run)),
-        section("Cost", cost(forms)),
+        section("Cost", costs(graph, forms)),
         answers(run, verdicts, records),
         section("Layers", chosen(), *map(layer_table, range(len(records)), verdicts, records)),
         *(section(f"Network: {FORMS[one['network']['form']]}".lower().capitalize(),
@@ -167,9 +170,9 @@ def preprocessing(found, run):
     return joined(tag("p", told["formula"]), notes, *snippets)
 
 
-def cost(forms):
-    """What the network takes in each form."""
-    head, *rows = listing.costs(forms)
+def costs(graph, forms):
+    """What the network takes in TensorFlow, and in each form."""
+    head, *rows = cost.table(graph, *(form.net for form in forms))
     return table(head, rows, class_="numbers")
 
 
