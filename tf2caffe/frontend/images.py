@@ -142,7 +142,7 @@ def decoded(file, whole=True):
         raise Failure(f"{file}: not an image") from None
     except Exception as error:  # Pillow raises whatever the file makes it stumble over
         raise Failure(f"{file}: cannot be read as an image: {first_line(error)}") from None
-    if deep and upright.mode[:1] in "IF":
+    if whole and deep and upright.mode[:1] in "IF":
         upright = shallow(file, upright)
     return upright, deep, turned, count
 
