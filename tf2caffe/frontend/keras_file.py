@@ -33,23 +33,28 @@ def keras_model(path, advice="save the model again"):
 
     Raises `Failure`, with `advice`, where Keras cannot load it.
     """
-    damage = files.damage(path) if path.suffix == ".keras" else None
-    if damage:  # Keras itself reads a wrong weight without a word
-        raise Failure(f"{path}: {damage}; {advice}")
     tf_import.tensorflow()
     import keras
 
-    version, config = written(path)
-    if version.startswith("2") and "hard_sigmoid" in config:
-        # 0.2 x + 0.5 became x / 6 + 0.5
-        raise Failure(f"{path}: hard_sigmoid is another function in Keras 3; {EXPORT}")
     try:
-        with bounded(SPARE + TIMES * files.unpacked(path)):
+        with checked(path, advice):
             return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Failure:
+        raise
     except Exception as error:  # Keras raises whatever the file makes it stumble over
         why = f"{type(error).__name__}: {textwrap.shorten(str(error), 300)}"
-        advice = advised(str(error), version) or advice
+        advice = advised(str(error)) or advice
         raise Failure(f"{path}: not a model that Keras can load ({why}); {advice}") from None
+
+
+@contextlib.contextmanager
+def checked(path, advice="save the model again"):
+    """A file that is whole, and memory for what is in it; raises `Failure`, with `advice`."""
+    damage = files.damage(path) if path.suffix == ".keras" else None
+    if damage:  # Keras itself reads a wrong weight without a word
+        raise Failure(f"{path}: {damage}; {advice}")
+    with bounded(SPARE + TIMES * files.unpacked(path)):
+        yield
 
 
 @contextlib.contextmanager
@@ -79,17 +84,32 @@ def written(path):
     try:
         if path.suffix == ".keras":
             with zipfile.ZipFile(path) as file:
-                return json.loads(file.read("metadata.json"))["keras_version"], ""
+                version = json.loads(file.read("metadata.json"))["keras_version"]
+                return str(version), file.read("config.json").decode()
         with h5py.File(path) as file:
-            return str(file.attrs["keras_version"]), str(file.attrs["model_config"])
+            config = file.attrs.get("model_config", "")
+            version = file.attrs.get("keras_version", "")
+            _refuse_weights(path, file, config)
+            config, version = (
+                one.decode() if isinstance(one, bytes) else str(one) for one in (config, version)
+            )
+            return version or ("1" if '"border_mode"' in config else ""), config
     except (OSError, KeyError, ValueError):
         return "", ""  # Keras itself will tell
 
 
-def advised(error, version):
+def _refuse_weights(path, file, config):
+    """Raise `Failure` for a file that holds weights alone."""
+    if not config and ("layer_names" in file.attrs or "layer_names0" in file.attrs
+                       or {"layers", "_layer_checkpoint_dependencies"} & file.keys()):  # fmt: skip
+        raise Failure(
+            f"{path} holds weights alone, and no architecture: build the model, load_weights, and "
+            "model.save it whole; or give its model.to_json() as a .json file, with --weights"
+        )
+
+
+def advised(error):
     """What a user can do about Keras's error; None if nothing special."""
-    if version.startswith("2"):
-        return f"Keras {version} wrote it, and not all of that is read by Keras 3; {EXPORT}"
     if "OOM when allocating" in error:
         return "its layers are larger than the weights in it; save the model again"
     if "lambda" in error.lower():
@@ -99,5 +119,5 @@ def advised(error, version):
     return None
 
 
+OLD = ("1", "2")  # versions of Keras whose files Keras 3 does not read as they are
 SPARE, TIMES = 4 << 30, 8  # bytes to load a model, and for each of its file's; Keras takes six
-EXPORT = "load it in Keras 2, leave a SavedModel (model.export) and give that folder"

@@ -80,7 +80,13 @@ def register(file):
 
 
 def load_keras(path, wanted):
-    return keras_trace(keras_file.keras_model(path), wanted.shape)
+    version, config = keras_file.written(path)
+    if not version.startswith(keras_file.OLD):
+        return keras_trace(keras_file.keras_model(path), wanted.shape)
+    from tf2caffe.frontend import keras2_file
+
+    with keras_file.checked(path):
+        return keras2_file.old_trace(path, config, version, wanted.shape)
 
 
 def load_saved_model(path, wanted):

@@ -154,6 +154,11 @@ def compared(source, inputs, layers):
     `inputs` and `layers` are what the trace was run on and gave, {name: (images, ...)}. Raises
     `Failure` that names the first output in which the two differ.
     """
+    told, note = _compared(source, inputs, layers), source.trace.note
+    return f"{told} ({note})" if note else told
+
+
+def _compared(source, inputs, layers):
     trace = source.trace
     if trace.original is None:
         return f"not compared: {trace.reason}"

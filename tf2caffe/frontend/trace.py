@@ -33,7 +33,8 @@ class Trace:
     op's name in the graph to the one that the user knows, once that is found.
 
     `original` runs the model as it was loaded, {input: array} -> {output's name: array}, for one
-    image; where it is None, `reason` says why it cannot be compared with the trace.
+    image; where it is None, `reason` says why it cannot be compared with the trace. `note` is what
+    else is to be said of that.
     """
 
     graph_def: tf.compat.v1.GraphDef
@@ -44,6 +45,7 @@ class Trace:
     graph: tf.Graph | None = field(default=None, repr=False)
     original: Callable | None = field(default=None, repr=False)
     reason: str = "it was not loaded from a file"
+    note: str = ""
     unused: list = field(default_factory=list)
     together: set = field(default_factory=set, init=False, repr=False)
     computed: dict = field(default_factory=dict, init=False, repr=False)
@@ -252,9 +254,9 @@ def keras_trace(model, shape=None):
     inputs = dict(zip(specs, function.inputs, strict=False))
     layers = frozenset(layer.name for layer in model._flatten_layers(include_self=False))
     names = getattr(model, "output_names", None)
-    outputs = _named(function.structured_outputs, names)
+    outputs = named_outputs(function.structured_outputs, names)
     traced = function_trace(function, inputs, outputs, layers, variables)
-    traced.original = original.of_function(lambda *given: _named(answer(*given), names), specs)
+    traced.original = original.of_function(lambda *given: named_outputs(answer(*given), names), specs)
     return traced
 
 
@@ -357,7 +359,7 @@ def _check_given(name, shape, given):
         raise Failure(f"--shape {text}: input {name} is {shape}, and the batch is 1")
 
 
-def _named(structure, names):
+def named_outputs(structure, names):
     """The outputs by name, in their order: a dictionary's keys, else the model's own names."""
     if isinstance(structure, dict):
         return {key: value for name, part in structure.items() for key, value in _path(name, part)}
