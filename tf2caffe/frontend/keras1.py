@@ -9,7 +9,9 @@ def modern(record):
     if name == "Sequential" and isinstance(config, list):
         return record | {"config": [modern(layer) for layer in config]}
     if "layers" in config:
-        return record | {"config": config | {"layers": [modern(layer) for layer in config["layers"]]}}
+        return record | {
+            "config": config | {"layers": [modern(layer) for layer in config["layers"]]}
+        }
     config = dict(config)
     if config.pop("dim_ordering", "tf") != "tf":
         raise Untranslated(f"{config['name']} has Theano's order of axes (dim_ordering th)")

@@ -11,6 +11,8 @@ from tf2caffe.frontend import keras1
 
 # Modules of the classes that belong to Keras itself.
 OWN = re.compile(r"(tf_keras|keras|tensorflow)(\.|$)")
+# Keras as a package beside TensorFlow 1, whose bilinear resizing has other centres of pixels.
+STANDALONE = re.compile(r"(1|2\.[0-2])\b(?!.*tf)")
 IDLE = re.compile(r"_(initializer|regularizer|constraint)$")
 
 
@@ -28,12 +30,16 @@ def translated(record, version, known):
     `known(name)` says whether Keras 3 has a layer of that name, or the user has registered it.
     Raises `Untranslated` or `HoldsCode`.
     """
-    if version.startswith("1"):
-        record = keras1.modern(record)
+    record = modern(record, version)
     unknown = sorted({name for name in _classes(record) if not known(name)})
     if unknown:
         raise Untranslated(f"Keras 3 has no {', '.join(unknown)}")
     return _layer(record, version)
+
+
+def modern(record, version):
+    """The record as Keras 2 writes it. Raises `Untranslated`."""
+    return keras1.modern(record) if version.startswith("1") else record
 
 
 def custom_classes(record, known):
@@ -72,10 +78,18 @@ def _layer(record, version):
     """One layer's record, or a whole model's."""
     name = record["class_name"]
     if name in MODELS:
-        config = _sequential(record, version) if name == "Sequential" else _functional(record, version)
+        config = (
+            _sequential(record, version) if name == "Sequential" else _functional(record, version)
+        )
         return {"module": "keras", "class_name": MODELS[name], "config": config}
     config = _config(name, dict(record["config"]), version)
     registered = record.get("registered_name")
+    if (
+        name == "UpSampling2D"
+        and config.get("interpolation") == "bilinear"
+        and STANDALONE.match(version)
+    ):
+        name = "UpSampling2DOfTF1"
     if name in RENAMED:
         name, registered = RENAMED[name], None
     own = name not in OURS and (not registered and ">" not in name)
@@ -114,7 +128,7 @@ def _setting(key, value, version):
 def _dtype(value):
     """A policy is a name: mixed_float16."""
     if isinstance(value, dict):
-        return value["config"]["name"] if "name" in value["config"] else "float32"
+        return value["config"].get("name", "float32")
     return value
 
 
@@ -162,10 +176,17 @@ def _functional(record, version):
         if layer["class_name"] in CALLS:
             layer = _with_call(layer, built)
         nodes = [_node(node, built) for node in layer["inbound_nodes"]]
+        trained = any(node["kwargs"].get("training") for node in nodes)
+        if trained and layer["class_name"] in IDENTITIES:
+            raise Untranslated(f"{layer['name']} is called with training=True")
         made.append(_layer(layer, version) | {"name": layer["name"], "inbound_nodes": nodes})
     models = {layer["name"] for layer in config["layers"] if layer["class_name"] in NETWORKS}
     ends = {key: _ends(config[key], built, models) for key in ("input_layers", "output_layers")}
-    return {"name": config.get("name", record.get("name")), "trainable": True, "layers": made} | ends
+    return {
+        "name": config.get("name", record.get("name")),
+        "trainable": True,
+        "layers": made,
+    } | ends
 
 
 def _ends(ends, built, models):
@@ -181,7 +202,7 @@ def _ends(ends, built, models):
 
 
 def _node(node, built):
-    """The arguments of one call of a layer: [[[name, node, output, settings]]] as Keras 2 has it."""
+    """The arguments of one call of a layer, of Keras 2's [[[name, node, output, settings]]]."""
     reading = _Reading(built, lambda reference: _tensor(reference, built))
     argument = reading.argument(node)
     if isinstance(argument, list) and len(argument) == 1:
@@ -335,27 +356,39 @@ def _flatten_axes(config):
         config["axis"] = axis.get("items", axis.get("value"))
 
 
-def _resized(config):
-    if config.get("interpolation") not in RESIZED:
-        raise Untranslated(f"UpSampling2D by {config['interpolation']}")
+def _nothing(config):
+    """While the network is used, it does nothing."""
+    for key in config.keys() - {"name", "dtype"}:
+        del config[key]
 
 
 def _lambda(config):
     raise Untranslated("Lambda calls a function of the program that wrote it")
 
 
-OURS = ("SyncBatchNormalization", "TFOpLambda", "TensorFlowOpLayer")  # see `keras2_layers`
+OURS = (
+    "UpSampling2DOfTF1",
+    "SyncBatchNormalization",
+    "TFOpLambda",
+    "TensorFlowOpLayer",
+)  # see `keras2_layers`
 CALLS = ("TFOpLambda", "SlicingOpLambda")
 WRAPPED = ("layer", "backward_layer", "cell", "rnn_layer")
 NUMBERS = ("float16", "bfloat16", "float32", "float64", "int32", "int64", "uint8", "bool")
-RESIZED = (None, "nearest", "bilinear", "bicubic", "lanczos3", "lanczos5", "area")
 
 # What is a model, and what Keras 3 calls its class.
 MODELS = {"Functional": "Model", "Model": "Model", "Sequential": "Sequential"}
 NETWORKS = ("Functional", "Model")
 
+# What only does something in training.
+IDENTITIES = (
+    "ActivityRegularization", "AlphaDropout", "GaussianDropout", "GaussianNoise",
+    "RandomBrightness", "RandomContrast", "RandomFlip", "RandomHeight",
+    "RandomRotation", "RandomTranslation", "RandomWidth", "RandomZoom",
+)  # fmt: skip
+
 # Keras 2's class -> ours or Keras 3's.
-RENAMED = {
+RENAMED = dict.fromkeys(IDENTITIES, "Identity") | {
     "BatchNormalizationV1": "BatchNormalization",
     "BatchNormalizationV2": "BatchNormalization",
     "LSTMV2": "LSTM",
@@ -369,7 +402,7 @@ ACTIVATIONS = {"softmax_v2": "softmax", "log_softmax_v2": "log_softmax"}
 _UNGROUPED = _drop(groups=(1,))
 
 # Keras 2's class -> what changes its settings.
-CHANGED = {
+CHANGED = dict.fromkeys(IDENTITIES, _nothing) | {
     "BatchNormalization": _norm,
     "BatchNormalizationV1": _norm,
     "BatchNormalizationV2": _norm,
@@ -400,7 +433,9 @@ CHANGED = {
     "SimpleRNN": _recurrent,
     "SimpleRNNCell": _recurrent,
     "Softmax": _flatten_axes,
+    "SpatialDropout1D": _drop(noise_shape=(None,)),
+    "SpatialDropout2D": _drop(noise_shape=(None,)),
+    "SpatialDropout3D": _drop(noise_shape=(None,)),
     "SyncBatchNormalization": _norm,
     "ThresholdedReLU": _threshold,
-    "UpSampling2D": _resized,
 }

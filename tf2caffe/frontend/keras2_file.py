@@ -26,7 +26,7 @@ def old_trace(path, config, version, shape, weights=None):
         ) from None
     except (AttributeError, KeyError, TypeError):
         raise Failure(f"{path}: its model_config is no model of Keras's") from None
-    own = of_tf_keras(path, weights)
+    own = None if keras2.STANDALONE.match(version) else of_tf_keras(path, weights)
     try:
         model = translated_model(path, record, version, weights)
         traced = keras_trace(model, shape)
@@ -35,7 +35,9 @@ def old_trace(path, config, version, shape, weights=None):
             raise Failure(refusal(path, record, version, why)) from None
         return tf_keras_trace(own, shape)
     if own is None:
-        traced.note = f"as Keras 3 reads it; {INSTALL} compares it with Keras 2 too"
+        traced.note = "as Keras 3 reads it"
+        if not keras2.STANDALONE.match(version):
+            traced.note += f"; {INSTALL} compares it with Keras 2 too"
     else:
         traced.original = of_own(own, traced)
         traced.note = "as tf_keras computes it"
@@ -44,14 +46,18 @@ def old_trace(path, config, version, shape, weights=None):
 
 def refusal(path, record, version, why):
     """Why a file is not read, in a line, and what to do."""
-    unknown = [name for name in keras2.custom_classes(record, is_known) if name not in GONE]
+    known = keras2.modern(record, version)
+    unknown = [name for name in keras2.custom_classes(known, is_known) if name not in GONE]
     if unknown:
         named = ", ".join(unknown)
         return (
             f"{path}: {named} {'is' if len(unknown) == 1 else 'are'} not of Keras; --custom "
             "FILE.py names the file that defines it"
         )
-    return f"{path}: Keras {version} wrote it, and Keras 3 does not read it ({why}); {INSTALL} does"
+    remedy = f"{INSTALL} does"
+    if version.startswith("1"):
+        remedy = 'load it in Keras 2 (pip install "keras<2.3") and save it there'
+    return f"{path}: Keras {version} wrote it, and Keras 3 does not read it ({why}); {remedy}"
 
 
 def is_known(name):
@@ -92,6 +98,9 @@ def load_weights(path, model, version):
         return
     with h5py.File(path) as file:
         group = file.get("model_weights", file)
+        backend = group.attrs.get("backend", "tensorflow")
+        if "tensor" not in str(backend):
+            raise keras2.Untranslated(f"its weights are those of {backend}")
         keras2_weights.load_group(group, model, version.startswith("1"))
 
 

@@ -72,7 +72,7 @@ class TensorFlowOpLayer(keras.layers.Layer):
         count = len(given) + len(self.constants)
         names = [name for name in self.node.input if not name.startswith("^")][:count]
         tensors = [None if at in self.constants else given.pop(0) for at in range(count)]
-        return tf.function(self._imported)(tensors, names)
+        return tf.identity(tf.function(self._imported)(tensors, names))
 
     def _imported(self, tensors, names):
         """The op's output, with `tensors` in place of what it reads; None is a constant."""
@@ -126,6 +126,14 @@ class SyncBatchNormalization(keras.layers.BatchNormalization):
     """In use it is a BatchNormalization."""
 
 
+class UpSampling2DOfTF1(keras.layers.UpSampling2D):
+    """Bilinear, with the corner of a pixel as its centre: what TensorFlow 1's resizing did."""
+
+    def call(self, x):
+        height, width = (n * factor for n, factor in zip(x.shape[1:3], self.size, strict=True))
+        return tf.compat.v1.image.resize_bilinear(x, (height, width))
+
+
 # What may be called: ops, in TensorFlow's public modules of mathematics.
 FUNCTIONS = re.compile(r"(compat\.v1\.)?((math|nn|image|linalg|signal|__operators__)\.)?\w+")
 REACHES = re.compile(
@@ -135,5 +143,11 @@ REACHES = re.compile(
 
 OURS = {
     one.__name__: one
-    for one in (hard_sigmoid_of_keras_2, TFOpLambda, TensorFlowOpLayer, SyncBatchNormalization)
+    for one in (
+        hard_sigmoid_of_keras_2,
+        TFOpLambda,
+        TensorFlowOpLayer,
+        SyncBatchNormalization,
+        UpSampling2DOfTF1,
+    )
 }

@@ -26,6 +26,9 @@ def load_group(group, model, old):
     for layer, weights in pairs:
         weights = _of_keras_1(layer, weights) if old else weights
         _assign(layer, weights)
+    for layer in model._flatten_layers():
+        if hasattr(layer, "finalize_state"):
+            layer.finalize_state()  # Normalization computes of its weights what it is used with
 
 
 def _names(group, key):
@@ -55,8 +58,7 @@ def _assign(layer, weights):
 
 
 def _matched(layer, variables, weights):
-    """Each variable with what is stored for it: by names, or in order where these are not unique.
-    """
+    """Each variable with what is stored for it: by names, or in order where these are not unique."""
     wanted = [_key(variable.path) for variable in variables]
     found = [_renewed(_key(name), wanted) for name, _ in weights]
     if len(set(wanted)) == len(wanted) and set(found) == set(wanted):
@@ -84,13 +86,23 @@ def _renewed(key, wanted):
 def _of_keras_1(layer, weights):
     """Keras 1's weights under Keras 2's names: conv_W is kernel, one matrix a gate is one."""
     weights = [(name.removesuffix(":0").rpartition("/")[2], value) for name, value in weights]
-    ends = {re.sub(r"_\d+$", "", name): value for name, value in weights}
-    gates = GATES.get(type(layer).__name__)
-    if gates:
-        parts = {end: [next(v for n, v in ends.items() if n.endswith(f"{end}_{gate}"))
-                       for gate in gates] for end in "WUb"}  # fmt: skip
-        return [(name, np.concatenate(parts[end], -1)) for end, name in SUMS.items()]
+    kind = type(layer).__name__
+    if kind == "Bidirectional":
+        half = len(weights) // 2
+        parts = (layer.forward_layer, weights[:half]), (layer.backward_layer, weights[half:])
+        return [one for part in parts for one in _of_keras_1(*part)]
+    if kind in GATES:
+        return [(new, np.concatenate(_gates(weights, old, GATES[kind]), -1))
+                for old, new in SUMS.items()]  # fmt: skip
+    if kind == "Conv1D":
+        weights = [(name, value[:, 0] if value.ndim == 4 else value) for name, value in weights]
     return [(_renamed(name), value) for name, value in weights]
+
+
+def _gates(weights, end, gates):
+    """The matrices of all gates: lstm_1_W_i, lstm_1_W_f, ..."""
+    names = [f"_{end}_{gate}" for gate in gates]
+    return [next(value for known, value in weights if known.endswith(name)) for name in names]
 
 
 def _renamed(name):

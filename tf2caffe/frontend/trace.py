@@ -256,7 +256,9 @@ def keras_trace(model, shape=None):
     names = getattr(model, "output_names", None)
     outputs = named_outputs(function.structured_outputs, names)
     traced = function_trace(function, inputs, outputs, layers, variables)
-    traced.original = original.of_function(lambda *given: named_outputs(answer(*given), names), specs)
+    traced.original = original.of_function(
+        lambda *given: named_outputs(answer(*given), names), specs
+    )
     return traced
 
 
