@@ -1,19 +1,13 @@
 """Files of Keras 2, made by tf_keras: read without it, and equal to what it computes."""
 
-import json
 import sys
 
-import h5py
 import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
 
-from tests.harness import assert_equal
-from tests.makers import DATA, IMAGE, loaded
-from tests.test_original import said
-from tf2caffe.failure import Failure
-from tf2caffe.frontend import keras2_file
+from tests.makers import IMAGE, loaded
 
 L = tf_keras.layers
 STEPS = (5, 6)

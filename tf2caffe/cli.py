@@ -115,17 +115,21 @@ def add_model(parser, **default):
         kinds = f"a network of models/, or your own: {kinds} (default: %(default)s)"
     add("model", **default, help=kinds)
     add("--name", help="what to call it (default: the file's stem)")
-    add("--shape", type=shape, metavar="1,H,W,C", help="the input's size, where it is not fixed")
+    add(
+        "--shape", type=shape, action="append", metavar="[NAME=]1,H,W,C",
+        help="an input's size, where it is not fixed; of several inputs, each with its name",
+    )  # fmt: skip
     add("--custom", type=Path, metavar="FILE.py", help="run this first: it registers custom layers")
     add("--signature", help="of a SavedModel (default: serving_default, or the only one)")
-    add("--inputs", type=names, metavar="A,B", help="ops of a .pb or .meta (default: found)")
-    add("--outputs", type=names, metavar="C,D", help="ops of a .pb or .meta (default: found)")
+    add("--inputs", type=names, metavar="A,B", help="ops or layers behind which the network begins")
+    add("--outputs", type=names, metavar="C,D", help="ops or layers with which it ends")
 
 
 def model_options(args):
     """The options of `add_model` as `source.open_model` and `convert` take them."""
-    taken = ("name", "shape", "custom", "signature", "inputs", "outputs")
-    return {"folder": args.dir} | {name: getattr(args, name) for name in taken}
+    taken = ("name", "custom", "signature", "inputs", "outputs")
+    given = {name: getattr(args, name) for name in taken}
+    return {"folder": args.dir, "shape": shapes(args.shape)} | given
 
 
 def add_input(parser):
@@ -197,11 +201,23 @@ def add_proof(parser):
 
 
 def shape(text):
-    """Positive whole numbers between commas, the batch first."""
-    sizes = [int(size) for size in text.split(",")]
+    """(an input's name or None, positive whole numbers between commas, the batch first)."""
+    name, _, sizes = text.rpartition("=")
+    sizes = [int(size) for size in sizes.split(",")]
     if min(sizes) < 1:
         raise ValueError
-    return sizes
+    return name or None, sizes
+
+
+def shapes(given):
+    """What --shape says, each time that it is given: one shape, or {input's name: its shape}."""
+    if not given:
+        return None
+    if len(given) == 1 and given[0][0] is None:
+        return given[0][1]
+    if any(name is None for name, _ in given):
+        raise Failure("--shape: give each of several inputs with its name, NAME=1,H,W,C")
+    return dict(given)
 
 
 def names(text):

@@ -58,7 +58,7 @@ def _assign(layer, weights):
 
 
 def _matched(layer, variables, weights):
-    """Each variable with what is stored for it: by names, or in order where these are not unique."""
+    """Each variable with what is stored for it: by names, in order where these are not unique."""
     wanted = [_key(variable.path) for variable in variables]
     found = [_renewed(_key(name), wanted) for name, _ in weights]
     if len(set(wanted)) == len(wanted) and set(found) == set(wanted):

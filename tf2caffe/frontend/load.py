@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tf2caffe.failure import Failure, first_line
-from tf2caffe.frontend import keras_file, loops, original, training_graph
+from tf2caffe.frontend import cut, keras_file, loops, original, training_graph
 from tf2caffe.frontend.inline import TRAINING
 from tf2caffe.frontend.trace import (
     REACHES,
@@ -63,7 +63,9 @@ def load(path, custom=None, **wanted):
         register(custom)
     for fits, loader in LOADERS.items():
         if path.suffix == fits or (path.is_dir() and fits == "/"):
-            return loader(path, Wanted(**wanted))
+            wanted = Wanted(**wanted)
+            traced = loader(path, wanted)
+            return traced if loader in GRAPHS else cut.between(traced, *wanted[2:4])
     kinds = "a .keras, .h5, .pb or .meta file, or a SavedModel folder"
     raise Failure(f"{path} is not {kinds}")
 
@@ -220,6 +222,8 @@ def graph_trace(graph_def, stored, wanted, path):
     variables = training_graph.take_weights(graph_def)
     graph = checked(graph_def, path)
     values = dict(variables)
+    if not all(is_there(graph, name) for name in (*(wanted.inputs or ()), *(wanted.outputs or ()))):
+        return part_of(graph_def, stored, wanted, path, variables)
     outputs = {
         name.removesuffix(":0"): tensor_of(graph, name, path)
         for name in wanted.outputs or [only_result(graph, path)]
@@ -242,6 +246,32 @@ def graph_trace(graph_def, stored, wanted, path):
         session = original.Session(graph, named(fed, specs), outputs, values, stored, off(graph))
         traced.original = original.Original(session, named(fed, specs.values()))
     return traced
+
+
+def is_there(graph, name):
+    """Whether a graph has a tensor that a user calls `x` or `x:0`."""
+    try:
+        return graph.get_tensor_by_name(name if ":" in name else f"{name}:0") is not None
+    except (KeyError, ValueError):
+        return False
+
+
+def part_of(graph_def, stored, wanted, path, variables):
+    """The part of a graph between names that are not TensorFlow's: those that step 3 prints."""
+    for node in graph_def.node:  # again as they were
+        if node.name in variables:
+            value = variables[node.name][1]
+            node.CopyFrom(tf.compat.v1.NodeDef(name=node.name, op="Const"))
+            node.attr["dtype"].type = value.dtype.as_datatype_enum
+            node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value))
+    try:
+        whole = graph_trace(graph_def, stored, wanted._replace(inputs=None, outputs=None), path)
+    except Failure as reason:
+        graph = checked(graph_def, path)
+        for name in (*(wanted.inputs or ()), *(wanted.outputs or ())):
+            tensor_of(graph, name, path)
+        raise reason from None
+    return cut.between(whole, wanted.inputs, wanted.outputs)
 
 
 def flat_trace(nodes, fed, ends, variables, graph_def):
@@ -333,6 +363,9 @@ def is_number(node):
 # What a graph is fed by.
 FED = ("Placeholder", "IteratorGetNext", "QueueDequeueV2", "QueueDequeueManyV2",
        "QueueDequeueUpToV2")  # fmt: skip
+
+# These cut by themselves.
+GRAPHS = (load_frozen, load_checkpoint)
 
 LOADERS = {
     ".keras": load_keras,

@@ -32,18 +32,14 @@ def handoff_of(model, name=None, folder=".", network=None):
     return Handoff(folder, name or getattr(model, "name", "net"))
 
 
-def check_options(model, network=None, custom=None, signature=None, inputs=None, outputs=None):
+def check_options(model, network=None, custom=None, signature=None, **others):
     """Raise `Failure` where an option is given that this kind of model has no use for."""
     if not is_path(model):
-        needed = "the model is in memory"
-        refuse_idle(needed, custom=custom, signature=signature, inputs=inputs, outputs=outputs)
+        refuse_idle("the model is in memory", custom=custom, signature=signature)
         return
     path = Path(model)
     if network:
         refuse_idle(f"{model} is a network of models/", custom=custom)
-    if network or path.suffix not in (".pb", ".meta"):
-        needed = f"only the ops of a .pb or .meta are named, and {model} is neither"
-        refuse_idle(needed, inputs=inputs, outputs=outputs)
     if network or not path.is_dir():
         needed = f"only a SavedModel folder has signatures, and {model} is none"
         refuse_idle(needed, signature=signature)
@@ -61,15 +57,15 @@ def open_model(model, *, name=None, folder=".", network=None, shape=None, custom
     check_options(model, network, custom, **wanted)
     handoff = handoff_of(model, name, folder, network)
     if not is_path(model):
-        source = _in_memory(model, handoff, shape)
+        source = _in_memory(model, handoff, shape, wanted)
     elif network:
-        source = _registered(model, handoff, network, shape)
+        source = _registered(model, handoff, network, shape, wanted)
     else:
         source = _of_file(Path(model), handoff, dict(wanted, custom=custom, shape=shape))
     return source
 
 
-def _in_memory(model, handoff, shape):
+def _in_memory(model, handoff, shape, wanted):
     tf_import.tensorflow()
     from tf2caffe.frontend import trace
 
@@ -79,12 +75,12 @@ def _in_memory(model, handoff, shape):
     weights = [] if ready else model.weights
     return read(
         handoff,
-        lambda: model if ready else trace.keras_trace(model, shape),
+        lambda: part(model if ready else trace.keras_trace(model, shape), wanted),
         lambda: checksum(weight.numpy().tobytes() for weight in weights),
     )
 
 
-def _registered(model, handoff, network, shape):
+def _registered(model, handoff, network, shape, wanted):
     """The checkpoint is looked at before TensorFlow is imported, which takes seconds."""
     handoff.checkpoint = Handoff(handoff.root, model).checkpoint
     trained = load_checkpoint(handoff)
@@ -92,7 +88,7 @@ def _registered(model, handoff, network, shape):
 
     return read(
         handoff,
-        lambda: trace.keras_trace(trained, shape),
+        lambda: part(trace.keras_trace(trained, shape), wanted),
         lambda: fingerprint(handoff.checkpoint),
         getattr(network, "CAFFE_NAMES", None),
         getattr(network, "CLASSES", ()),
@@ -104,6 +100,13 @@ def _of_file(path, handoff, options):
     from tf2caffe.frontend import load
 
     return read(handoff, lambda: load.load(path, **options), lambda: fingerprint(path))
+
+
+def part(traced, wanted):
+    """The part of a trace that is between the inputs and outputs that are wanted."""
+    from tf2caffe.frontend import cut
+
+    return cut.between(traced, wanted.get("inputs"), wanted.get("outputs"))
 
 
 def read(handoff, traced, state, names=None, classes=()):

@@ -339,19 +339,44 @@ def _input_name(tensor):
 
 
 def fixed(shapes, given):
-    """The inputs' shapes with batch 1, {name: list}; `given` (--shape) tells unknown sizes."""
+    """The inputs' shapes with batch 1, {name: list}; `given` (--shape) tells unknown sizes.
+
+    `given` is the shape of every input whose size is not known, or {input's name: its shape}.
+    """
     scalars = [name for name, shape in shapes.items() if shape.rank == 0]
     if scalars:
         raise Failure(f"input {scalars[0]} is a single number; Caffe's inputs have a batch axis")
     unknown = [name for name, shape in shapes.items() if not shape[1:].is_fully_defined()]
-    if unknown and given is None:
-        sizes = ", ".join(f"{name} {shapes[name]}" for name in unknown)
-        raise Failure(f"inputs of unknown size: {sizes}; give it with --shape 1,H,W,C")
     sizes = {name: [1, *shape[1:]] for name, shape in shapes.items() if name not in unknown}
-    for name in (unknown or shapes) if given else ():
-        _check_given(name, shapes[name], given)
-        sizes[name] = list(given)
+    if given and not isinstance(given, dict):
+        given = dict.fromkeys(unknown or shapes, given)
+    for name, size in (given or {}).items():
+        if name not in shapes:
+            raise Failure(f"--shape {name}=...: the inputs are {', '.join(shapes)}")
+        _check_given(name, shapes[name], size)
+        sizes[name] = list(size)
+    _refuse_unknown({name: shapes[name] for name in unknown if name not in sizes}, len(shapes))
     return {name: sizes[name] for name in shapes}
+
+
+def _refuse_unknown(shapes, count):
+    """Raise `Failure` for inputs whose size is not known, with what to type."""
+    if not shapes:
+        return
+    sizes = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+    hints = [f"{name}={_hint(shape)}" if count > 1 else _hint(shape)
+             for name, shape in shapes.items()]  # fmt: skip
+    options = " ".join(f"--shape {hint}" for hint in hints)
+    raise Failure(f"inputs of unknown size: {sizes}; give it with {options}")
+
+
+def _hint(shape):
+    """What --shape takes for a shape: letters for the sizes that are not known."""
+    if shape.rank is None:
+        return "1,H,W,C"
+    letters = {2: "C", 3: "TC", 4: "HWC", 5: "DHWC"}.get(shape.rank, "ABCDEFGH"[: shape.rank - 1])
+    known = zip(shape[1:], letters, strict=True)
+    return ",".join(["1", *(letter if size is None else str(size) for size, letter in known)])
 
 
 def _check_given(name, shape, given):
