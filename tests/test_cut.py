@@ -12,18 +12,19 @@ from tf2caffe.failure import Failure
 from tf2caffe.frontend import reader
 
 
-def network():
+def network(whole=True):
     data = keras.Input(IMAGE, name="data")
     x = layers.Conv2D(4, 3, activation="relu", name="conv")(data)
     x = layers.BatchNormalization(name="bn")(x)
     x = layers.Dropout(0.5, name="drop")(layers.Conv2D(5, 3, name="conv2")(x))
     inner = keras.Sequential([keras.Input((5, 7, 5)), layers.Conv2D(2, 1, name="c")], name="inner")
     x = layers.Dense(5, name="fc")(layers.Flatten(name="flat")(inner(x)))
-    return randomise(keras.Model(data, keras.ops.sort(x)))  # which Caffe cannot express
+    x = keras.ops.sort(x) if whole else x  # which Caffe cannot express
+    return randomise(keras.Model(data, x))
 
 
 def kept(folder, kind):
-    model, path = network(), folder / f"my{kind}"
+    model, path = network(kind != ".h5"), folder / f"my{kind}"
     model.export(path, verbose=False) if not kind else model.save(path)
     return model, path
 

@@ -26,7 +26,9 @@ def between(trace, inputs, outputs):
     begins = {plain(name): found(known, name, "--inputs") for name in inputs or ()}
     nodes = {node.name: node for node in trace.graph_def.node}
     fed = _fed(trace, nodes, begins) if begins else dict(trace.inputs)
-    ends = {name: _kept(nodes, name, tensor) for name, tensor in (ends or trace.outputs).items()}
+    ends = {
+        name: _kept(trace, nodes, name, tensor) for name, tensor in (ends or trace.outputs).items()
+    }
     read = {node.name: node for node in training_graph.needed(nodes, ends.values())}
     taken = {name: tensor for name, tensor in fed.items() if tensor.removesuffix(":0") in read}
     if not taken:
@@ -57,14 +59,13 @@ def _fed(trace, nodes, begins):
     return dict(zip(begins, own.values(), strict=True))
 
 
-def _kept(nodes, name, tensor):
+def _kept(trace, nodes, name, tensor):
     """The name of an Identity behind an output, which stays where the op itself is replaced."""
-    end = nodes[f"output/of/{name.replace(':', '_')}"] = tf.compat.v1.NodeDef(
-        name=f"output/of/{name.replace(':', '_')}", op="Identity"
-    )
+    own = f"end/of/{name.replace(':', '_')}"
+    end = nodes[own] = tf.compat.v1.NodeDef(name=own, op="Identity")
     end.input.append(tensor)
-    end.attr["T"].type = tf.float32.as_datatype_enum
-    return f"{end.name}:0"
+    end.attr["T"].type = trace.graph.get_tensor_by_name(tensor).dtype.as_datatype_enum
+    return f"{own}:0"
 
 
 def names(trace):
@@ -76,8 +77,14 @@ def names(trace):
         for output in op.outputs:
             made[output.name] = output.name
         made[op.name] = op.outputs[0].name
-    made |= _layers(trace)
-    return made | _shown(trace) | dict(trace.inputs)
+    made |= _layers(trace) | _shown(trace) | dict(trace.inputs)
+    for layer in trace.passed:  # Dropout, say, is in no graph
+        source = layer
+        while source not in made and source in trace.passed:
+            source = trace.passed[source]
+        if source in made:
+            made.setdefault(layer, made[source])
+    return made
 
 
 def _layers(trace):

@@ -27,7 +27,7 @@ class Trace:
 
     `inputs` and `outputs` map the model's own names to tensors' names (`x:0`), `variables` a
     placeholder's name to (the variable's name, the variable or its value). `layers` are the names
-    of the Keras layers, where there are any, `graph` is that of the `GraphDef`, if there is one.
+    of the Keras layers, where there are any, `passed` what each of them is called on, `graph` is that of the `GraphDef`, if there is one.
     `unused` are inputs that the model's user named, but that no output depends on. `together` are
     tensors that are worth computing at once, as soon as one of them is asked for; `known` maps an
     op's name in the graph to the one that the user knows, once that is found.
@@ -44,6 +44,7 @@ class Trace:
     layers: frozenset = frozenset()
     graph: tf.Graph | None = field(default=None, repr=False)
     original: Callable | None = field(default=None, repr=False)
+    passed: dict = field(default_factory=dict, repr=False)
     reason: str = "it was not loaded from a file"
     note: str = ""
     unused: list = field(default_factory=list)
@@ -259,7 +260,17 @@ def keras_trace(model, shape=None):
     traced.original = original.of_function(
         lambda *given: named_outputs(answer(*given), names), specs
     )
+    traced.passed = dict(_passed(model))
     return traced
+
+
+def _passed(model):
+    """Each layer that is called on one tensor, and the layer that this comes from."""
+    for layer in model._flatten_layers(include_self=False):
+        nodes = getattr(layer, "_inbound_nodes", ())
+        tensors = nodes[0].input_tensors if len(nodes) == 1 else ()
+        if len(tensors) == 1 and getattr(tensors[0], "_keras_history", None):
+            yield layer.name, tensors[0]._keras_history.operation.name
 
 
 def _traced(model, answer, specs):
