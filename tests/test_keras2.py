@@ -1,13 +1,18 @@
 """Files of Keras 2, made by tf_keras: read without it, and equal to what it computes."""
 
 import sys
+import textwrap
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
 
-from tests.makers import IMAGE, loaded
+from tests.harness import assert_equal
+from tests.makers import DATA, IMAGE, loaded
+from tests.test_original import said
+from tf2caffe.failure import Failure
 
 L = tf_keras.layers
 STEPS = (5, 6)
@@ -222,3 +227,87 @@ def test_translated(name, suffix, tmp_path, alone):
     )
     for ours, theirs in zip(answers(trace, inputs), expected.values(), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def real(folder, make=nested, suffix=".h5"):
+    model, path = make(), folder / f"my{suffix}"
+    model.save(path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["nested", "functions", "activation hard_sigmoid"])
+def test_equal(name, tmp_path, pycaffe):
+    """To real Caffe, and beside tf_keras."""
+    trace = loaded(real(tmp_path, MODELS[name]))
+    assert said(trace).startswith("compared: each output ")
+    assert said(trace).endswith(" (as tf_keras computes it)")
+    assert_equal(trace, tmp_path, pycaffe)
+
+
+def test_keras_1(tmp_path, pycaffe):
+    """A file that Keras 1 wrote (see tests/data/keras1.py), with what it answered there."""
+    trace, known = loaded(DATA / "keras1.h5"), np.load(DATA / "keras1.npz")
+    (name,) = trace.inputs
+    ours = [answers(trace, {name: image[None]})[0][0] for image in known["image"]]
+    np.testing.assert_allclose(ours, known["answer"], rtol=1e-4, atol=1e-6)
+    assert_equal(trace, tmp_path, pycaffe)
+
+
+def local():
+    return chain(L.LocallyConnected2D(2, 3), L.Flatten(), L.Dense(3))
+
+
+def test_only_keras_2_has_it(tmp_path, monkeypatch):
+    path = real(tmp_path, local)
+    assert said(loaded(path)).endswith(" (as tf_keras computes it)")
+    monkeypatch.setitem(sys.modules, "tf_keras", None)
+    told = r"my.h5: Keras 2\S* wrote it, .*no LocallyConnected2D\); pip install .tf_keras.* does$"
+    with pytest.raises(Failure, match=told):
+        loaded(path)
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_a_lambda_is_not_run(suffix, tmp_path):
+    path = real(tmp_path, lambda: chain(L.Lambda(lambda x: x * 2, name="twice")), suffix)
+    told = "layer twice is a Lambda, which holds code, and that is not run"
+    with pytest.raises(Failure, match=told):
+        loaded(path)
+
+
+class Gate(L.Layer):
+    def call(self, x):
+        return x * 2
+
+
+GATE = """
+    import keras
+
+    class Gate(keras.layers.Layer):
+        def call(self, x):
+            return x * 2
+"""
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_custom_class(suffix, tmp_path):
+    path = real(tmp_path, lambda: chain(Gate(name="gate"), L.ReLU()), suffix)
+    with pytest.raises(Failure, match="Gate is not of Keras; --custom FILE.py names the file"):
+        loaded(path)
+    (tmp_path / "mine.py").write_text(textwrap.dedent(GATE))
+    trace = loaded(path, custom=tmp_path / "mine.py")
+    keras.saving.get_custom_objects().pop("Gate")
+    image = np.float32(np.random.default_rng(0).normal(size=(1, *IMAGE)))
+    np.testing.assert_array_equal(answers(trace, {"data": image})[0], np.maximum(image * 2, 0))
+
+
+def test_weights_alone(tmp_path):
+    model = chain(L.Conv2D(4, 3), L.Flatten(), L.Dense(3))
+    (tmp_path / "my.json").write_text(model.to_json())
+    with pytest.raises(Failure, match="my.json holds no weights; give their file with --weights"):
+        loaded(tmp_path / "my.json")
+    for name in ("my.h5", "other.weights.h5"):
+        model.save_weights(tmp_path / name)
+        with pytest.raises(Failure, match=f"{name} holds weights alone, and no architecture"):
+            loaded(tmp_path / name)
+    assert said(loaded(tmp_path / "my.json")).endswith(" (as tf_keras computes it)")
+    assert "compared: each" in said(loaded(tmp_path / "my.json", weights=tmp_path / "my.h5"))

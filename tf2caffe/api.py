@@ -41,8 +41,8 @@ class Conversion:
 
 def convert(
     model, *, name=None, folder=".", target=None, deploy=False, output_order=None, prototxt=None,
-    network=None, shape=None, custom=None, signature=None, inputs=None, outputs=None, diagram=False,
-    report=None,
+    network=None, shape=None, custom=None, weights=None, signature=None, inputs=None, outputs=None,
+    diagram=False, report=None,
 ):  # fmt: skip
     """Convert a model and leave the network's files below `folder`; return the `Conversion`.
 
@@ -60,11 +60,13 @@ def convert(
     report        is called with a line for each weight
 
     What is read of it:
-    shape         the input's size, [1, H, W, C], where the model leaves it open
+    shape         the input's size, [1, H, W, C], where the model leaves it open; of several inputs
+                  {name: size}
     custom        a Python file that registers custom layers; it is run
     signature     of a SavedModel (default: serving_default, or the only one)
-    inputs        the names of a .pb's or .meta's input ops, a list (default: found)
-    outputs       the names of its output ops, a list (default: found)
+    weights       the path of the weights of a .json, which holds a model without them
+    inputs        the names of ops or layers behind which the network begins (default: the model's)
+    outputs       the names of those with which it ends (default: the model's)
 
     Left are nets/NAME.prototxt, .caffemodel and .blobs.json, with `deploy` NAME.deploy.* (else an
     earlier one's are removed), and tf_weights/NAME/. An input (1, H, W, C) of TensorFlow's is a
@@ -75,7 +77,7 @@ def convert(
     from tf2caffe.frontend import source as sources
     from tf2caffe.frontend import weights
 
-    named = {"signature": signature, "inputs": inputs, "outputs": outputs}
+    named = {"signature": signature, "inputs": inputs, "outputs": outputs, "weights": weights}
     given = {"name": name, "folder": folder, "network": network, "shape": shape, "custom": custom}
     prototxt = prototxt and Path(prototxt)
     built_as = {"target": target, "output_order": output_order, "prototxt": prototxt}

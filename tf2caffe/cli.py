@@ -120,6 +120,7 @@ def add_model(parser, **default):
         help="an input's size, where it is not fixed; of several inputs, each with its name",
     )  # fmt: skip
     add("--custom", type=Path, metavar="FILE.py", help="run this first: it registers custom layers")
+    add("--weights", type=Path, metavar="FILE", help="of a .json, which is a model without them")
     add("--signature", help="of a SavedModel (default: serving_default, or the only one)")
     add("--inputs", type=names, metavar="A,B", help="ops or layers behind which the network begins")
     add("--outputs", type=names, metavar="C,D", help="ops or layers with which it ends")
@@ -127,7 +128,7 @@ def add_model(parser, **default):
 
 def model_options(args):
     """The options of `add_model` as `source.open_model` and `convert` take them."""
-    taken = ("name", "custom", "signature", "inputs", "outputs")
+    taken = ("name", "custom", "weights", "signature", "inputs", "outputs")
     given = {name: getattr(args, name) for name in taken}
     return {"folder": args.dir, "shape": shapes(args.shape)} | given
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tf2caffe.failure import Failure, first_line
 from tf2caffe.frontend import keras2, original
+from tf2caffe.frontend.keras_file import not_of_keras
 from tf2caffe.frontend.trace import fixed, function_trace, keras_trace, named_outputs
 
 
@@ -49,11 +50,7 @@ def refusal(path, record, version, why):
     known = keras2.modern(record, version)
     unknown = [name for name in keras2.custom_classes(known, is_known) if name not in GONE]
     if unknown:
-        named = ", ".join(unknown)
-        return (
-            f"{path}: {named} {'is' if len(unknown) == 1 else 'are'} not of Keras; --custom "
-            "FILE.py names the file that defines it"
-        )
+        return f"{path}: {not_of_keras(unknown)}"
     remedy = f"{INSTALL} does"
     if version.startswith("1"):
         remedy = 'load it in Keras 2 (pip install "keras<2.3") and save it there'

@@ -38,6 +38,9 @@ def keras_model(path, advice="save the model again"):
 
     try:
         with checked(path, advice):
+            missing = custom_classes(json.loads(written(path)[1] or "{}"))
+            if missing:
+                raise Failure(f"{path}: {not_of_keras(missing)}")
             return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Failure:
         raise
@@ -108,16 +111,105 @@ def _refuse_weights(path, file, config):
         )
 
 
+def register(defined, module):
+    """Let Keras find the classes and functions of the user's file that it does not know yet."""
+    import keras
+
+    known = keras.saving.get_custom_objects()
+    for name, one in defined.items():
+        own = getattr(one, "__module__", None) == module and callable(one)
+        if own and one not in known.values():
+            known.setdefault(name, one)
+
+
+def custom_classes(config):
+    """The classes in a configuration of Keras 3 that it does not have, and nobody has registered."""
+    import keras
+
+    found, waiting = [], [config]
+    while waiting:
+        part = waiting.pop()
+        waiting += part.values() if isinstance(part, dict) else part
+        waiting = [one for one in waiting if isinstance(one, dict | list)]
+        name = part.get("registered_name") if isinstance(part, dict) else None
+        own = OWN.match(str(part.get("module"))) if name else True
+        registered = keras.saving.get_registered_object
+        if not own and registered(name) is None and registered(part["class_name"]) is None:
+            found.append(part["class_name"])
+    return sorted(set(found))
+
+
+def not_of_keras(classes):
+    """What is to be said of classes that are nobody's."""
+    several = len(classes) > 1
+    return (
+        f"{', '.join(classes)} {'are' if several else 'is'} not of Keras; --custom FILE.py names "
+        f"the file that defines {'them' if several else 'it'}"
+    )
+
+
+def architecture(path, text):
+    """The version of Keras that wrote a .json. Raises `Failure` unless that is a model."""
+    try:
+        record = json.loads(text)
+        if "modelTopology" in record:
+            raise Failure(
+                f"{path} is a model of TensorFlow.js; tensorflowjs_converter --input_format "
+                "tfjs_layers_model --output_format keras makes an .h5 of it"
+            )
+        if isinstance(record["config"], dict | list) and record["class_name"]:
+            return str(record.get("keras_version") or "3")
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise Failure(f"{path} is no model of Keras's, as model.to_json() leaves it")
+
+
+def weights_beside(path):
+    """The file of weights that is called like a .json. Raises `Failure` where there is none."""
+    names = [f"{path.stem}{end}" for end in (".weights.h5", ".h5", ".hdf5", "_weights.h5")]
+    found = [path.with_name(name) for name in names if path.with_name(name).exists()]
+    if not found:
+        raise Failure(f"{path} holds no weights; give their file with --weights FILE")
+    return found[0]
+
+
+@tf_import.deep()
+def json_model(path, text, weights):
+    """The model of a .json of Keras 3, with its weights."""
+    tf_import.tensorflow()
+    import keras
+
+    missing = custom_classes(json.loads(text))
+    if missing:
+        raise Failure(f"{path}: {not_of_keras(missing)}")
+    try:
+        with checked(weights):
+            record = json.loads(text)
+            model = keras.saving.deserialize_keras_object(record, safe_mode=True)
+            model.load_weights(weights)
+            return model
+    except Exception as error:  # Keras raises whatever the file makes it stumble over
+        why = f"{type(error).__name__}: {textwrap.shorten(str(error), 300)}"
+        raise Failure(f"{path} with {weights}: not a model that Keras can load ({why})") from None
+
+
 def advised(error):
     """What a user can do about Keras's error; None if nothing special."""
+    import keras
+
     if "OOM when allocating" in error:
         return "its layers are larger than the weights in it; save the model again"
     if "lambda" in error.lower():
         return "a Lambda holds code, which is not run; make it a layer class (--custom FILE.py)"
-    if "custom" in error or "register" in error:
-        return "--custom FILE.py names the file that registers its custom layers"
+    unknown = re.search(r"(?:Unknown layer|class|function|object):? '?(\w+)", error)
+    if unknown and hasattr(keras.ops, unknown[1].lower()):
+        return f"{unknown[1]} is an operation, which an .h5 does not hold; save it as .keras"
+    if unknown and ("custom" in error or "register" in error):
+        return not_of_keras([unknown[1]])
     return None
 
 
+# Modules of Keras itself.
+OWN = re.compile(r"keras(\.|$)")
 OLD = ("1", "2")  # versions of Keras whose files Keras 3 does not read as they are
 SPARE, TIMES = 4 << 30, 8  # bytes to load a model, and for each of its file's; Keras takes six

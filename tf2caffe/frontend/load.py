@@ -3,6 +3,7 @@
 import difflib
 import importlib.util
 import re
+from pathlib import Path
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -26,12 +27,16 @@ from tf2caffe.frontend.trace import (
 
 
 class Wanted(NamedTuple):
-    """What is wanted of a file: the input's size, a signature, the names of inputs and outputs."""
+    """What is wanted of a file: the input's size, a signature, the names of inputs and outputs.
+
+    `weights` is the file that holds those of a .json.
+    """
 
     shape: list | None = None
     signature: str | None = None
     inputs: list | None = None
     outputs: list | None = None
+    weights: Path | None = None
 
 
 class Stored:
@@ -75,8 +80,10 @@ def register(file):
     if not file.exists():
         raise Failure(f"--custom {file} does not exist")
     spec = importlib.util.spec_from_file_location(file.stem, file)
+    module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+        spec.loader.exec_module(module)
+        keras_file.register(vars(module), file.stem)
     except Exception as error:  # whatever the user's own code raises
         raise Failure(f"--custom {file}: {type(error).__name__}: {first_line(error)}") from None
 
@@ -89,6 +96,20 @@ def load_keras(path, wanted):
 
     with keras_file.checked(path):
         return keras2_file.old_trace(path, config, version, wanted.shape)
+
+
+def load_json(path, wanted):
+    """A model without weights, as `to_json` leaves it, and the file beside it that has them."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    version = keras_file.architecture(path, text)
+    weights = wanted.weights or keras_file.weights_beside(path)
+    if not Path(weights).exists():
+        raise Failure(f"--weights {weights} does not exist")
+    if not version.startswith(keras_file.OLD):
+        return keras_trace(keras_file.json_model(path, text, weights), wanted.shape)
+    from tf2caffe.frontend import keras2_file
+
+    return keras2_file.old_trace(path, text, version, wanted.shape, weights)
 
 
 def load_saved_model(path, wanted):
@@ -371,6 +392,7 @@ LOADERS = {
     ".keras": load_keras,
     ".h5": load_keras,
     ".hdf5": load_keras,
+    ".json": load_json,
     ".pb": load_frozen,
     ".meta": load_checkpoint,
     "/": load_saved_model,

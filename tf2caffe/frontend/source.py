@@ -32,10 +32,10 @@ def handoff_of(model, name=None, folder=".", network=None):
     return Handoff(folder, name or getattr(model, "name", "net"))
 
 
-def check_options(model, network=None, custom=None, signature=None, **others):
+def check_options(model, network=None, custom=None, signature=None, weights=None, **others):
     """Raise `Failure` where an option is given that this kind of model has no use for."""
     if not is_path(model):
-        refuse_idle("the model is in memory", custom=custom, signature=signature)
+        refuse_idle("the model is in memory", custom=custom, signature=signature, weights=weights)
         return
     path = Path(model)
     if network:
@@ -43,6 +43,9 @@ def check_options(model, network=None, custom=None, signature=None, **others):
     if network or not path.is_dir():
         needed = f"only a SavedModel folder has signatures, and {model} is none"
         refuse_idle(needed, signature=signature)
+    if network or path.suffix != ".json":
+        needed = f"only a .json holds no weights, and {model} is none"
+        refuse_idle(needed, weights=weights)
     if not network and not path.exists():
         raise Failure(f"{path} does not exist")
 
@@ -99,7 +102,8 @@ def _of_file(path, handoff, options):
     tf_import.tensorflow()
     from tf2caffe.frontend import load
 
-    return read(handoff, lambda: load.load(path, **options), lambda: fingerprint(path))
+    others = [options["weights"]] if options.get("weights") else []
+    return read(handoff, lambda: load.load(path, **options), lambda: fingerprint(path, *others))
 
 
 def part(traced, wanted):
@@ -121,14 +125,15 @@ def read(handoff, traced, state, names=None, classes=()):
     return Source(handoff, trace, graph, tensors)
 
 
-def fingerprint(path):
+def fingerprint(path, *others):
     """What tells one state of a model's files from another: their checksum."""
-    files = [path]
+    files = [path, *others]
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.is_file())
-    elif path.suffix == ".meta":
+    elif path.suffix in (".meta", ".json"):
         files = sorted(path.parent.glob(f"{path.stem}.*"))
-    return checksum(block for file in files for block in _blocks(file))
+        files += map(Path, others)
+    return checksum(block for file in files for block in _blocks(Path(file)))
 
 
 def _blocks(file, size=1 << 22):

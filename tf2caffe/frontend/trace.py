@@ -27,10 +27,11 @@ class Trace:
 
     `inputs` and `outputs` map the model's own names to tensors' names (`x:0`), `variables` a
     placeholder's name to (the variable's name, the variable or its value). `layers` are the names
-    of the Keras layers, where there are any, `passed` what each of them is called on, `graph` is that of the `GraphDef`, if there is one.
-    `unused` are inputs that the model's user named, but that no output depends on. `together` are
-    tensors that are worth computing at once, as soon as one of them is asked for; `known` maps an
-    op's name in the graph to the one that the user knows, once that is found.
+    of the Keras layers, where there are any, `passed` what each of them is called on, `graph` is
+    that of the `GraphDef`, if there is one. `unused` are inputs that the model's user named, but
+    that no output depends on. `together` are tensors that are worth computing at once, as soon as
+    one of them is asked for; `known` maps an op's name in the graph to the one that the user knows,
+    once that is found.
 
     `original` runs the model as it was loaded, {input: array} -> {output's name: array}, for one
     image; where it is None, `reason` says why it cannot be compared with the trace. `note` is what
