@@ -19,9 +19,8 @@ x = layers.MaxPooling2D((2, 2), name="pool")(layers.ZeroPadding2D((1, 0), name="
 x = layers.Flatten(name="flat")(layers.Dropout(0.5, name="drop")(x))
 model = Model(data, layers.Dense(5, activation="softmax", name="answer")(x))
 random = np.random.default_rng(0)
-low = [0.5 if "running_std" in weight.name else -0.5 for weight in model.weights]
-shapes = [array.shape for array in model.get_weights()]
-model.set_weights([random.uniform(at, at + 1, shape) for at, shape in zip(low, shapes)])
+values = [random.uniform(-0.5, 0.5, array.shape) for array in model.get_weights()]
+model.set_weights([abs(array) + 0.2 if array.ndim == 1 else array for array in values])
 image = random.normal(size=(2, 9, 11, 3)).astype(np.float32)
 folder = Path(__file__).parent
 model.save(str(folder / "keras1.h5"))

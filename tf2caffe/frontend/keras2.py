@@ -92,9 +92,28 @@ def _layer(record, version):
         name = "UpSampling2DOfTF1"
     if name in RENAMED:
         name, registered = RENAMED[name], None
-    own = name not in OURS and (not registered and ">" not in name)
+    own = name not in OURS and not registered and _is_layer(name)
     made = {"module": "keras.layers" if own else None, "class_name": name, "config": config}
     return made | {"registered_name": None if own else name if name in OURS else registered or name}
+
+
+def _is_layer(name):
+    """Whether a class is Keras 3's own."""
+    import keras
+
+    return hasattr(keras.layers, name)
+
+
+def foreign(record):
+    """The names of classes and functions in a configuration that a module not Keras's has."""
+    found, waiting = set(), [record]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict) and not OWN.match(str(part.get("module") or "keras")):
+            found.add(str(part.get("registered_name") or part.get("class_name")))
+        parts = part.values() if isinstance(part, dict) else part
+        waiting += [one for one in parts if isinstance(one, dict | list)]
+    return found - {"builtins"}
 
 
 def _config(name, config, version):

@@ -27,7 +27,7 @@ def old_trace(path, config, version, shape, weights=None):
         ) from None
     except (AttributeError, KeyError, TypeError):
         raise Failure(f"{path}: its model_config is no model of Keras's") from None
-    own = None if keras2.STANDALONE.match(version) else of_tf_keras(path, weights)
+    own = None if keras2.STANDALONE.match(version) else of_tf_keras(path, record, weights)
     try:
         model = translated_model(path, record, version, weights)
         traced = keras_trace(model, shape)
@@ -101,11 +101,17 @@ def load_weights(path, model, version):
         keras2_weights.load_group(group, model, version.startswith("1"))
 
 
-def of_tf_keras(path, weights=None):
-    """The model as `tf_keras` loads it; None where that is not installed, or cannot."""
+def of_tf_keras(path, record, weights=None):
+    """The model as `tf_keras` loads it; None where that is not installed, or cannot.
+
+    Of a class that is not Keras's, it would import the module that the file names: only what the
+    user has registered is taken.
+    """
     try:
         import tf_keras
     except ImportError:
+        return None
+    if not all(map(tf_keras.saving.get_registered_object, keras2.foreign(record))):
         return None
     try:
         if path.suffix == ".json":

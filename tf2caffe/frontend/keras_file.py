@@ -123,7 +123,7 @@ def register(defined, module):
 
 
 def custom_classes(config):
-    """The classes in a configuration of Keras 3 that it does not have, and nobody has registered."""
+    """The classes in a configuration of Keras 3 that are not its own, and nobody's by now."""
     import keras
 
     found, waiting = [], [config]
