@@ -106,14 +106,17 @@ def _is_layer(name):
 
 def foreign(record):
     """The names of classes and functions in a configuration that a module not Keras's has."""
+    import keras
+
     found, waiting = set(), [record]
     while waiting:
         part = waiting.pop()
         if isinstance(part, dict) and not OWN.match(str(part.get("module") or "keras")):
-            found.add(str(part.get("registered_name") or part.get("class_name")))
+            function = part.get("class_name") == "function"
+            found.add(str(part["config"] if function else part.get("registered_name")))
         parts = part.values() if isinstance(part, dict) else part
         waiting += [one for one in parts if isinstance(one, dict | list)]
-    return found - {"builtins"}
+    return {name for name in found if not hasattr(keras.activations, name)}
 
 
 def _config(name, config, version):

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import tensorflow as tf
+from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tf2caffe.failure import Failure, first_line
-from tf2caffe.frontend import cut, keras_file, loops, original, training_graph
+from tf2caffe.frontend import cut, keras_file, loops, original, tf_import, training_graph
 from tf2caffe.frontend.inline import TRAINING
 from tf2caffe.frontend.trace import (
     REACHES,
@@ -66,6 +67,9 @@ def load(path, custom=None, **wanted):
         raise Failure(f"{path} does not exist")
     if custom:
         register(custom)
+    if path.name == ".meta" or re.search(r"\.data-\d+-of-\d+$", path.name):
+        loader = load_checkpoint if path.name == ".meta" else load_values
+        return loader(path, Wanted(**wanted))
     for fits, loader in LOADERS.items():
         if path.suffix == fits or (path.is_dir() and fits == "/"):
             wanted = Wanted(**wanted)
@@ -114,7 +118,11 @@ def load_json(path, wanted):
 
 def load_saved_model(path, wanted):
     """The signature called --signature, `serving_default` or the only one, with fixed shapes."""
-    loaded = loaded_folder(path)
+    path = folder_of(path)
+    tags = refuse_harm(path)
+    loaded = loaded_folder(path, tags)
+    if loaded is None:
+        return by_old_loader(path, tags, wanted)
     signature = chosen(loaded.signatures, wanted.signature, path)
     # sorted, since their order in the file is another one each time
     given = dict(sorted(signature.structured_input_signature[1].items()))
@@ -131,13 +139,43 @@ def load_saved_model(path, wanted):
     return traced
 
 
-def loaded_folder(path):
-    """What TensorFlow makes of a SavedModel's folder."""
-    if not (path / "saved_model.pb").exists():
-        raise Failure(f"{path} is a folder without saved_model.pb, so not a SavedModel")
-    refuse_harm(path)
+def folder_of(path):
+    """The SavedModel's folder: this one, or the only one below it that is such."""
+    if any((path / f"saved_model.{end}").exists() for end in ("pb", "pbtxt", "cpb")):
+        return path
+    below = sorted(file.parent for file in path.glob("*/saved_model.pb*"))
+    if len(below) == 1:
+        return below[0]
+    if below:
+        names = ", ".join(str(one) for one in below)
+        raise Failure(f"{path} holds several SavedModels; give one of {names}")
+    inside = [one for end in ("*.keras", "*.h5", "*.meta", "*.pb") for one in path.glob(end)]
+    hint = f"; it holds {', '.join(str(one) for one in sorted(inside)[:4])}" if inside else ""
+    raise Failure(f"{path} is a folder without saved_model.pb, so not a SavedModel{hint}")
+
+
+def by_old_loader(path, tags, wanted):
+    """The signature's part of the graph, as TensorFlow 1's loader gives it."""
+    from tf2caffe.frontend import old_saved_model
+
+    graph_def, stored, signatures = old_saved_model.opened(path, tags)
+    signature = chosen(signatures, wanted.signature, path)
+    inputs = [info.name for _, info in sorted(signature.inputs.items())]
+    named = sorted(signature.outputs.items(), key=lambda item: counted(item[0]))
+    outputs = {name: info.name for name, info in named}
+    wanted = wanted._replace(inputs=inputs, outputs=outputs)
+    return graph_trace(graph_def, stored, wanted, path)
+
+
+def loaded_folder(path, tags):
+    """What TensorFlow makes of a SavedModel's folder; None where only TensorFlow 1's loader can."""
     try:
-        return tf.saved_model.load(str(path))
+        with tf_import.log():
+            return tf.saved_model.load(str(path), tags)
+    except AttributeError as error:
+        if "add_slot" in str(error):
+            return None
+        raise Failure(f"{path}: not a whole SavedModel ({first_line(error)})") from None
     except Exception as error:  # TensorFlow raises whatever the files make it stumble over
         raise Failure(f"{path}: not a whole SavedModel ({first_line(error)})") from None
 
@@ -145,7 +183,8 @@ def loaded_folder(path):
 def signature_trace(call, specs, loaded, path):
     """The trace of a call of a signature of what was loaded, with inputs of these specs."""
     try:
-        function = tf.function(call, autograph=False).get_concrete_function(*specs.values())
+        with tf_import.log():  # it warns of each variable of TensorFlow 1
+            function = tf.function(call, autograph=False).get_concrete_function(*specs.values())
     except (ValueError, TypeError, tf.errors.OpError) as error:
         sizes = {name: spec.shape.as_list() for name, spec in specs.items()}
         raise Failure(f"{path} cannot be traced at {sizes}: {first_line(error)}") from None
@@ -166,16 +205,29 @@ def counted(name):
 
 
 def refuse_harm(path):
-    """Loading a SavedModel runs what initialises it."""
+    """The tags of the graph that is taken; loading a SavedModel runs what initialises it."""
     if (path / "saved_model.cpb").exists():
         raise Failure(f"{path} is a SavedModel in pieces (.cpb); save it as one")
-    saved = parsed(saved_model_pb2.SavedModel(), path / "saved_model.pb")
+    file, saved = path / "saved_model.pb", saved_model_pb2.SavedModel()
+    saved = parsed(saved, file) if file.exists() else parsed_text(saved, path / "saved_model.pbtxt")
     graphs = [meta.graph_def for meta in saved.meta_graphs]
     nodes = [node for graph in graphs for node in graph.node]
     nodes += [node for graph in graphs for call in graph.library.function for node in call.node_def]
     for node in nodes:
         if REACHES.search(node.op):
             raise Failure(f"{path}: {node.name} ({node.op}) reaches out of it; it is not loaded")
+    tags = [list(meta.meta_info_def.tags) for meta in saved.meta_graphs]
+    return min(tags, key=lambda tags: ("serve" not in tags, "train" in tags)) if tags else None
+
+
+def parsed_text(message, path):
+    """A message of protobuf's from its text form."""
+    try:
+        return text_format.Parse(path.read_text(encoding="utf-8", errors="replace"), message)
+    except text_format.ParseError as error:
+        raise Failure(
+            f"{path} is damaged, or not what its name says ({first_line(error)})"
+        ) from None
 
 
 def with_old_variables(traced, path):
@@ -201,7 +253,19 @@ def chosen(signatures, name, path):
         return signatures[key]
     if not names:
         raise Failure(f"{path} has no signature; save it with tf.saved_model.save(signatures=...)")
-    raise Failure(f"{path} has no signature {key}; choose one with --signature: {', '.join(names)}")
+    listed = ", ".join(f"{one} ({', '.join(_inputs(signatures[one]))})" for one in names)
+    near = difflib.get_close_matches(key, names, 1) if name else []
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise Failure(f"{path} has no signature {key}; choose one with --signature: {listed}{hint}")
+
+
+def _inputs(signature):
+    """The inputs of a signature, as TensorFlow 2 or 1 has it, each with its shape."""
+    if hasattr(signature, "structured_input_signature"):
+        specs = signature.structured_input_signature[1]
+        return [f"{name} {spec.shape}" for name, spec in sorted(specs.items())]
+    shapes = {name: info.tensor_shape for name, info in signature.inputs.items()}
+    return [f"{name} {tf.TensorShape(shape)}" for name, shape in sorted(shapes.items())]
 
 
 def is_switch(name, spec):
@@ -226,13 +290,32 @@ def parsed(message, path):
 def load_checkpoint(path, wanted):
     """A TF1 checkpoint: the graph in `.meta`, often of the training, the values beside it."""
     graph_def = parsed(tf.compat.v1.MetaGraphDef(), path).graph_def
-    return graph_trace(graph_def, stored_in(path.with_suffix(""), path), wanted, path)
+    return graph_trace(graph_def, stored_in(str(path).removesuffix(".meta"), path), wanted, path)
+
+
+def load_values(path, wanted):
+    """A TF1 or TF2 checkpoint that is named by one of its other files."""
+    graph = path.with_name(re.sub(r"\.(index|data-\d+-of-\d+)$", "", path.name) + ".meta")
+    if graph.exists():
+        return load_checkpoint(graph, wanted)
+    raise Failure(
+        f"{path} holds a checkpoint's weights alone, no graph is beside it ({graph.name}); "
+        "build the model, restore them, and save it whole (model.save, or a SavedModel)"
+    )
+
+
+def load_text(path, wanted):
+    """A graph in protobuf's text form."""
+    if path.name == "saved_model.pbtxt":
+        raise Failure(f"{path} is part of a SavedModel; give its folder: {path.parent}")
+    return graph_trace(parsed_text(tf.compat.v1.GraphDef(), path), {}, wanted, path)
 
 
 def stored_in(prefix, path):
     """The values of a TF1 checkpoint, {variable's name: Stored}."""
     try:
-        reader = tf.train.load_checkpoint(str(prefix))
+        # a prefix that ends with / is that of files without a name: .meta, .index
+        reader = tf.compat.v1.train.NewCheckpointReader(str(prefix))
         return {name: Stored(reader, name) for name in reader.get_variable_to_shape_map()}
     except (LookupError, RuntimeError, ValueError, tf.errors.OpError) as error:
         raise Failure(f"{path}: its values cannot be read ({first_line(error)})") from None
@@ -241,16 +324,19 @@ def stored_in(prefix, path):
 def graph_trace(graph_def, stored, wanted, path):
     """The trace of a graph whose variables are `stored`, between its inputs and outputs."""
     variables = training_graph.take_weights(graph_def)
-    graph = checked(graph_def, path)
+    graph, graph_def = checked(graph_def, path)
     values = dict(variables)
-    if not all(is_there(graph, name) for name in (*(wanted.inputs or ()), *(wanted.outputs or ()))):
+    names = wanted.outputs or [only_result(graph, path)]
+    if not isinstance(names, dict):
+        names = {cut.plain(name): name for name in names}
+    if not all(is_there(graph, name) for name in (*(wanted.inputs or ()), *names.values())):
         return part_of(graph_def, stored, wanted, path, variables)
-    outputs = {
-        name.removesuffix(":0"): tensor_of(graph, name, path)
-        for name in wanted.outputs or [only_result(graph, path)]
-    }
+    outputs = {name: tensor_of(graph, tensor, path) for name, tensor in names.items()}
     ends = marked(graph_def, outputs)
-    nodes, replaced = training_graph.used(graph_def, stored, variables, graph, wanted.inputs or ())
+    with graph.as_default():  # where the functions are that others call
+        nodes, replaced = training_graph.used(
+            graph_def, stored, variables, graph, wanted.inputs or ()
+        )
     inputs = wanted.inputs or sources(training_graph.needed(nodes, ends.values()), variables, path)
     tensors = {name: tensor_of(graph, name, path) for name in inputs}
     sizes = fixed({name: tensor.shape for name, tensor in tensors.items()}, wanted.shape)
@@ -288,11 +374,11 @@ def part_of(graph_def, stored, wanted, path, variables):
     try:
         whole = graph_trace(graph_def, stored, wanted._replace(inputs=None, outputs=None), path)
     except Failure as reason:
-        graph = checked(graph_def, path)
+        graph, _ = checked(graph_def, path)
         for name in (*(wanted.inputs or ()), *(wanted.outputs or ())):
             tensor_of(graph, name, path)
         raise reason from None
-    return cut.between(whole, wanted.inputs, wanted.outputs)
+    return cut.between(whole, wanted.inputs, wanted.outputs and list(wanted.outputs))
 
 
 def flat_trace(nodes, fed, ends, variables, graph_def):
@@ -323,11 +409,22 @@ def off(graph):
 
 
 def checked(graph_def, path):
-    """The `tf.Graph` of a graph that came from a file."""
+    """The `tf.Graph` of a graph that came from a file, and its `GraphDef`.
+
+    What does not belong to the network may be broken: gradients whose ops are gone, say.
+    """
+    for node in graph_def.node:
+        for attr in ("_class", "_output_shapes"):  # what they say may be of another time
+            node.attr.pop(attr, None)
     try:
-        return imported(graph_def)
+        return imported(graph_def), graph_def
     except (ValueError, KeyError, TypeError, tf.errors.OpError) as error:
-        raise Failure(f"{path}: TensorFlow refuses its graph ({first_line(error)})") from None
+        reason = first_line(error)
+    sound = training_graph.without_broken(graph_def)
+    try:
+        return imported(sound), sound
+    except (ValueError, KeyError, TypeError, tf.errors.OpError):
+        raise Failure(f"{path}: TensorFlow refuses its graph ({reason})") from None
 
 
 def tensor_of(graph, name, path):
@@ -342,16 +439,32 @@ def tensor_of(graph, name, path):
 
 def only_result(graph, path):
     """The op that computes floats from what is fed, and that no other reads."""
-    found = [
-        op.name
-        for op in graph.get_operations()
-        if op.outputs and op.outputs[0].dtype == tf.float32 and not op.outputs[0].consumers()
-        if any(part.type in FED for part in ancestors(op.outputs[:1]))
-    ]
+    found = results(graph)
     if len(found) != 1:
-        named = ", ".join(found[-8:]) or "none found"
-        raise Failure(f"{path}: name its outputs with --outputs NAME[,NAME]; candidates: {named}")
+        known = ", ".join(found[-8:]) or "none found"
+        raise Failure(f"{path}: name its outputs with --outputs NAME[,NAME]; candidates: {known}")
     return found[0]
+
+
+def results(graph):
+    """The ops that may be the network's outputs, by name.
+
+    Where the graph is one of training, that is what its loss reads, and what no op reads.
+    """
+    ops = [op for op in graph.get_operations() if op.outputs and not BESIDE.search(op.name)]
+    found = []
+    for op in ops:
+        dtype = op.outputs[0].dtype
+        readers = [reader for reader in op.outputs[0].consumers() if not BESIDE.search(reader.name)]
+        passing = op.type.endswith("Grad") or op.type in ("Assert", *FED)
+        last = dtype.is_floating and all(reader.type in LOSSES for reader in readers)
+        if last and not passing and _is_fed(op):
+            found.append(op.name)
+    return found
+
+
+def _is_fed(op):
+    return any(part.type in FED for part in ancestors(op.outputs[:1]))
 
 
 def marked(graph_def, outputs):
@@ -368,11 +481,36 @@ def marked(graph_def, outputs):
 def sources(nodes, variables, path):
     """The placeholders among the nodes that an output depends on, but for single numbers."""
     found = [node for node in nodes if node.op in FED and node.name not in variables]
+    strings = tf.string.as_datatype_enum
+    if any(node.attr["dtype"].type == strings for node in found):
+        raise Failure(f"{path}: it decodes files; name the image behind that with --inputs NAME; "
+                      f"candidates: {', '.join(decoded(nodes)) or 'none found'}")  # fmt: skip
     data = [node for node in found if not is_number(node)]
     if not data or any(node.op != "Placeholder" for node in data):
         named = ", ".join(node.name for node in found) or "none found"
         raise Failure(f"{path}: name its inputs with --inputs NAME[,NAME]; candidates: {named}")
     return [node.name for node in data]
+
+
+def decoded(nodes):
+    """The names of the first ops that make floats of what a file was decoded to."""
+    nodes = list(nodes)
+    strings = {node.name for node in nodes if node.op in FED}
+    for _ in range(len(nodes)):
+        reached = {
+            node.name
+            for node in nodes
+            if node.name not in strings and node.op not in FLOATING
+            and strings & {training_graph.source(name) for name in node.input}
+        }  # fmt: skip
+        if not reached:
+            break
+        strings |= reached
+    return [
+        node.name
+        for node in nodes
+        if node.op in FLOATING and strings & {training_graph.source(name) for name in node.input}
+    ]
 
 
 def is_number(node):
@@ -381,12 +519,25 @@ def is_number(node):
     return node.op == "Placeholder" and (truth or not shape.dim and not shape.unknown_rank)
 
 
+# Scopes of what trains a network, saves it or reports on it.
+BESIDE = re.compile(
+    r"(^|/)(gradients?(_\d+)?|train(ing)?_?(op|step)?|optimizer|save(_\d+)?|summar(y|ies)|loss(es)?|"
+    r"(Adam|Momentum|RMSProp|Adagrad|GradientDescent)(_\d+)?|metrics?|accuracy|eval(uation)?|"
+    r"report_uninitialized_variables(_\d+)?|init(_\d+)?)(/|$)"
+)
+# What reads a network's answer in training, and its labels.
+LOSSES = ("SoftmaxCrossEntropyWithLogits", "SparseSoftmaxCrossEntropyWithLogits", "ArgMax",
+          "InTopK", "InTopKV2", "L2Loss", "SquaredDifference")  # fmt: skip
+
+# What makes floats of an image's bytes.
+FLOATING = ("Cast", "ResizeBilinear", "ResizeBicubic", "ResizeArea")
+
 # What a graph is fed by.
 FED = ("Placeholder", "IteratorGetNext", "QueueDequeueV2", "QueueDequeueManyV2",
        "QueueDequeueUpToV2")  # fmt: skip
 
 # These cut by themselves.
-GRAPHS = (load_frozen, load_checkpoint)
+GRAPHS = (load_frozen, load_text, load_checkpoint, load_values)
 
 LOADERS = {
     ".keras": load_keras,
@@ -394,6 +545,8 @@ LOADERS = {
     ".hdf5": load_keras,
     ".json": load_json,
     ".pb": load_frozen,
+    ".pbtxt": load_text,
+    ".index": load_values,
     ".meta": load_checkpoint,
     "/": load_saved_model,
 }

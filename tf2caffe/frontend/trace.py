@@ -16,7 +16,7 @@ import tensorflow as tf
 from tensorflow.python.framework import op_def_registry
 
 from tf2caffe.failure import Failure
-from tf2caffe.frontend import loops, original, tf_import
+from tf2caffe.frontend import loops, original, tf_import, widen
 from tf2caffe.frontend.inline import inlined
 from tf2caffe.graph.graph import LARGEST
 
@@ -35,7 +35,7 @@ class Trace:
 
     `original` runs the model as it was loaded, {input: array} -> {output's name: array}, for one
     image; where it is None, `reason` says why it cannot be compared with the trace. `note` is what
-    else is to be said of that.
+    else is to be said of that. `widened` names the floats that became float32.
     """
 
     graph_def: tf.compat.v1.GraphDef
@@ -45,6 +45,7 @@ class Trace:
     layers: frozenset = frozenset()
     graph: tf.Graph | None = field(default=None, repr=False)
     original: Callable | None = field(default=None, repr=False)
+    widened: str = field(default="", init=False)
     passed: dict = field(default_factory=dict, repr=False)
     reason: str = "it was not loaded from a file"
     note: str = ""
@@ -54,6 +55,10 @@ class Trace:
     known: dict = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self):
+        self.variables = dict(self.variables)
+        others = widen.widen(self.graph_def, self.inputs, self.variables)
+        if others:
+            self.widened, self.graph = " and ".join(others), None
         if _take_floats(self.graph_def, self.inputs) or self.graph is None:
             self.graph = imported(self.graph_def)
         _refuse_harm(self.graph)

@@ -10,6 +10,7 @@ from math import prod
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.framework import op_def_registry
 
 from tf2caffe.failure import Failure
 from tf2caffe.frontend.inline import decided, followed, inlined
@@ -63,6 +64,34 @@ class Replaced:
         told = [f"{drawn[0]} draws random numbers"] if drawn else []
         told += [f"{averaged[0]} takes the statistics of the batch"] if averaged else []
         return " and ".join(told) and f"as it was saved, {' and '.join(told)}"
+
+
+def without_broken(graph_def):
+    """The graph without ops that TensorFlow does not have, or that read what is not there."""
+    functions = {function.signature.name for function in graph_def.library.function}
+    kept = {
+        node.name: node
+        for node in graph_def.node
+        if op_def_registry.get(node.op) is not None or node.op in functions
+    }
+    while True:
+        broken = [
+            name
+            for name, node in kept.items()
+            if any(source(read) not in kept for read in node.input if read[0] != "^")
+        ]
+        if not broken:
+            break
+        for name in broken:
+            del kept[name]
+    sound = tf.compat.v1.GraphDef(versions=graph_def.versions, library=graph_def.library)
+    for node in kept.values():
+        copy = sound.node.add()
+        copy.CopyFrom(node)
+        lost = [name for name in node.input if source(name) not in kept]
+        for name in lost:
+            copy.input.remove(name)
+    return sound
 
 
 def known_shape(graph, name, output=0):
