@@ -29,7 +29,7 @@ def network(dtype):
 FLOATS = ["mixed_float16", "mixed_bfloat16", "float16", "bfloat16", "float64"]
 
 
-@pytest.mark.parametrize("kind", [".keras", ".h5", ""])
+@pytest.mark.parametrize("kind", [".keras", ""])
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_keras(dtype, kind, tmp_path, pycaffe):
     model, path = network(dtype), tmp_path / f"my{kind}"

@@ -74,7 +74,7 @@ def check_options(args):
     from tf2caffe.proof import runtimes
 
     forms.check_options(args.target, args.output_order, args.prototxt)
-    source.check_options(args.model, None, args.custom, args.signature, args.weights)
+    source.check_options(args.model, None, args.custom, args.signature, args.weights, args.switches)
     handoff = source.handoff_of(args.model, args.name, args.dir)
     inputs.check(handoff, **cli.input_options(args), image=args.image)
     runtimes.refuse_python(args.caffe_python if args.runtime == "opencv" else None)

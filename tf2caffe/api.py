@@ -41,8 +41,8 @@ class Conversion:
 
 def convert(
     model, *, name=None, folder=".", target=None, deploy=False, output_order=None, prototxt=None,
-    network=None, shape=None, custom=None, weights=None, signature=None, inputs=None, outputs=None,
-    diagram=False, report=None,
+    network=None, shape=None, custom=None, weights=None, switches=None, signature=None,
+    inputs=None, outputs=None, diagram=False, report=None,
 ):  # fmt: skip
     """Convert a model and leave the network's files below `folder`; return the `Conversion`.
 
@@ -64,6 +64,7 @@ def convert(
                   {name: size}
     custom        a Python file that registers custom layers; it is run
     signature     of a SavedModel (default: serving_default, or the only one)
+    switches      {name: True, False or a number} of what else a graph is fed
     weights       the path of the weights of a .json, which holds a model without them
     inputs        the names of ops or layers behind which the network begins (default: the model's)
     outputs       the names of those with which it ends (default: the model's)
@@ -77,7 +78,8 @@ def convert(
     from tf2caffe.frontend import source as sources
     from tf2caffe.frontend import weights
 
-    named = {"signature": signature, "inputs": inputs, "outputs": outputs, "weights": weights}
+    named = {"signature": signature, "inputs": inputs, "outputs": outputs}
+    named |= {"weights": weights, "switches": switches}
     given = {"name": name, "folder": folder, "network": network, "shape": shape, "custom": custom}
     prototxt = prototxt and Path(prototxt)
     built_as = {"target": target, "output_order": output_order, "prototxt": prototxt}

@@ -121,6 +121,10 @@ def add_model(parser, **default):
     )  # fmt: skip
     add("--custom", type=Path, metavar="FILE.py", help="run this first: it registers custom layers")
     add("--weights", type=Path, metavar="FILE", help="of a .json, which is a model without them")
+    add(
+        "--set", type=switch, action="append", metavar="NAME=VALUE", dest="switches",
+        help="true, false or a number, for what else a graph is fed, such as whether it is trained",
+    )  # fmt: skip
     add("--signature", help="of a SavedModel (default: serving_default, or the only one)")
     add("--inputs", type=names, metavar="A,B", help="ops or layers behind which the network begins")
     add("--outputs", type=names, metavar="C,D", help="ops or layers with which it ends")
@@ -130,7 +134,8 @@ def model_options(args):
     """The options of `add_model` as `source.open_model` and `convert` take them."""
     taken = ("name", "custom", "weights", "signature", "inputs", "outputs")
     given = {name: getattr(args, name) for name in taken}
-    return {"folder": args.dir, "shape": shapes(args.shape)} | given
+    switches = dict(args.switches) if args.switches else None
+    return {"folder": args.dir, "shape": shapes(args.shape), "switches": switches} | given
 
 
 def add_input(parser):
@@ -219,6 +224,15 @@ def shapes(given):
     if any(name is None for name, _ in given):
         raise Failure("--shape: give each of several inputs with its name, NAME=1,H,W,C")
     return dict(given)
+
+
+def switch(text):
+    """(a name, true, false or a number)."""
+    name, _, value = text.partition("=")
+    if not name:
+        raise ValueError
+    known = {"true": True, "false": False}
+    return name, known[value.lower()] if value.lower() in known else number(value)
 
 
 def names(text):

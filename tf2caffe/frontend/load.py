@@ -1,8 +1,13 @@
 """Every kind of model file to a `Trace`: Keras, SavedModels, frozen graphs, TF1 checkpoints."""
 
+import atexit
 import difflib
 import importlib.util
 import re
+import shutil
+import tarfile
+import tempfile
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +16,7 @@ from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
+from tf2caffe import files
 from tf2caffe.failure import Failure, first_line
 from tf2caffe.frontend import cut, keras_file, loops, original, tf_import, training_graph
 from tf2caffe.frontend.inline import TRAINING
@@ -30,7 +36,7 @@ from tf2caffe.frontend.trace import (
 class Wanted(NamedTuple):
     """What is wanted of a file: the input's size, a signature, the names of inputs and outputs.
 
-    `weights` is the file that holds those of a .json.
+    `weights` is the file that holds those of a .json, `switches` are values of placeholders.
     """
 
     shape: list | None = None
@@ -38,6 +44,7 @@ class Wanted(NamedTuple):
     inputs: list | None = None
     outputs: list | None = None
     weights: Path | None = None
+    switches: dict | None = None
 
 
 class Stored:
@@ -67,6 +74,8 @@ def load(path, custom=None, **wanted):
         raise Failure(f"{path} does not exist")
     if custom:
         register(custom)
+    if path.suffix in ARCHIVES:
+        return load(unpacked(path), **wanted)
     if path.name == ".meta" or re.search(r"\.data-\d+-of-\d+$", path.name):
         loader = load_checkpoint if path.name == ".meta" else load_values
         return loader(path, Wanted(**wanted))
@@ -75,8 +84,31 @@ def load(path, custom=None, **wanted):
             wanted = Wanted(**wanted)
             traced = loader(path, wanted)
             return traced if loader in GRAPHS else cut.between(traced, *wanted[2:4])
-    kinds = "a .keras, .h5, .pb or .meta file, or a SavedModel folder"
+    kinds = "a .keras, .h5, .json, .pb, .pbtxt or .meta file, or a SavedModel folder"
     raise Failure(f"{path} is not {kinds}")
+
+
+def unpacked(path):
+    """The model in a .zip or .tar.gz, unpacked into a folder that is removed at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="tf2caffe-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    damage = files.damage(path) if path.suffix == ".zip" else None
+    if damage:
+        raise Failure(f"{path}: {damage}")
+    try:
+        if path.suffix == ".zip":
+            shutil.unpack_archive(path, folder, "zip")
+        else:
+            with tarfile.open(path) as archive:
+                archive.extractall(folder, filter="data")
+    except (OSError, EOFError, tarfile.TarError, shutil.ReadError, zlib.error) as error:
+        raise Failure(f"{path}: a damaged archive ({first_line(error)})") from None
+    found = [file.parent for file in folder.rglob("saved_model.pb*")]
+    found = found or [file for file in folder.rglob("*") if file.suffix in LOADERS]
+    if len(found) != 1:
+        names = ", ".join(sorted(str(file.relative_to(folder)) for file in found)[:8]) or "none"
+        raise Failure(f"{path} must hold one model; it holds {names}: unpack it and give one")
+    return found[0]
 
 
 def register(file):
@@ -127,6 +159,7 @@ def load_saved_model(path, wanted):
     # sorted, since their order in the file is another one each time
     given = dict(sorted(signature.structured_input_signature[1].items()))
     switches = {name: tf.constant(False) for name, spec in given.items() if is_switch(name, spec)}
+    switches |= switched(given, wanted.switches or {}, path)
     given = {name: spec for name, spec in given.items() if name not in switches}
     sizes = fixed({name: spec.shape for name, spec in given.items()}, wanted.shape)
     specs = {name: tf.TensorSpec(sizes[name], spec.dtype, name) for name, spec in given.items()}
@@ -137,6 +170,15 @@ def load_saved_model(path, wanted):
     traced = signature_trace(call, specs, loaded, path)
     traced.original = original.of_function(call, specs)
     return traced
+
+
+def switched(specs, values, path):
+    """The inputs of a signature that --set gives a value."""
+    for name in values:
+        if name not in specs:
+            raise Failure(f"{path} has no input {name}; --set takes one of {', '.join(specs)}")
+    return {name: tf.fill([n or 1 for n in specs[name].shape], tf.cast(value, specs[name].dtype))
+            for name, value in values.items()}  # fmt: skip
 
 
 def folder_of(path):
@@ -323,6 +365,7 @@ def stored_in(prefix, path):
 
 def graph_trace(graph_def, stored, wanted, path):
     """The trace of a graph whose variables are `stored`, between its inputs and outputs."""
+    guessed = training_graph.settle_switches(graph_def, wanted.switches or {}, path)
     variables = training_graph.take_weights(graph_def)
     graph, graph_def = checked(graph_def, path)
     values = dict(variables)
@@ -348,6 +391,7 @@ def graph_trace(graph_def, stored, wanted, path):
         traced = flat_trace(nodes, fed, ends, variables, graph_def)
     except ValueError as error:
         raise Failure(f"{path} cannot take {sizes}: {first_line(error)}") from None
+    traced.note = guessed
     traced.reason = replaced.reason(ends.values(), map(training_graph.source, specs))
     if not traced.reason:
         session = original.Session(graph, named(fed, specs), outputs, values, stored, off(graph))
@@ -411,20 +455,16 @@ def off(graph):
 def checked(graph_def, path):
     """The `tf.Graph` of a graph that came from a file, and its `GraphDef`.
 
-    What does not belong to the network may be broken: gradients whose ops are gone, say.
+    What is beside the network may be broken: shapes of another time, gradients without their ops.
     """
-    for node in graph_def.node:
-        for attr in ("_class", "_output_shapes"):  # what they say may be of another time
-            node.attr.pop(attr, None)
-    try:
-        return imported(graph_def), graph_def
-    except (ValueError, KeyError, TypeError, tf.errors.OpError) as error:
-        reason = first_line(error)
-    sound = training_graph.without_broken(graph_def)
-    try:
-        return imported(sound), sound
-    except (ValueError, KeyError, TypeError, tf.errors.OpError):
-        raise Failure(f"{path}: TensorFlow refuses its graph ({reason})") from None
+    reason = None
+    for repaired in (None, training_graph.without_notes, training_graph.without_broken):
+        graph_def = repaired(graph_def) if repaired else graph_def
+        try:
+            return imported(graph_def), graph_def
+        except (ValueError, KeyError, TypeError, tf.errors.OpError) as error:
+            reason = reason or first_line(error)
+    raise Failure(f"{path}: TensorFlow refuses its graph ({reason})")
 
 
 def tensor_of(graph, name, path):
@@ -537,6 +577,7 @@ FED = ("Placeholder", "IteratorGetNext", "QueueDequeueV2", "QueueDequeueManyV2",
        "QueueDequeueUpToV2")  # fmt: skip
 
 # These cut by themselves.
+ARCHIVES = (".zip", ".gz", ".tgz", ".tar")
 GRAPHS = (load_frozen, load_text, load_checkpoint, load_values)
 
 LOADERS = {

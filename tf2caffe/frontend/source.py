@@ -28,14 +28,19 @@ def is_path(model):
 def handoff_of(model, name=None, folder=".", network=None):
     """The folders of a model; it is called `name`, else as its file or as the model itself."""
     if is_path(model):
-        return Handoff(folder, name or (str(model) if network else Path(model).stem))
+        path = Path(model)
+        stem = path.absolute().parent.name if path.name == ".meta" else path.stem
+        return Handoff(folder, name or (str(model) if network else stem.removesuffix(".tar")))
     return Handoff(folder, name or getattr(model, "name", "net"))
 
 
-def check_options(model, network=None, custom=None, signature=None, weights=None, **others):
+def check_options(
+    model, network=None, custom=None, signature=None, weights=None, switches=None, **others
+):
     """Raise `Failure` where an option is given that this kind of model has no use for."""
     if not is_path(model):
-        refuse_idle("the model is in memory", custom=custom, signature=signature, weights=weights)
+        idle = {"custom": custom, "signature": signature, "weights": weights, "set": switches}
+        refuse_idle("the model is in memory", **idle)
         return
     path = Path(model)
     if network:
@@ -43,6 +48,8 @@ def check_options(model, network=None, custom=None, signature=None, weights=None
     if network or not path.is_dir():
         needed = f"only a SavedModel folder has signatures, and {model} is none"
         refuse_idle(needed, signature=signature)
+    if network or path.suffix in (".keras", ".h5", ".hdf5", ".json"):
+        refuse_idle("a model of Keras is read as it is used", set=switches)
     if network or path.suffix != ".json":
         needed = f"only a .json holds no weights, and {model} is none"
         refuse_idle(needed, weights=weights)
