@@ -1,4 +1,4 @@
-"""The files that people have: each made by the library that writes it, read, or refused in a line."""
+"""The files that people have: made by the library that writes them, and read."""
 
 import shutil
 
