@@ -2,10 +2,10 @@
 
 Reads   tf_weights/NAME/ (graph.json and the weights); with --prototxt a network written by hand,
         whose layers take the saved weights by name.
-Leaves  nets/NAME.prototxt, nets/NAME.caffemodel, nets/NAME.blobs.json (which blob holds which of
-        TensorFlow's outputs) and imgs/NAME/caffe-net.png and .svg (the network drawn); with
-        --deploy beside them the form that chips take: nets/NAME.deploy.*,
-        imgs/NAME/caffe-net-deploy.* (else an earlier build's are removed).
+Writes  nets/NAME.prototxt, nets/NAME.caffemodel, nets/NAME.blobs.json (which blob contains
+        which of TensorFlow's outputs) and imgs/NAME/caffe-net.png and .svg (the network drawn);
+        with --deploy also the form for chips: nets/NAME.deploy.* and
+        imgs/NAME/caffe-net-deploy.* (without --deploy, those of an earlier build are removed).
 
     python build_caffe.py
 """
@@ -34,7 +34,7 @@ def main():
     outputs.print_map(first.table)
     print()
     for path in api.leave(built.forms):
-        print(f"left: {path} ({path.stat().st_size:,} bytes)")
+        print(f"wrote: {path} ({path.stat().st_size:,} bytes)")
     if args.deploy:
         listing.print_costs(built.forms)
 

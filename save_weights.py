@@ -1,7 +1,7 @@
-"""Step 4 of 6: take the network apart into files that Caffe's side can read.
+"""Step 4 of 6: save the network and its weights as files that step 5 reads without TensorFlow.
 
 Reads   checkpoints/NAME.keras.
-Leaves  tf_weights/NAME/graph.json (the network, one line an op) and one .npy a weight, in Caffe's
+Writes  tf_weights/NAME/graph.json (the network, one line an op) and one .npy a weight, in Caffe's
         layout.
 
     python save_weights.py
@@ -25,7 +25,7 @@ def main():
     print(f"Parse and save variables to {source.handoff.weights}")
     print("-" * 60)
     weights.save(source.graph, source.handoff.weights, report=print)
-    print(f"left: {source.handoff.weights}")
+    print(f"wrote: {source.handoff.weights}")
 
 
 def arguments():

@@ -46,7 +46,7 @@ REFUSED = {
     # by the reader
     "condition": (lambda x: tf.cond(tf.reduce_sum(x) > 0, lambda: x * 2, lambda: x), MAPS,
                   r"If \(StatelessIf\): control flow .* decide it"),
-    "choice": (lambda x: tf.where(x > 0.0, x, x * 2.0), MAPS,
+    "choice": (lambda x: tf.where(tf.cast(x, tf.int32) > 0, x, x * 2.0), MAPS,
                r"Select \(SelectV2\): a choice that depends on the data; say it with relu"),
     "three dimensions": (lambda x: tf.nn.conv3d(x, weights(2, 2, 2, 4, 3), [1] * 5, "SAME"),
                          (1, 4, 4, 4, 4), r"\(Conv3D\): tf2caffe converts windows of two dim"),
@@ -68,7 +68,7 @@ REFUSED = {
              r"Relu \(Relu\): it and 1 more compute in float16; .* build the model in float32"),
     "brain": (lambda x: tf.nn.relu(tf.cast(x, tf.bfloat16)), MAPS, r"it computes in bfloat16"),
     "double": (lambda x: tf.nn.relu(tf.cast(x, tf.float64)), MAPS, r"it computes in float64"),
-    "dynamic": (lambda x: tf.nn.relu(tf.boolean_mask(x, x > 0.0)), MAPS,
+    "dynamic": (lambda x: tf.boolean_mask(x[0, 0], x[0, 0, :, 0] > 0.0) @ weights(4, 3), MAPS,
                 r"Where \(Where\): a choice that depends on the data"),
     "constant output": (lambda x: (x * 2, tf.constant([1.0, 2.0])), MAPS,
                         r"y1 \(output\): it does not depend on the input; leave it out"),
@@ -76,12 +76,8 @@ REFUSED = {
     "batch statistics": (lambda x: x - tf.nn.moments(x, [0, 1, 2])[0], MAPS,
                          r"moments/mean \(Mean\): it reduces the batch"),
     # by the mapping
-    "argmax read": (lambda x: (tf.argmax(x, -1), tf.cast(tf.argmax(x, -1), tf.float32) * 2), VECTOR,
-                    r"\(ArgMax\): .* end the network before it|\(Cast\)"),
-    "argmax": (lambda x: tf.reshape(tf.argmax(x, -1), [1, 48]), MAPS,
-               r"\(ArgMax\): .* end the network before it"),
-    "channels first": (lambda x: tf.nn.max_pool2d(x, 2, 2, "VALID", data_format="NCHW"), MAPS,
-                       r"\(MaxPool\): .* channels_last"),
+    "argmax read": (lambda x: tf.matmul(tf.one_hot(tf.argmax(x, -1), 12), weights(12, 3)), VECTOR,
+                    r"\(OneHot\): .* end the network before it"),
     "pooled channels": (lambda x: tf.nn.max_pool(x, [1, 1, 1, 2], [1, 1, 1, 2], "VALID"), MAPS,
                         r"\(MaxPool\): ksize \[1, 1, 1, 2\] .* channels"),
     "batch averaged": (lambda x: tf.reduce_mean(x, [0, 1, 2], keepdims=True), MAPS,
@@ -107,6 +103,8 @@ CONVERTED = {
     "padded vector": (lambda x: tf.pad(x, [[0, 0], [1, 1]]), VECTOR),
     "padded channels": (lambda x: tf.pad(x, [[0, 0], [0, 0], [0, 0], [1, 1]]), MAPS),
     "backwards": (lambda x: x[:, ::-1], MAPS),
+    "choice": (lambda x: tf.where(x > 0.0, x, x * 2.0), MAPS),
+    "channels first": (lambda x: tf.nn.max_pool2d(x, 2, 2, "VALID", data_format="NCHW"), MAPS),
     "broadcast rank": (lambda x: x * tf.reduce_mean(x, [1, 2]), MAPS),
 }
 

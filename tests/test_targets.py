@@ -412,7 +412,7 @@ def test_scripts(small):
     assert ended.err.splitlines()[0] == (
         "build_caffe.py: --target vitis does not take 2 setting(s) of net:"
     )
-    assert "  gate/Sigmoid (Sigmoid): there is no such layer (Vitis-AI 47)" in ended.err
+    assert "  gate/Sigmoid (Sigmoid): it has no such layer (Vitis-AI 47)" in ended.err
     assert "gated (Eltwise): operation PROD; allowed: SUM (Vitis-AI 47)" in ended.err
     assert contents(small) == before
 
@@ -441,7 +441,7 @@ def test_calibration(small):
     with np.load(small / "activations/net.npz") as kept:
         pixels = kept["input:data"]
     assert np.array_equal(np.load(where / line), pixels.transpose(0, 3, 1, 2))
-    assert f"left: {where}/list.txt (1 inputs)" in ended.out
+    assert f"wrote: {where}/list.txt (1 inputs)" in ended.out
 
 
 def test_calibration_of_mnistcls(work):

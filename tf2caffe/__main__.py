@@ -1,8 +1,8 @@
 """A TensorFlow or Keras model as a Caffe network, each layer proven equal: steps 3 to 6 at once.
 
-Reads   the model, and what it is run on: --images or --input, else random numbers.
-Leaves  below --out nets/NAME.prototxt and .caffemodel, with --deploy nets/NAME.deploy.*, and what
-        the single steps leave beside them. The exit status is 0 only if every layer and every
+Reads   the model, and its input: --images or --input, else random numbers.
+Writes  below --out nets/NAME.prototxt and .caffemodel, with --deploy nets/NAME.deploy.*, and the
+        other files of the single steps. The exit status is 0 only if every layer and every
         answer agree, in each form that was built.
 
     tf2caffe my.keras
@@ -38,7 +38,7 @@ def main():
         conversion.source.graph.print_unused()
         print_conversion(conversion, args.verbose)
         for path in conversion.files:
-            print(f"left: {path} ({path.stat().st_size:,} bytes)")
+            print(f"wrote: {path} ({path.stat().st_size:,} bytes)")
         how = {"tolerance": args.tolerance, "timeout": args.caffe_timeout, "runtime": chosen}
         given = cli.input_options(args)
         verdicts = [api.prove(conversion, **how, **given, image=args.image)]
@@ -57,10 +57,10 @@ def arguments():
     cli.add_forms(parser)
     cli.add_proof(parser)
     add = parser.add_argument
-    add("--export-calibration", type=Path, metavar="DIR", help="leave the inputs there as .npy")
-    add("--pictures", action="store_true", help="draw both sides' layers, as steps 3 and 6 do")
-    add("--image", metavar="NAME", help="the one that is drawn (default: img3, or the first)")
-    add("--labels", type=Path, metavar="FILE", help="a label a line, for --pictures")
+    add("--export-calibration", type=Path, metavar="DIR", help="write the inputs there as .npy")
+    add("--pictures", action="store_true", help="draw both sides' layers, like steps 3 and 6")
+    add("--image", metavar="NAME", help="the image to draw (default: img3, else the first)")
+    add("--labels", type=Path, metavar="FILE", help="one label per line, for --pictures")
     cli.add_layers(parser)
     add("-v", "--verbose", action="store_true", help="print the weights, layers and errors")
     return parser.parse_args()
@@ -86,7 +86,7 @@ def check_options(args):
         if path and not path.is_file():
             raise Failure(f"{option} {path} does not exist")
     if args.export_calibration and args.export_calibration.is_file():
-        raise Failure(f"--export-calibration {args.export_calibration} is a file, no folder")
+        raise Failure(f"--export-calibration {args.export_calibration} is a file, not a folder")
 
 
 def engine(args):
@@ -114,19 +114,19 @@ def print_conversion(conversion, verbose):
 
 
 def print_proof(args, *verdicts):
-    """The proof of each form, its last line the verdict; and what is left besides."""
+    """The proof of each form, its last line the verdict; and the files that it writes."""
     from tf2caffe.pictures import layers
     from tf2caffe.proof import calibration, parity
 
-    found, rows = verdicts[0].found, verdicts[0].rows
+    found = verdicts[0].found
     if args.export_calibration:
         count = calibration.export(args.export_calibration, found.table.inputs, found.kept)
-        print(f"left: {args.export_calibration / calibration.LIST} ({count} inputs)")
+        print(f"wrote: {args.export_calibration / calibration.LIST} ({count} inputs)")
     if args.pictures:
         classes = layers.check_drawn(found.table, args.layers, args.labels)
-        drawn = args.layers, found.table.answers, classes
-        for path in layers.draw_caffe(found.handoff, rows, found.kept, *drawn):
-            print(f"left: {path}")
+        for verdict in verdicts:
+            for path in layers.draw_caffe(verdict, args.layers, classes):
+                print(f"wrote: {path}")
     for verdict in verdicts:
         print(f"\n{verdict.found.handoff.prototxt} in {verdict.runtime}")
         if args.verbose:

@@ -1,12 +1,16 @@
 """How every script starts and ends: its options, its one-line errors, its exit status.
 
-What takes time to import is imported in `main`, which `run` calls: then Ctrl-C is told in one line
-already while Python imports it.
+A script imports slow modules in its `main`, which `run` calls: so Ctrl-C gives one line even while
+they are imported.
 """
 
+import argparse
 import contextlib
+import difflib
 import errno
+import functools
 import os
+import re
 import signal
 import sys
 from math import isfinite
@@ -39,11 +43,13 @@ def run(main, script=None):
 
 
 def _line(error, interrupted):
-    """What an error that is no `Failure` is told as; None for a mistake of ours."""
+    """The line for an error that is no `Failure`; None for a mistake of ours."""
     if interrupted:  # an import may make another error of it
         return "interrupted; files that were complete before are still complete"
     if isinstance(error, MemoryError):
         return f"not enough memory ({first_line(error)}); take a smaller network or input"
+    if isinstance(error, ModuleNotFoundError) and error.name in NEEDED:
+        return f"{error.name} is not installed in {sys.executable}; {INSTALL}"
     if isinstance(error, OSError) and error.errno is not None:
         return plain(_of_system(error))
     return None
@@ -76,7 +82,7 @@ def _settings():
         if former is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, interrupt)
         for stream, _ in streams:
-            stream.reconfigure(errors="backslashreplace")  # files may be called anything
+            stream.reconfigure(errors="backslashreplace")  # a file's name may have any letters
         yield interrupted
     finally:
         for stream, errors in streams:
@@ -84,12 +90,23 @@ def _settings():
         signal.signal(signal.SIGINT, former)
 
 
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaints are a `Failure`, like all that a user can mistake."""
+
+    def error(self, message):
+        raise Failure(f"{message}{self.meant(message)}; --help lists the options")
+
+    def meant(self, message):
+        """The option next to one that is not known."""
+        unknown = re.match(r"unrecognized arguments: (--[^\s=]+)", message)
+        near = unknown and difflib.get_close_matches(unknown[1], self._option_string_actions)
+        return f" (did you mean {near[0]}?)" if near else ""
+
+
 def parser(doc):
     """An argument parser: the script's docstring as help, and the options all scripts share."""
-    import argparse
-
     name = Path(sys.argv[0]).name
-    summary = argparse.ArgumentParser(
+    summary = Parser(
         prog="tf2caffe" if name == "__main__.py" else name,
         description=doc,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -103,7 +120,7 @@ def parser(doc):
 
 
 def add_name(parser):
-    """The network's name, of the steps that read what others left."""
+    """The network's name, for the steps that read what earlier steps wrote."""
     parser.add_argument("name", nargs="?", default="mnistcls", help="default: %(default)s")
 
 
@@ -114,18 +131,18 @@ def add_model(parser, **default):
     if default:
         kinds = f"a network of models/, or your own: {kinds} (default: %(default)s)"
     add("model", **default, help=kinds)
-    add("--name", help="what to call it (default: the file's stem)")
+    add("--name", help="the network's name, which the files get (default: the file's stem)")
     add(
         "--shape", type=shape, action="append", metavar="[NAME=]1,H,W,C",
-        help="an input's size, where it is not fixed; of several inputs, each with its name",
+        help="the input's shape, if it is open; of several inputs, each with its name",
     )  # fmt: skip
-    add("--custom", type=Path, metavar="FILE.py", help="run this first: it registers custom layers")
+    add("--custom", type=Path, metavar="FILE.py", help="run this first, to register custom layers")
     add("--weights", type=Path, metavar="FILE", help="of a .json, which is a model without them")
     add(
         "--set", type=switch, action="append", metavar="NAME=VALUE", dest="switches",
         help="true, false or a number, for what else a graph is fed, such as whether it is trained",
     )  # fmt: skip
-    add("--signature", help="of a SavedModel (default: serving_default, or the only one)")
+    add("--signature", help="one of a SavedModel (default: serving_default, or the only one)")
     add("--inputs", type=names, metavar="A,B", help="ops or layers behind which the network begins")
     add("--outputs", type=names, metavar="C,D", help="ops or layers with which it ends")
 
@@ -139,13 +156,13 @@ def model_options(args):
 
 
 def add_input(parser):
-    """The options of what the network is run on; `input_options` collects them."""
+    """The options for the network's input; `input_options` collects them."""
     add = parser.add_argument
     add("--images", type=Path, metavar="PATH", help="an image or a folder of images")
-    add("--bgr", action="store_true", help="give the image's channels blue first")
-    add("--mean", type=numbers, metavar="B,G,R", help="is subtracted (default: 0), then")
-    add("--scale", type=factor, help="the factor is applied (default: 1)")
-    add("--input", type=Path, metavar="FILE", help=".npy (N, ...) or .npz, as the model takes it")
+    add("--bgr", action="store_true", help="put the image's channels in the order blue, green, red")
+    add("--mean", type=numbers, metavar="B,G,R", help="subtract this mean first (default: 0)")
+    add("--scale", type=factor, help="then multiply by this factor (default: 1)")
+    add("--input", type=Path, metavar="FILE", help=".npy (N, ...) or .npz, as the model reads it")
 
 
 def input_options(args):
@@ -155,37 +172,37 @@ def input_options(args):
 
 
 def add_layers(parser):
-    """The option by which it is chosen what is drawn."""
+    """The option that chooses the layers to draw."""
     from tf2caffe.pictures.layers import DRAWN
 
     parser.add_argument(
         "--layers", metavar="A,B*", type=names,
-        help=f"what is drawn, * for anything (default: all; of more than {DRAWN}, some)",
+        help=f"the layers to draw, * for any letters (default: all; of more than {DRAWN}, some)",
     )  # fmt: skip
 
 
 def add_forms(parser):
-    """The options of what is built; `form_options` collects them."""
+    """The options for what is built; `form_options` collects them."""
     from tf2caffe.caffe import targets
 
     add = parser.add_argument
     add(
         "--prototxt", type=Path, metavar="FILE",
-        help="load the saved weights into this network, by layer name",
+        help="a network written by hand: load the saved weights into it, by layer name",
     )  # fmt: skip
     add(
         "--deploy", action="store_true",
-        help="also build the form that chips take: folded, in place, with the same outputs",
+        help="also build the form for chips: layers folded, activations in place, the same outputs",
     )  # fmt: skip
     add(
         "--output-order", choices=("tensorflow", "caffe"),
-        help="an output that is no image lies as TensorFlow has it (default), or as it comes in "
-        "Caffe, where nothing is moved for it",
+        help="the order of the elements of an output that is not an image: TensorFlow's (default), "
+        "or Caffe's, which adds no layers",
     )  # fmt: skip
     add(
         "--target", choices=(*targets.TARGETS, "list"), metavar="NAME",
-        help="what the network is for: it is made of what that takes, or what it does not take is "
-        "listed (default: portable; list prints them all)",
+        help="the tool that will read the network: Caffe layers are chosen for it, what it does "
+        "not take is refused (default: portable; list prints all targets)",
     )  # fmt: skip
 
 
@@ -200,12 +217,29 @@ def add_proof(parser):
 
     parser.add_argument(
         "--tolerance", type=positive, default=verdict.TOLERANCE,
-        help="largest error of a layer, relative to its largest value (default: %(default)g; see "
-        "the README for what deep networks may inherit)",
+        help="largest error of a layer, relative to its largest value (default: %(default)g; "
+        "docs/proof.md says what a layer may inherit from those before it)",
     )  # fmt: skip
     runtimes.add_arguments(parser)
 
 
+def told(what):
+    """Let argparse tell what is taken, where the decorated function raises `ValueError`."""
+
+    def decorate(read):
+        @functools.wraps(read)
+        def value(text):
+            try:
+                return read(text)
+            except ValueError:
+                raise argparse.ArgumentTypeError(f"{text!r} is not {what}") from None
+
+        return value
+
+    return decorate
+
+
+@told("sizes between commas, the batch first, such as 1,224,224,3")
 def shape(text):
     """(an input's name or None, positive whole numbers between commas, the batch first)."""
     name, _, sizes = text.rpartition("=")
@@ -226,6 +260,7 @@ def shapes(given):
     return dict(given)
 
 
+@told("NAME=true, NAME=false or NAME=NUMBER")
 def switch(text):
     """(a name, true, false or a number)."""
     name, _, value = text.partition("=")
@@ -235,6 +270,7 @@ def switch(text):
     return name, known[value.lower()] if value.lower() in known else number(value)
 
 
+@told("names between commas, such as A,B")
 def names(text):
     """Names between commas, at least one."""
     found = [name.strip() for name in text.split(",") if name.strip()]
@@ -243,6 +279,7 @@ def names(text):
     return found
 
 
+@told("a finite number")
 def number(text):
     """A number that is finite."""
     value = float(text)
@@ -251,6 +288,7 @@ def number(text):
     return value
 
 
+@told("a number greater than 0")
 def positive(text):
     """A finite number greater than 0."""
     value = number(text)
@@ -259,6 +297,7 @@ def positive(text):
     return value
 
 
+@told("a number other than 0")
 def factor(text):
     """A finite number other than 0."""
     value = number(text)
@@ -270,3 +309,8 @@ def factor(text):
 def numbers(text):
     """Finite numbers between commas."""
     return [number(part) for part in text.split(",")]
+
+
+# What a Python that is not the project's lacks.
+NEEDED = ("cv2", "google", "h5py", "keras", "matplotlib", "numpy", "PIL", "tensorflow", "tqdm")
+INSTALL = "activate the environment that has it, or pip install -r requirements.txt"

@@ -64,7 +64,7 @@ def of_type(layer, around, target):
 
 def inspectable(layer, around, target):
     """The rewrites of a layer that the target does not take, or that BVLC Caffe does not have."""
-    if layer.type not in targets.BVLC:
+    if layer.type not in targets.CAFFE:
         yield from REWRITES.get((layer.type, "type"), ())
     yield from native(layer, around, target)
 

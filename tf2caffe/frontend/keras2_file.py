@@ -10,13 +10,16 @@ import zipfile
 import tensorflow as tf
 
 from tf2caffe.failure import Failure, first_line
-from tf2caffe.frontend import keras2, original
-from tf2caffe.frontend.keras_file import not_of_keras
+from tf2caffe.frontend import keras2, original, tf_import
+from tf2caffe.frontend.keras_file import LAMBDA, not_of_keras
 from tf2caffe.frontend.trace import fixed, function_trace, keras_trace, named_outputs
 
 
 def old_trace(path, config, version, shape, weights=None):
     """The trace of the model in a file, whose configuration is `config`, a JSON text."""
+    tf_import.keras()
+    if "__lambda__" in config:
+        raise Failure(f"{path}: {LAMBDA}")
     record = json.loads(config)
     try:
         keras2.refuse_code(record)

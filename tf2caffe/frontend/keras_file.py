@@ -3,7 +3,6 @@
 import contextlib
 import json
 import re
-import resource
 import textwrap
 import zipfile
 from pathlib import Path
@@ -33,14 +32,10 @@ def keras_model(path, advice="save the model again"):
 
     Raises `Failure`, with `advice`, where Keras cannot load it.
     """
-    tf_import.tensorflow()
-    import keras
-
+    keras = tf_import.keras()
     try:
         with checked(path, advice):
-            missing = custom_classes(json.loads(written(path)[1] or "{}"))
-            if missing:
-                raise Failure(f"{path}: {not_of_keras(missing)}")
+            refuse_foreign(path, written(path)[1])
             return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Failure:
         raise
@@ -70,6 +65,8 @@ def bounded(size):
     if not status.exists():
         yield
         return
+    import resource  # Windows has none
+
     used = 1024 * int(re.search(r"VmData:\s+(\d+) kB", status.read_text())[1])
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     limits = [limit for limit in (soft, used + size) if limit != resource.RLIM_INFINITY]
@@ -120,6 +117,15 @@ def register(defined, module):
         own = getattr(one, "__module__", None) == module and callable(one)
         if own and one not in known.values():
             known.setdefault(name, one)
+
+
+def refuse_foreign(path, config):
+    """Raise `Failure` for a configuration with code in it, or with classes nobody registered."""
+    if "__lambda__" in config:  # Keras up to 3.11.2 runs it, out of an .h5, in safe mode too
+        raise Failure(f"{path}: {LAMBDA}")
+    missing = custom_classes(json.loads(config or "{}"))
+    if missing:
+        raise Failure(f"{path}: {not_of_keras(missing)}")
 
 
 def custom_classes(config):
@@ -179,9 +185,7 @@ def json_model(path, text, weights):
     tf_import.tensorflow()
     import keras
 
-    missing = custom_classes(json.loads(text))
-    if missing:
-        raise Failure(f"{path}: {not_of_keras(missing)}")
+    refuse_foreign(path, text)
     try:
         with checked(weights):
             record = json.loads(text)
@@ -200,7 +204,7 @@ def advised(error):
     if "OOM when allocating" in error:
         return "its layers are larger than the weights in it; save the model again"
     if "lambda" in error.lower():
-        return "a Lambda holds code, which is not run; make it a layer class (--custom FILE.py)"
+        return LAMBDA
     unknown = re.search(r"(?:Unknown layer|class|function|object):? '?(\w+)", error)
     if unknown and hasattr(keras.ops, unknown[1].lower()):
         return f"{unknown[1]} is an operation, which an .h5 does not hold; save it as .keras"
@@ -213,3 +217,4 @@ def advised(error):
 OWN = re.compile(r"keras(\.|$)")
 OLD = ("1", "2")  # versions of Keras whose files Keras 3 does not read as they are
 SPARE, TIMES = 4 << 30, 8  # bytes to load a model, and for each of its file's; Keras takes six
+LAMBDA = "a Lambda holds code, which is not run; make it a layer class (--custom FILE.py)"

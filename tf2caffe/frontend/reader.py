@@ -7,11 +7,11 @@ kernels.
 """
 
 from tf2caffe.failure import Failure
-from tf2caffe.frontend import batch, expand, linear, unsupported
+from tf2caffe.frontend import batch, channels, choices, expand, linear, settings, tail, unsupported
 from tf2caffe.frontend.draft import Op, arrays, compute_together, live, plain
 from tf2caffe.frontend.extract import extract
 from tf2caffe.frontend.naming import name_ops
-from tf2caffe.frontend.recognise import RECOGNISERS
+from tf2caffe.frontend.recognise import OF_IMAGES, RECOGNISERS
 from tf2caffe.frontend.tf_import import uncollected
 from tf2caffe.frontend.trace import Trace
 from tf2caffe.graph.graph import Graph, Node, Weight
@@ -26,6 +26,7 @@ def read(trace, name, names=None, classes=()):
     Caffe shall call them. Raises `Failure` that lists every op that cannot be read.
     """
     inputs, ops, outputs = extract(trace)
+    raw = {op.tensor.name: op for op in [*inputs, *ops]}
     every = [*trace.unused, *(op.name for op in inputs)]
     inputs = live(inputs, outputs.values())  # OpenCV runs no network with one that is not read
     unsupported.refuse_unsound(trace, inputs, live(ops, outputs.values()), outputs)
@@ -35,6 +36,7 @@ def read(trace, name, names=None, classes=()):
     compute_together(trace, [constant for op in ops for constant in op.constants.values()])
     graph = Graph(name, *_parts(inputs, ops, outputs), list(classes), names or {})
     unsupported.refuse_unfit(graph.nodes)
+    graph.left = tail.lines(trace, {tensor: op.name for tensor, op in raw.items()})
     graph.unused = [name for name in every if name not in graph.inputs]
     trace.known = {op.tensor.op.name: op.name for op in ops}
     return graph, {op.name: op.tensor.name for op in [*inputs, *ops]}
@@ -54,9 +56,15 @@ def op_names(trace):
 
 def _recognised(trace, ops, outputs):
     """The ops that are left when every recogniser has rewritten what it knows."""
+    ops = live(ops, outputs.values())
+    settings.resolve(ops)
+    for recognise in OF_IMAGES:
+        recognise(ops)
+    ops = channels.put_last(live(ops, outputs.values()), trace)
     for recognise in RECOGNISERS:
         ops = live(ops, outputs.values())
         recognise(ops)
+    ops = live(choices.settle_all(live(ops, outputs.values()), trace), outputs.values())
     linear.settle_all(ops, trace)
     ops = live(expand.expanded(ops, trace), outputs.values())
     ops = batch.lift(ops, Op)

@@ -129,6 +129,14 @@ def _einsum(op):
         op.constants = {"b": second}
 
 
+def _values_of_pool(op):
+    """The values of a max pool; where they stood is left."""
+    if op.tensor.value_index == 0:
+        op.type, op.attrs = "MaxPool", dict(op.attrs, data_format="NHWC")
+    else:
+        op.type = f"{op.type}:{op.tensor.value_index}"
+
+
 def _norm(op):
     """The batch's own statistics are for training; what is exported has the moving ones."""
     if op.attrs.pop("is_training"):
@@ -155,6 +163,7 @@ PASSING = {
     ),
     "BatchToSpaceND": Passing(("input", "block_shape!", "crops!")),
     "DivNoNan": Passing(("x", "y")),
+    "MaxPoolWithArgmax": Passing(("input",), ("ksize", "strides", "padding"), _values_of_pool),
     "Pack": Passing((), ("axis",)),
     "Slice": Passing(("input", "begin!", "size!"), (), _old_slice),
     "SpaceToBatchND": Passing(("input", "block_shape!", "paddings!")),

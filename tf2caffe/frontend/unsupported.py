@@ -19,7 +19,7 @@ def refuse(problems):
 
 
 def refuse_unsound(trace, inputs, ops, outputs):
-    """Raise `Failure`, before anything is recognised, where there is nothing sound to look at."""
+    """Raise `Failure`, before anything is recognised, where no recogniser could look at the ops."""
     problems = [
         f"{op.name} ({op.tensor.dtype.name} input): an op reads it as such, Caffe's inputs are "
         "floats; let the model take float32, or cast it to float32 first"
@@ -70,7 +70,7 @@ def _unknown(ops, known):
     problems, drawn = [], _drawn(ops)
     for op in ops:
         if op.tensor.dtype == tf.resource or id(op) in drawn:
-            continue  # a table's handle, a mask of random numbers: what reads or draws it is told
+            continue  # a table, a random mask: the op that reads or draws it is named
         if op.type in known and op.computed:
             problems.append(_line(op, COMPUTED.format(" and ".join(op.computed))))
         elif op.type not in known:
@@ -101,7 +101,7 @@ def _why(op):
 
 
 def _unprintable(ops):
-    """Names that no line can hold."""
+    """Names with characters that cannot be printed."""
     strange = [op.name for op in ops if not op.name.isprintable()]
     return [f"{name!r}: the name has characters that cannot be printed" for name in strange]
 
@@ -120,7 +120,7 @@ def _misplaced(ops):
 
 
 def _other_types(ops):
-    """Computing in half or double precision, told once for each type."""
+    """Ops that compute in half or double precision, a line for each type."""
     found = {}
     for op in ops:
         if op.tensor.dtype not in (tf.float32, tf.int32, tf.int64) and op.type in OPS:
@@ -171,8 +171,8 @@ PADS_INFINITE = (
     "the padding); pad with a large finite number"
 )
 IN_TRAINING = (
-    "it takes the statistics of the batch, and nothing tells its moving averages; export the model "
-    "for inference"
+    "it takes the statistics of the batch, and the file has no moving averages for it; export the "
+    "model for inference"
 )
 
 RANDOM = (
@@ -189,7 +189,6 @@ CHOICES = ("Select", "SelectV2")
 
 # Why an op is refused, where more can be said than that it is not converted.
 WHY = {
-    "EinsumDiagonal": "a product along a diagonal, which " + TAKEN,
     **dict.fromkeys(
         ("If", "Merge", "RefMerge", "RefSwitch", "StatelessIf", "Switch"),
         "control flow that the data decide, Caffe has no branches; decide it (training? which "
