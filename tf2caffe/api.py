@@ -79,7 +79,7 @@ def convert(
     target cannot express, with all causes at once; the files in nets/ are then unchanged.
     """
     from tf2caffe.frontend import source as sources
-    from tf2caffe.frontend import weights
+    from tf2caffe.frontend import weights as writer
 
     named = {"signature": signature, "inputs": inputs, "outputs": outputs}
     named |= {"weights": weights, "switches": switches}
@@ -88,7 +88,7 @@ def convert(
     built_as = {"target": target, "output_order": output_order, "prototxt": prototxt}
     forms.check_options(**built_as)
     source = sources.open_model(model, **given, **named)
-    weights.save(source.graph, source.handoff.weights, report)
+    writer.save(source.graph, source.handoff.weights, report)
     built = forms.build(source.handoff, deploy=deploy, **built_as)
     leave(built.forms, diagram)
     return Conversion(source.handoff, built.forms, source, built.mapped)
