@@ -18,7 +18,7 @@ from tf2caffe.paths import Handoff
 def main():
     args = arguments()
     from tf2caffe import api
-    from tf2caffe.caffe import forms, listing, outputs, targets
+    from tf2caffe.caffe import cost, forms, listing, outputs, targets
 
     if args.target == "list":
         needed = "--target list builds nothing"
@@ -35,8 +35,8 @@ def main():
     print()
     for path in api.leave(built.forms):
         print(f"wrote: {path} ({path.stat().st_size:,} bytes)")
-    if args.deploy:
-        listing.print_costs(built.forms)
+    print()
+    cost.print_table(built.graph, *(form.net for form in built.forms))
 
 
 def arguments():

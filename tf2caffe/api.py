@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tf2caffe.caffe import forms
-from tf2caffe.failure import refuse_idle
+from tf2caffe.failure import Unsupported, refuse_idle
 from tf2caffe.paths import Handoff
 from tf2caffe.proof import activations, runtimes, verdict
 from tf2caffe.proof.verdict import TOLERANCE
@@ -41,14 +41,14 @@ class Conversion:
 
 def convert(
     model, *, name=None, folder=".", target=None, deploy=False, output_order=None, prototxt=None,
-    network=None, shape=None, custom=None, weights=None, switches=None, signature=None,
-    inputs=None, outputs=None, diagram=False, report=None,
+    allow_cost=False, network=None, shape=None, custom=None, weights=None, switches=None,
+    signature=None, inputs=None, outputs=None, dequantise=False, diagram=False, report=None,
 ):  # fmt: skip
     """Convert a model and write the network's files below `folder`; return the `Conversion`.
 
     `model` is a path (a .keras or .h5 file, a SavedModel folder, a frozen .pb, the .meta of a TF1
-    checkpoint), a Keras model in memory, or a name that is registered in models/: then `network` is
-    its module, and folder/checkpoints/NAME.keras is read.
+    checkpoint, a .tflite), a Keras model in memory, or a name that is registered in models/: then
+    `network` is its module, and folder/checkpoints/NAME.keras is read.
 
     What is built:
     name          the network's name, which the files get (default: the file's stem, the model's
@@ -59,6 +59,7 @@ def convert(
     output_order  the order of the elements of an output that is not an image: "tensorflow"
                   (default) or "caffe", which adds no layers
     prototxt      the path of a network written by hand, which takes the weights by layer name
+    allow_cost    build also what adds more than the bounds of `caffe.cost` to TensorFlow's cost
     diagram       draw the network too: imgs/NAME/caffe-net.png
     report        is called with a line for each weight
 
@@ -66,11 +67,12 @@ def convert(
     shape         the input's size, [1, H, W, C], where the model leaves it open; of several inputs
                   {name: size}
     custom        a Python file that registers custom layers; it is run
-    signature     of a SavedModel (default: serving_default, or the only one)
+    signature     of a SavedModel or a .tflite (default: serving_default, or the only one)
     switches      {name: True, False or a number} of what else a graph is fed
     weights       the path of the weights of a .json, which holds a model without them
     inputs        the names of ops or layers behind which the network begins (default: the model's)
     outputs       the names of those with which it ends (default: the model's)
+    dequantise    take a quantised .tflite as the float network that its scales describe
 
     It writes nets/NAME.prototxt, .caffemodel and .blobs.json, with `deploy` NAME.deploy.* (without
     it, those of an earlier call are removed), and tf_weights/NAME/. An input (1, H, W, C) of
@@ -82,14 +84,19 @@ def convert(
     from tf2caffe.frontend import weights as writer
 
     named = {"signature": signature, "inputs": inputs, "outputs": outputs}
-    named |= {"weights": weights, "switches": switches}
+    named |= {"weights": weights, "switches": switches, "dequantise": dequantise}
     given = {"name": name, "folder": folder, "network": network, "shape": shape, "custom": custom}
     prototxt = prototxt and Path(prototxt)
     built_as = {"target": target, "output_order": output_order, "prototxt": prototxt}
-    forms.check_options(**built_as)
-    source = sources.open_model(model, **given, **named)
-    writer.save(source.graph, source.handoff.weights, report)
-    built = forms.build(source.handoff, deploy=deploy, **built_as)
+    chosen = forms.check_options(**built_as)
+    try:
+        source = sources.open_model(model, **given, **named)
+        writer.save(source.graph, source.handoff.weights, report)
+    except Unsupported as refusal:
+        from tf2caffe.frontend import later
+
+        raise later.with_target(refusal, chosen, output_order) from None
+    built = forms.build(source.handoff, deploy=deploy, allow_cost=allow_cost, **built_as)
     leave(built.forms, diagram)
     return Conversion(source.handoff, built.forms, source, built.mapped)
 

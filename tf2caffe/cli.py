@@ -99,7 +99,9 @@ class Parser(argparse.ArgumentParser):
     def meant(self, message):
         """The option next to one that is not known."""
         unknown = re.match(r"unrecognized arguments: (--[^\s=]+)", message)
-        near = unknown and difflib.get_close_matches(unknown[1], self._option_string_actions)
+        near = unknown and difflib.get_close_matches(
+            unknown[1], self._option_string_actions, 1, 0.7
+        )
         return f" (did you mean {near[0]}?)" if near else ""
 
 
@@ -112,7 +114,7 @@ def parser(doc):
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     summary.add_argument(
-        "--dir", "--out", type=Path, default=Path("."), metavar="DIR",
+        "--dir", "--out", type=folder, default=Path("."), metavar="DIR",
         help="root of every hand-off folder (default: the current directory)",
     )  # fmt: skip
     summary.add_argument("--version", action="version", version=f"tf2caffe {tf2caffe.__version__}")
@@ -121,13 +123,15 @@ def parser(doc):
 
 def add_name(parser):
     """The network's name, for the steps that read what earlier steps wrote."""
-    parser.add_argument("name", nargs="?", default="mnistcls", help="default: %(default)s")
+    parser.add_argument(
+        "name", nargs="?", default="mnistcls", type=network, help="default: %(default)s"
+    )
 
 
 def add_model(parser, **default):
     """The arguments of the steps that read a TensorFlow model; `model_options` collects them."""
     add = parser.add_argument
-    kinds = "a .keras or .h5 file, a SavedModel folder, a frozen .pb, the .meta of a TF1 checkpoint"
+    kinds = "a .keras, .h5 or .tflite file, a SavedModel folder, a frozen .pb, a checkpoint's .meta"
     if default:
         kinds = f"a network of models/, or your own: {kinds} (default: %(default)s)"
     add("model", **default, help=kinds)
@@ -142,14 +146,15 @@ def add_model(parser, **default):
         "--set", type=switch, action="append", metavar="NAME=VALUE", dest="switches",
         help="true, false or a number, for what else a graph is fed, such as whether it is trained",
     )  # fmt: skip
-    add("--signature", help="one of a SavedModel (default: serving_default, or the only one)")
+    add("--signature", help="one of a SavedModel or .tflite (default: serving_default or the only)")
     add("--inputs", type=names, metavar="A,B", help="ops or layers behind which the network begins")
     add("--outputs", type=names, metavar="C,D", help="ops or layers with which it ends")
+    add("--dequantise", action="store_true", help="take a quantised .tflite as floats")
 
 
 def model_options(args):
     """The options of `add_model` as `source.open_model` and `convert` take them."""
-    taken = ("name", "custom", "weights", "signature", "inputs", "outputs")
+    taken = ("name", "custom", "weights", "signature", "inputs", "outputs", "dequantise")
     given = {name: getattr(args, name) for name in taken}
     switches = dict(args.switches) if args.switches else None
     return {"folder": args.dir, "shape": shapes(args.shape), "switches": switches} | given
@@ -204,11 +209,16 @@ def add_forms(parser):
         help="the tool that will read the network: Caffe layers are chosen for it, what it does "
         "not take is refused (default: portable; list prints all targets)",
     )  # fmt: skip
+    add(
+        "--allow-cost", action="store_true",
+        help="build also what takes much more weights, multiply-adds or memory than TensorFlow's",
+    )  # fmt: skip
 
 
 def form_options(args):
     """The options of `add_forms` as `forms.build` and `convert` take them."""
-    return {n: getattr(args, n) for n in ("target", "deploy", "output_order", "prototxt")}
+    taken = ("target", "deploy", "output_order", "prototxt", "allow_cost")
+    return {name: getattr(args, name) for name in taken}
 
 
 def add_proof(parser):
@@ -221,6 +231,23 @@ def add_proof(parser):
         "docs/proof.md says what a layer may inherit from those before it)",
     )  # fmt: skip
     runtimes.add_arguments(parser)
+
+
+def folder(text):
+    """A folder, which need not be there; nothing on the way to it is a file."""
+    path = Path(text)
+    for part in (path, *path.parents):
+        if part.exists() and not part.is_dir():
+            raise argparse.ArgumentTypeError(f"{part} is a file, not a folder")
+    return path
+
+
+def network(text):
+    """The name of a network; for a path its name is told."""
+    if {"/", os.sep} & {*text}:
+        known = f"this step takes the name of a network, such as {Path(text).stem}"
+        raise argparse.ArgumentTypeError(f"{text} is a path; {known}")
+    return text
 
 
 def told(what):

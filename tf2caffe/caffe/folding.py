@@ -115,19 +115,6 @@ def written(net):
     return {top: (layer.name, at) for layer in net.layers for at, top in enumerate(layer.tops)}
 
 
-def multiply_adds(net):
-    """How many numbers all convolutions, deconvolutions and dense layers multiply, for one image.
-
-    Every number of a kernel meets each place of the output, a deconvolution's each of the input.
-    """
-    total = 0
-    for layer in net.layers:
-        if layer.type in ("Convolution", "Deconvolution", "InnerProduct"):
-            shape = net.shapes[layer.bottoms[0]] if layer.type == "Deconvolution" else layer.shape
-            total += layer.blobs[0].size * prod(shape[2:])
-    return total
-
-
 def rewired(layer, bottoms, tops):
     """The layer with its blobs called otherwise: {name: new name}, for both sides."""
     message = schema.LayerParameter()

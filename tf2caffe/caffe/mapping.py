@@ -96,7 +96,7 @@ class Mapping(Builder):
         channels = layout.channel_order()
         if channels is not None and wanted.order == layout.nchw().order:
             blob = self.view(f"{name}/shape", blob, wanted.caffe_shape)
-            kernel = np.eye(len(channels), dtype=np.float32)[np.argsort(channels)]
+            kernel = self.picking(len(channels), len(channels))[np.argsort(channels)]
             return self.convolve(name, blob, kernel[:, :, None, None])
         sizes = [layout.sizes[atom] for atom in layout.order]
         order = [layout.order.index(atom) for atom in wanted.order]
@@ -150,25 +150,57 @@ def build(graph, target=targets.TARGETS["portable"], output_order="tensorflow"):
     `output_order` is "tensorflow" (see `layout.final`), or "caffe": nothing is moved for outputs.
     Raises `Failure` that lists every op that cannot be mapped.
     """
-    net, problems = Mapping(graph, target, output_order), []
+    net, problems = attempt(graph, target, output_order)
+    if problems:
+        raise Failure(unmapped(graph.name, problems.values()))
+    return net
+
+
+def unmapped(name, problems):
+    """The text of a refusal."""
+    return listed(f"{len(problems)} op(s) of {name} cannot be taken to Caffe", problems)
+
+
+def attempt(
+    graph, target=targets.TARGETS["portable"], output_order="tensorflow", bounded=False, ended=True
+):  # fmt: skip
+    """The network, and {op: the line of why it cannot be mapped}.
+
+    Inputs stand for these ops. Where there are any, or it shall not be `ended`, the network has no
+    last layers. `bounded` refuses kernels that are too large: see `Builder`.
+    """
+    net, problems = Mapping(graph, target, output_order), {}
+    net.bounded = bounded
     for name in graph.inputs:
-        shape = [1, *net.layouts[name].caffe_shape]
-        net.blobs[name] = net.add("Input", name, input_param={"shape": [{"dim": shape}]})
+        net.blobs[name] = _input(net, name)
     for node in graph.nodes:
+        made = len(net.layers), dict(net.shapes), dict(net.arranged)
         try:
             net.blobs[node.name] = _mapped(node, net)
-        except Refused as reason:
-            problems.append(f"{node.name} ({node.op}): {reason}")
-            net.blobs[node.name] = node.name
-            net.shapes[node.name] = (1, *net.layouts[node.name].caffe_shape)
-    if problems:
-        raise Failure(
-            listed(f"{len(problems)} op(s) of {graph.name} cannot be taken to Caffe", problems)
-        )
+        except (Refused, Failure) as reason:
+            problems[node.name] = f"{node.name} ({node.op}): {reason}"
+            _take_back(net, *made)
+            net.blobs[node.name] = _input(net, node.name)
+    if ended and not problems:
+        _refuse_nothing(graph, net)
+        _end(net)
+    return net, problems
+
+
+def _input(net, name):
+    sizes = [1, *net.layouts[name].caffe_shape]
+    return net.add("Input", name, input_param={"shape": [{"dim": sizes}]})
+
+
+def _take_back(net, count, shapes, arranged):
+    """Remove the layers that were made for an op before it was refused."""
+    del net.layers[count:]
+    net.shapes, net.arranged = shapes, arranged
+
+
+def _refuse_nothing(graph, net):
     if graph.nodes and all(net.blobs[node.name] is None for node in graph.nodes):
         raise Failure(f"{graph.name} is ArgMax alone, which is left to the caller; there is no net")
-    _end(net)
-    return net
 
 
 def _mapped(node, net):
@@ -896,7 +928,7 @@ def elementwise(node, net):
         sides = {role: np.reshape(value, ()).item() for role, value in sides.items()}
     blobs = _operands(node, net, sides)
     if len(blobs) == 2 and node.op not in TWO_BLOBS:
-        raise Refused("tf2caffe does not compute it of two tensors; build it of other ops")
+        raise Refused("Caffe has powers of a constant only; of x > 0, build exp(y * log(x))")
     if len(blobs) == 2:
         return TWO_BLOBS[node.op](node.layer, net, *blobs)
     ((role, value),), (blob,) = sides.items(), blobs
@@ -1010,8 +1042,13 @@ def _least_number(name, net, blob, c, first):
 
 
 def _power_number(name, net, blob, c, first):
-    if first or np.ndim(c):
-        raise Refused("only a power of one number can be taken; use exp and log")
+    """x^c, or c^x = e^(x log c)."""
+    if first:
+        if np.any(np.less_equal(c, 0)):
+            raise Refused("its base is not above 0, so it has no logarithm; take its size and sign")
+        return net.add("Exp", name, net.affine(f"{name}/log", blob, np.log(c)))
+    if np.ndim(c):
+        raise Refused("a Power layer has one exponent; split the channels, or use exp and log")
     return net.affine(name, blob, power=c)
 
 

@@ -92,13 +92,21 @@ def is_depthwise(layer):
 
 def check(net, name):
     """Raise `Failure` that lists every layer that the target called `name` does not take."""
+    text = refusal(net, name)
+    if text:
+        raise Failure(text)
+
+
+def refusal(net, name):
+    """The text that lists every layer that the target does not take; empty if there is none."""
     target, around, problems = TARGETS[name], Surroundings(net), []
     for layer in net.layers:
         for rule, wrong in broken(layer, around, target):
             problems.append(f"{layer.name} ({layer.type}): {told(rule, wrong)}")
-    if problems:
-        summary = f"--target {name} does not take {len(problems)} setting(s) of {net.name}"
-        raise Failure(f"{listed(summary, problems)}\n{ADVICE[name == 'portable']}")
+    if not problems:
+        return ""
+    summary = f"--target {name} does not take {len(problems)} setting(s) of {net.name}"
+    return f"{listed(summary, problems)}\n{ADVICE[name == 'portable']}"
 
 
 ADVICE = {

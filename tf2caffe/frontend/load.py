@@ -1,4 +1,4 @@
-"""Every kind of model file to a `Trace`: Keras, SavedModels, frozen graphs, TF1 checkpoints."""
+"""Every kind of model file to a `Trace`: Keras, SavedModels, frozen graphs, checkpoints, TFLite."""
 
 import atexit
 import difflib
@@ -18,8 +18,9 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from tf2caffe import files
 from tf2caffe.failure import Failure, first_line
-from tf2caffe.frontend import cut, keras_file, loops, original, tf_import, training_graph
+from tf2caffe.frontend import keras_file, loops, original, part, tf_import, training_graph
 from tf2caffe.frontend.inline import TRAINING
+from tf2caffe.frontend.tflite.load import load_tflite
 from tf2caffe.frontend.trace import (
     REACHES,
     Trace,
@@ -37,6 +38,7 @@ class Wanted(NamedTuple):
     """What is wanted of a file: the input's size, a signature, the names of inputs and outputs.
 
     `weights` is the file that holds those of a .json, `switches` are values of placeholders.
+    `dequantise` takes a quantised `.tflite` as floats.
     """
 
     shape: list | None = None
@@ -45,6 +47,7 @@ class Wanted(NamedTuple):
     outputs: list | None = None
     weights: Path | None = None
     switches: dict | None = None
+    dequantise: bool = False
 
 
 class Stored:
@@ -83,8 +86,10 @@ def load(path, custom=None, **wanted):
         if path.suffix == fits or (path.is_dir() and fits == "/"):
             wanted = Wanted(**wanted)
             traced = loader(path, wanted)
-            return traced if loader in GRAPHS else cut.between(traced, *wanted[2:4])
-    kinds = "a .keras, .h5, .json, .pb, .pbtxt or .meta file, or a SavedModel folder"
+            return (
+                traced if loader in GRAPHS else part.between(traced, wanted.inputs, wanted.outputs)
+            )
+    kinds = "a .keras, .h5, .json, .pb, .pbtxt, .meta or .tflite file, or a SavedModel folder"
     raise Failure(f"{path} is not {kinds}")
 
 
@@ -371,9 +376,9 @@ def graph_trace(graph_def, stored, wanted, path):
     values = dict(variables)
     names = wanted.outputs or [only_result(graph, path)]
     if not isinstance(names, dict):
-        names = {cut.plain(name): name for name in names}
+        names = {part.plain(name): name for name in names}
     if not all(is_there(graph, name) for name in (*(wanted.inputs or ()), *names.values())):
-        return part_of(graph_def, stored, wanted, path, variables)
+        return part_between(graph_def, stored, wanted, path, variables)
     outputs = {name: tensor_of(graph, tensor, path) for name, tensor in names.items()}
     ends = marked(graph_def, outputs)
     with graph.as_default():  # where the functions are that others call
@@ -392,6 +397,7 @@ def graph_trace(graph_def, stored, wanted, path):
     except ValueError as error:
         raise Failure(f"{path} cannot take {sizes}: {first_line(error)}") from None
     traced.note = guessed
+    traced.named = frozenset(node.name for node in graph_def.node)
     traced.reason = replaced.reason(ends.values(), map(training_graph.source, specs))
     if not traced.reason:
         session = original.Session(graph, named(fed, specs), outputs, values, stored, off(graph))
@@ -407,7 +413,7 @@ def is_there(graph, name):
         return False
 
 
-def part_of(graph_def, stored, wanted, path, variables):
+def part_between(graph_def, stored, wanted, path, variables):
     """The part of a graph between names that are not TensorFlow's: those that step 3 prints."""
     for node in graph_def.node:  # again as they were
         if node.name in variables:
@@ -422,7 +428,7 @@ def part_of(graph_def, stored, wanted, path, variables):
         for name in (*(wanted.inputs or ()), *(wanted.outputs or ())):
             tensor_of(graph, name, path)
         raise reason from None
-    return cut.between(whole, wanted.inputs, wanted.outputs and list(wanted.outputs))
+    return part.between(whole, wanted.inputs, wanted.outputs and list(wanted.outputs))
 
 
 def flat_trace(nodes, fed, ends, variables, graph_def):
@@ -504,7 +510,7 @@ def results(graph):
 
 
 def _is_fed(op):
-    return any(part.type in FED for part in ancestors(op.outputs[:1]))
+    return any(one.type in FED for one in ancestors(op.outputs[:1]))
 
 
 def marked(graph_def, outputs):
@@ -578,7 +584,7 @@ FED = ("Placeholder", "IteratorGetNext", "QueueDequeueV2", "QueueDequeueManyV2",
 
 # These cut by themselves.
 ARCHIVES = (".zip", ".gz", ".tgz", ".tar")
-GRAPHS = (load_frozen, load_text, load_checkpoint, load_values)
+GRAPHS = (load_frozen, load_text, load_checkpoint, load_values, load_tflite)
 
 LOADERS = {
     ".keras": load_keras,
@@ -589,5 +595,6 @@ LOADERS = {
     ".pbtxt": load_text,
     ".index": load_values,
     ".meta": load_checkpoint,
+    ".tflite": load_tflite,
     "/": load_saved_model,
 }

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from tf2caffe.failure import Failure, refuse_idle
 from tf2caffe.frontend import tf_import
 from tf2caffe.frontend.keras_file import load_checkpoint
+from tf2caffe.nearby import absent, refuse_other_kinds
 from tf2caffe.paths import Handoff
 
 
@@ -39,18 +40,21 @@ def handoff_of(model, name=None, folder=".", network=None):
 
 
 def check_options(
-    model, network=None, custom=None, signature=None, weights=None, switches=None, **others
-):
+    model, network=None, custom=None, signature=None, weights=None, switches=None,
+    dequantise=False, **others,
+):  # fmt: skip
     """Raise `Failure` where an option is given that this kind of model has no use for."""
     if not is_path(model):
         idle = {"custom": custom, "signature": signature, "weights": weights, "set": switches}
-        refuse_idle("the model is in memory", **idle)
+        refuse_idle("the model is in memory", **idle, dequantise=dequantise)
         return
     path = Path(model)
     if network:
         refuse_idle(f"{model} is a network of models/", custom=custom)
-    if network or not path.is_dir():
-        needed = f"only a SavedModel folder has signatures, and {model} is none"
+    if network or path.suffix != ".tflite":
+        refuse_idle(f"only a .tflite is quantised, and {model} is none", dequantise=dequantise)
+    if network or not (path.is_dir() or path.suffix == ".tflite"):
+        needed = f"only a SavedModel folder and a .tflite have signatures, and {model} is neither"
         refuse_idle(needed, signature=signature)
     if network or path.suffix in (".keras", ".h5", ".hdf5", ".json"):
         refuse_idle("a model of Keras is read as it is used", set=switches)
@@ -58,14 +62,17 @@ def check_options(
         needed = f"only a .json holds no weights, and {model} is none"
         refuse_idle(needed, weights=weights)
     if not network and not path.exists():
-        raise Failure(f"{path} does not exist")
+        raise Failure(absent(path))
+    if not network:
+        refuse_other_kinds(path)
 
 
 def open_model(model, *, name=None, folder=".", network=None, shape=None, custom=None, **wanted):
     """The `Source` of a model: a path, a Keras model, a `Trace`, or a registered network.
 
     `network` is the registered network's module; its checkpoint is read, and its CAFFE_NAMES and
-    CLASSES name what they name. `wanted` are `signature`, `inputs` and `outputs`. Raises `Failure`
+    CLASSES name what they name. `wanted` are `signature`, `inputs`, `outputs` and
+    `dequantise`. Raises `Failure`
     where the model cannot be loaded, traced or read.
     """
     check_options(model, network, custom, **wanted)
@@ -91,7 +98,7 @@ def _in_memory(model, handoff, shape, wanted):
     weights = [] if ready else model.weights
     return read(
         handoff,
-        lambda: part(model if ready else trace.keras_trace(model, shape), wanted),
+        lambda: wanted_part(model if ready else trace.keras_trace(model, shape), wanted),
         lambda: checksum(weight.numpy().tobytes() for weight in weights),
     )
 
@@ -104,7 +111,7 @@ def _registered(model, handoff, network, shape, wanted):
 
     return read(
         handoff,
-        lambda: part(trace.keras_trace(trained, shape), wanted),
+        lambda: wanted_part(trace.keras_trace(trained, shape), wanted),
         lambda: fingerprint(handoff.checkpoint),
         getattr(network, "CAFFE_NAMES", None),
         getattr(network, "CLASSES", ()),
@@ -119,11 +126,11 @@ def _of_file(path, handoff, options):
     return read(handoff, lambda: load.load(path, **options), lambda: fingerprint(path, *others))
 
 
-def part(traced, wanted):
+def wanted_part(traced, wanted):
     """The part of a trace that is between the inputs and outputs that are wanted."""
-    from tf2caffe.frontend import cut
+    from tf2caffe.frontend import part
 
-    return cut.between(traced, wanted.get("inputs"), wanted.get("outputs"))
+    return part.between(traced, wanted.get("inputs"), wanted.get("outputs"))
 
 
 def read(handoff, traced, state, names=None, classes=()):

@@ -30,9 +30,11 @@ class Trace:
     placeholder's name to (the variable's name, the variable or its value). `layers` are the names
     of the Keras layers, where there are any, `passed` what each of them is called on, `graph` is
     that of the `GraphDef`, if there is one. `unused` are inputs that the model's user named, but
-    that no output depends on. `together` are tensors that are worth computing at once, as soon as
-    one of them is asked for; `known` maps an op's name in the graph to the one that the user knows,
-    once that is found; `left` are outputs whose end is left to the caller (see `tail`).
+    that no output depends on, `remarks` lines about how the file was taken. `together` are tensors
+    that are worth computing at once, as soon as one of them is asked for; `known` maps an op's name
+    in the graph to the one that the user knows, once that is found. `named` are the ops that the
+    option --outputs can name by TensorFlow's names; `left` are outputs whose end is left to the
+    caller (see `tail`).
 
     `original` runs the model as it was loaded, {input: array} -> {output's name: array}, for one
     image; where it is None, `reason` says why it cannot be compared with the trace. `note` is what
@@ -51,6 +53,8 @@ class Trace:
     reason: str = "it was not loaded from a file"
     note: str = ""
     unused: list = field(default_factory=list)
+    named: frozenset = frozenset()
+    remarks: list = field(default_factory=list)
     together: set = field(default_factory=set, init=False, repr=False)
     computed: dict = field(default_factory=dict, init=False, repr=False)
     known: dict = field(default_factory=dict, init=False, repr=False)
@@ -383,13 +387,13 @@ def _refuse_unknown(shapes, count):
     if not shapes:
         return
     sizes = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-    hints = [f"{name}={_hint(shape)}" if count > 1 else _hint(shape)
+    hints = [f"{name}={_to_type(shape)}" if count > 1 else _to_type(shape)
              for name, shape in shapes.items()]  # fmt: skip
     options = " ".join(f"--shape {hint}" for hint in hints)
     raise Failure(f"inputs of unknown size: {sizes}; give it with {options}")
 
 
-def _hint(shape):
+def _to_type(shape):
     """What --shape takes for a shape: letters for the sizes that are not known."""
     if shape.rank is None:
         return "1,H,W,C"
@@ -402,7 +406,17 @@ def _check_given(name, shape, given):
     """Raise `Failure` unless --shape can be the shape of this input."""
     if given[0] != 1 or not shape[1:].is_compatible_with(given[1:]):
         text = ",".join(map(str, given))
-        raise Failure(f"--shape {text}: input {name} is {shape}, and the batch is 1")
+        raise Failure(
+            f"--shape {text}: input {name} is {shape}, and the batch is 1{_hint(given, shape)}"
+        )
+
+
+def _hint(given, shape):
+    """The --shape that was meant, if that is plain."""
+    for meant in ([1, *given], [1, *given[2:], *given[1:2]]):
+        if shape[1:].is_compatible_with(meant[1:]):
+            return f"; try --shape {','.join(map(str, meant))}"
+    return ""
 
 
 def named_outputs(structure, names):
