@@ -110,8 +110,8 @@ def check_options(args):
     from tf2caffe.proof import runtimes
 
     forms.check_options(args.target, args.output_order, args.prototxt)
-    named = args.signature, args.inputs, args.outputs, args.dequantise
-    source.check_options(args.model, None, args.custom, *named)
+    others = {"weights": args.weights, "switches": args.switches, "dequantise": args.dequantise}
+    source.check_options(args.model, None, args.custom, args.signature, **others)
     handoff = source.handoff_of(args.model, args.name, args.dir)
     inputs.check(handoff, **cli.input_options(args), image=args.image)
     runtimes.refuse_python(args.caffe_python if args.runtime == "opencv" else None)

@@ -42,8 +42,8 @@ class Conversion:
 
 def convert(
     model, *, name=None, folder=".", target=None, deploy=False, output_order=None, prototxt=None,
-    allow_cost=False, network=None, shape=None, custom=None, signature=None, inputs=None,
-    outputs=None, dequantise=False, diagram=False, preprocessing=None,
+    allow_cost=False, network=None, shape=None, custom=None, weights=None, switches=None,
+    signature=None, inputs=None, outputs=None, dequantise=False, diagram=False, preprocessing=None,
     report=None,
 ):  # fmt: skip
     """Convert a model and write the network's files below `folder`; return the `Conversion`.
@@ -67,12 +67,14 @@ def convert(
     report        is called with a line for each weight
 
     How the model is read:
-    shape         the input's size, [1, H, W, C], where the model leaves it open
+    shape         the input's size, [1, H, W, C], where the model leaves it open; of several inputs
+                  {name: size}
     custom        a Python file that registers custom layers; it is run
     signature     of a SavedModel or a .tflite (default: serving_default, or the only one)
-    inputs        the names of a .pb's or .meta's input ops or a .tflite's input tensors, a list
-                  (default: found)
-    outputs       the names of its outputs, a list (default: found)
+    switches      {name: True, False or a number} of what else a graph is fed
+    weights       the path of the weights of a .json, which holds a model without them
+    inputs        the names of ops or layers behind which the network begins (default: the model's)
+    outputs       the names of those with which it ends (default: the model's)
     dequantise    take a quantised .tflite as the float network that its scales describe
 
     It writes nets/NAME.prototxt, .caffemodel and .blobs.json, with `deploy` NAME.deploy.* (without
@@ -82,17 +84,17 @@ def convert(
     target cannot express, with all causes at once; the files in nets/ are then unchanged.
     """
     from tf2caffe.frontend import source as sources
-    from tf2caffe.frontend import weights
+    from tf2caffe.frontend import weights as writer
 
     named = {"signature": signature, "inputs": inputs, "outputs": outputs}
-    named["dequantise"] = dequantise
+    named |= {"weights": weights, "switches": switches, "dequantise": dequantise}
     given = {"name": name, "folder": folder, "network": network, "shape": shape, "custom": custom}
     prototxt = prototxt and Path(prototxt)
     built_as = {"target": target, "output_order": output_order, "prototxt": prototxt}
     chosen = forms.check_options(**built_as)
     try:
         source = sources.open_model(model, **given, **named, preprocessing=preprocessing)
-        weights.save(source.graph, source.handoff.weights, report)
+        writer.save(source.graph, source.handoff.weights, report)
     except Unsupported as refusal:
         from tf2caffe.frontend import later
 

@@ -171,18 +171,28 @@ def add_model(parser, **default):
         kinds = f"a network of models/, or your own: {kinds} (default: %(default)s)"
     add("model", **default, help=kinds)
     add("--name", help="the network's name, which the files get (default: the file's stem)")
-    add("--shape", type=shape, metavar="1,H,W,C", help="the input's shape, if it is open")
+    add(
+        "--shape", type=shape, action="append", metavar="[NAME=]1,H,W,C",
+        help="the input's shape, if it is open; of several inputs, each with its name",
+    )  # fmt: skip
     add("--custom", type=Path, metavar="FILE.py", help="run this first, to register custom layers")
+    add("--weights", type=Path, metavar="FILE", help="of a .json, which is a model without them")
+    add(
+        "--set", type=switch, action="append", metavar="NAME=VALUE", dest="switches",
+        help="true, false or a number, for what else a graph is fed, such as whether it is trained",
+    )  # fmt: skip
     add("--signature", help="one of a SavedModel or .tflite (default: serving_default or the only)")
-    add("--inputs", type=names, metavar="A,B", help="of a .pb, .meta or .tflite (default: found)")
-    add("--outputs", type=names, metavar="C,D", help="of a .pb, .meta or .tflite (default: found)")
+    add("--inputs", type=names, metavar="A,B", help="ops or layers behind which the network begins")
+    add("--outputs", type=names, metavar="C,D", help="ops or layers with which it ends")
     add("--dequantise", action="store_true", help="take a quantised .tflite as floats")
 
 
 def model_options(args):
     """The options of `add_model` as `source.open_model` and `convert` take them."""
-    taken = ("name", "shape", "custom", "signature", "inputs", "outputs", "dequantise")
-    return {"folder": args.dir} | {name: getattr(args, name) for name in taken}
+    taken = ("name", "custom", "weights", "signature", "inputs", "outputs", "dequantise")
+    given = {name: getattr(args, name) for name in taken}
+    switches = dict(args.switches) if args.switches else None
+    return {"folder": args.dir, "shape": shapes(args.shape), "switches": switches} | given
 
 
 def add_input(parser):
@@ -306,11 +316,33 @@ def told(what):
 
 @told("sizes between commas, the batch first, such as 1,224,224,3")
 def shape(text):
-    """Positive whole numbers between commas, the batch first."""
-    sizes = [int(size) for size in text.split(",")]
+    """(an input's name or None, positive whole numbers between commas, the batch first)."""
+    name, _, sizes = text.rpartition("=")
+    sizes = [int(size) for size in sizes.split(",")]
     if min(sizes) < 1:
         raise ValueError
-    return sizes
+    return name or None, sizes
+
+
+def shapes(given):
+    """What --shape says, each time that it is given: one shape, or {input's name: its shape}."""
+    if not given:
+        return None
+    if len(given) == 1 and given[0][0] is None:
+        return given[0][1]
+    if any(name is None for name, _ in given):
+        raise Failure("--shape: give each of several inputs with its name, NAME=1,H,W,C")
+    return dict(given)
+
+
+@told("NAME=true, NAME=false or NAME=NUMBER")
+def switch(text):
+    """(a name, true, false or a number)."""
+    name, _, value = text.partition("=")
+    if not name:
+        raise ValueError
+    known = {"true": True, "false": False}
+    return name, known[value.lower()] if value.lower() in known else number(value)
 
 
 @told("names between commas, such as A,B")

@@ -33,30 +33,34 @@ def is_path(model):
 def handoff_of(model, name=None, folder=".", network=None):
     """The folders of a model; it is called `name`, else as its file or as the model itself."""
     if is_path(model):
-        return Handoff(folder, name or (str(model) if network else Path(model).stem))
+        path = Path(model)
+        stem = path.absolute().parent.name if path.name == ".meta" else path.stem
+        return Handoff(folder, name or (str(model) if network else stem.removesuffix(".tar")))
     return Handoff(folder, name or getattr(model, "name", "net"))
 
 
 def check_options(
-    model, network=None, custom=None, signature=None, inputs=None, outputs=None, dequantise=False
-):
+    model, network=None, custom=None, signature=None, weights=None, switches=None,
+    dequantise=False, **others,
+):  # fmt: skip
     """Raise `Failure` where an option is given that this kind of model has no use for."""
     if not is_path(model):
-        needed = "the model is in memory"
-        refuse_idle(needed, custom=custom, signature=signature, inputs=inputs, outputs=outputs)
-        refuse_idle(needed, dequantise=dequantise)
+        idle = {"custom": custom, "signature": signature, "weights": weights, "set": switches}
+        refuse_idle("the model is in memory", **idle, dequantise=dequantise)
         return
     path = Path(model)
     if network:
         refuse_idle(f"{model} is a network of models/", custom=custom)
-    if network or path.suffix not in (".pb", ".meta", ".tflite"):
-        needed = f"only what is in a .pb, .meta or .tflite is named, and {model} is none"
-        refuse_idle(needed, inputs=inputs, outputs=outputs)
     if network or path.suffix != ".tflite":
         refuse_idle(f"only a .tflite is quantised, and {model} is none", dequantise=dequantise)
     if network or not (path.is_dir() or path.suffix == ".tflite"):
         needed = f"only a SavedModel folder and a .tflite have signatures, and {model} is neither"
         refuse_idle(needed, signature=signature)
+    if network or path.suffix in (".keras", ".h5", ".hdf5", ".json"):
+        refuse_idle("a model of Keras is read as it is used", set=switches)
+    if network or path.suffix != ".json":
+        needed = f"only a .json holds no weights, and {model} is none"
+        refuse_idle(needed, weights=weights)
     if not network and not path.exists():
         raise Failure(absent(path))
     if not network:
@@ -77,9 +81,9 @@ def open_model(
     check_options(model, network, custom, **wanted)
     handoff = handoff_of(model, name, folder, network)
     if not is_path(model):
-        return _in_memory(model, handoff, shape, preprocessing)
+        return _in_memory(model, handoff, shape, wanted, preprocessing)
     if network:
-        source = _registered(model, handoff, network, shape, preprocessing)
+        source = _registered(model, handoff, network, shape, wanted, preprocessing)
         source.model = handoff.checkpoint.name
     else:
         options = dict(wanted, custom=custom, shape=shape)
@@ -88,7 +92,7 @@ def open_model(
     return source
 
 
-def _in_memory(model, handoff, shape, preprocessing=None):
+def _in_memory(model, handoff, shape, wanted, preprocessing=None):
     tf_import.tensorflow()
     from tf2caffe.frontend import trace
 
@@ -98,13 +102,13 @@ def _in_memory(model, handoff, shape, preprocessing=None):
     weights = [] if ready else model.weights
     return read(
         handoff,
-        lambda: model if ready else trace.keras_trace(model, shape),
+        lambda: wanted_part(model if ready else trace.keras_trace(model, shape), wanted),
         lambda: checksum(weight.numpy().tobytes() for weight in weights),
         preprocessing=preprocessing,
     )
 
 
-def _registered(model, handoff, network, shape, preprocessing=None):
+def _registered(model, handoff, network, shape, wanted, preprocessing=None):
     """The checkpoint is looked at before TensorFlow is imported, which takes seconds."""
     handoff.checkpoint = Handoff(handoff.root, model).checkpoint
     trained = load_checkpoint(handoff)
@@ -112,7 +116,7 @@ def _registered(model, handoff, network, shape, preprocessing=None):
 
     return read(
         handoff,
-        lambda: trace.keras_trace(trained, shape),
+        lambda: wanted_part(trace.keras_trace(trained, shape), wanted),
         lambda: fingerprint(handoff.checkpoint),
         getattr(network, "CAFFE_NAMES", None),
         getattr(network, "CLASSES", ()),
@@ -124,8 +128,20 @@ def _of_file(path, handoff, options, preprocessing=None):
     tf_import.tensorflow()
     from tf2caffe.frontend import load
 
-    given = {"preprocessing": preprocessing}
-    return read(handoff, lambda: load.load(path, **options), lambda: fingerprint(path), **given)
+    others = [options["weights"]] if options.get("weights") else []
+    return read(
+        handoff,
+        lambda: load.load(path, **options),
+        lambda: fingerprint(path, *others),
+        preprocessing=preprocessing,
+    )
+
+
+def wanted_part(traced, wanted):
+    """The part of a trace that is between the inputs and outputs that are wanted."""
+    from tf2caffe.frontend import part
+
+    return part.between(traced, wanted.get("inputs"), wanted.get("outputs"))
 
 
 def read(handoff, traced, state, names=None, classes=(), preprocessing=None):
@@ -146,14 +162,15 @@ def read(handoff, traced, state, names=None, classes=(), preprocessing=None):
     return Source(handoff, trace, graph, tensors)
 
 
-def fingerprint(path):
+def fingerprint(path, *others):
     """What tells one state of a model's files from another: their checksum."""
-    files = [path]
+    files = [path, *others]
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.is_file())
-    elif path.suffix == ".meta":
+    elif path.suffix in (".meta", ".json"):
         files = sorted(path.parent.glob(f"{path.stem}.*"))
-    return checksum(block for file in files for block in _blocks(file))
+        files += map(Path, others)
+    return checksum(block for file in files for block in _blocks(Path(file)))
 
 
 def _blocks(file, size=1 << 22):

@@ -259,5 +259,5 @@ WHY = {
     "Cast": "it changes the type within the network, Caffe computes in float32; leave it out",
     "GatherV2": "a lookup with other indices for each of a batch (batch_dims), which " + TAKEN,
     "Placeholder": "it is fed from outside, but is none of the inputs; name it with --inputs, or "
-    "save the model with its value",
+    "give its value with --set NAME=VALUE",
 }  # fmt: skip
