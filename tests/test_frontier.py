@@ -18,6 +18,7 @@ ROOMS = {
     "proof": {"graph", "caffe"},
     "pictures": {"proof"},  # compare.png marks what the proof judged
     "frontend": {"graph", "caffe"},  # step 4 names the files as Caffe does
+    "report": {"graph", "caffe", "proof", "pictures"},
     "training": {"frontend"},
 }
 BESIDE = {"failure", "files", "paths", "records"}  # any room may import them, and they none
