@@ -428,7 +428,7 @@ def test_list():
 
 def test_unknown_target():
     ended = run("build_caffe.py", "--target", "toaster")
-    assert ended.status == 2
+    assert ended.status == 1
     assert "invalid choice: 'toaster'" in ended.err
 
 
