@@ -6,9 +6,9 @@ from PIL import Image
 
 from tf2caffe.failure import Failure
 from tf2caffe.frontend import inputs as given
+from tf2caffe.graph.preprocessing import Preprocessing
 from tf2caffe.paths import Handoff
 from tf2caffe.pictures import layers
-from tf2caffe.proof.preprocessing import Preprocessing
 
 IMAGE = (1, 5, 7, 3)
 

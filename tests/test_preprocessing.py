@@ -13,7 +13,7 @@ import tf2caffe
 from tests.harness import randomise
 from tests.pipeline import complaint, run
 from tf2caffe.failure import Failure
-from tf2caffe.proof.preprocessing import Preprocessing
+from tf2caffe.graph.preprocessing import Preprocessing
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 CASES = {

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from tf2caffe.caffe import forms
 from tf2caffe.failure import Unsupported, refuse_idle
+from tf2caffe.graph.preprocessing import Preprocessing
 from tf2caffe.paths import Handoff
 from tf2caffe.proof import activations, runtimes, verdict
-from tf2caffe.proof.preprocessing import Preprocessing
 from tf2caffe.proof.verdict import TOLERANCE
 
 

@@ -221,7 +221,7 @@ def add_preprocessing(parser):
 
 def preprocessing(args):
     """The options of `add_preprocessing` as one. Raises `Failure` where they contradict."""
-    from tf2caffe.proof.preprocessing import Preprocessing
+    from tf2caffe.graph.preprocessing import Preprocessing
 
     given = {name: getattr(args, name) for name in ("bgr", "mean", "std", "scale")}
     return Preprocessing.of(**given, folded=args.fold_preprocessing)

@@ -8,8 +8,8 @@ import numpy as np
 from tf2caffe import files
 from tf2caffe.failure import Failure, refuse_idle
 from tf2caffe.frontend import images as files_of_images
+from tf2caffe.graph.preprocessing import Preprocessing
 from tf2caffe.nearby import absent
-from tf2caffe.proof.preprocessing import Preprocessing
 
 SEED, PLAIN = 1, Preprocessing()
 

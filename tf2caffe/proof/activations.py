@@ -13,8 +13,8 @@ import numpy as np
 
 from tf2caffe import files, records
 from tf2caffe.failure import Failure
+from tf2caffe.graph.preprocessing import Preprocessing
 from tf2caffe.paths import replacing
-from tf2caffe.proof.preprocessing import Preprocessing
 from tf2caffe.proof.probes import VERSION, Probes
 
 PROBES = ("regions", "outputs", "floors")

@@ -11,9 +11,9 @@ import numpy as np
 
 import tf2caffe
 from tf2caffe.graph.layout import described
+from tf2caffe.graph.preprocessing import Preprocessing
 from tf2caffe.paths import replacing
 from tf2caffe.proof import parity
-from tf2caffe.proof.preprocessing import Preprocessing
 
 SCHEMA = 1  # grows when a field is renamed, removed, or gets another meaning
 
