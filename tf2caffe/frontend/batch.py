@@ -14,7 +14,7 @@ from tf2caffe.graph import contraction
 RESHAPES = ("ExpandDims", "Reshape", "Squeeze")
 OF_IMAGES = (
     "AvgPool", "Conv2D", "Conv2DBackpropInput", "DepthToSpace", "DepthwiseConv2dNative",
-    "ExtractImagePatches", "FusedBatchNormV3", "LRN", "MaxPool", "ResizeBilinear",
+    "ExtractImagePatches", "FusedBatchNormV3", "LRN", "MaxPool", "Pad", "ResizeBilinear",
     "ResizeNearestNeighbor", "SpaceToDepth",
 )  # fmt: skip
 

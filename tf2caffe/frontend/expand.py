@@ -1,5 +1,7 @@
 """Ops that are several others: TensorFlow computes those too, so that each can be compared."""
 
+from math import prod
+
 import tensorflow as tf
 
 from tf2caffe.frontend import linear, products
@@ -99,6 +101,17 @@ def _one_image(op, trace):
     return chain.end(op)
 
 
+def _softmax(op, trace):
+    """Of more than five axes, Softmax between two Reshapes: oneDNN computes five at most."""
+    if len(op.shape) <= 5:
+        return []
+    first, *rest, last = op.shape
+    chain = products.Chain(op.inputs[0], Op)
+    chain.reshape((first, prod(rest), last))
+    chain.add("Softmax", tf.nn.softmax(chain.last.tensor), attrs=op.attrs)
+    return chain.end(op)
+
+
 def _given(attrs):
     """The attributes as TensorFlow's op takes them; explicit paddings only where it has some."""
     return {name: value for name, value in attrs.items() if value != []}
@@ -115,4 +128,5 @@ EXPANDED = {
     "Pack": _pack,
     "Pad": _by(linear.pad_number),
     "SelectV2": _select,
+    "Softmax": _softmax,
 }
