@@ -50,7 +50,7 @@ def mobile_vit(x):
     y = ops.transpose(ops.reshape(x, (1, 4, 2, 4, 2, WIDTH)), (0, 2, 4, 1, 3, 5))
     y = attended(ops.reshape(y, (4, 16, WIDTH)))
     y = ops.transpose(ops.reshape(y, (1, 2, 2, 4, 4, WIDTH)), (0, 3, 1, 4, 2, 5))
-    return layers.Conv2D(5, 3, padding="same")(ops.concatenate([x, ops.reshape(y, x.shape)]))
+    return layers.Conv2D(5, 3, padding="same")(ops.concatenate([x, ops.reshape(y, x.shape)], -1))
 
 
 def vit(x):
@@ -104,9 +104,8 @@ def split_attention(x):
 def squeezed(x):
     """GhostNet's halves and a hard gate."""
     first = layers.Conv2D(4, 1, activation="relu")(x)
-    x = ops.concatenate(
-        [first, layers.DepthwiseConv2D(3, padding="same", activation="relu")(first)]
-    )
+    second = layers.DepthwiseConv2D(3, padding="same", activation="relu")(first)
+    x = ops.concatenate([first, second], -1)
     y = layers.Conv2D(3, 1, activation="relu")(layers.GlobalAveragePooling2D(keepdims=True)(x))
     return x * layers.Conv2D(8, 1, activation="hard_sigmoid")(y)
 
