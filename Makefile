@@ -1,4 +1,6 @@
 # make               everything: .venv, then the six steps for mnistcls, as far as they are out of date
+# make MODEL=my.keras  converts a model of yours and proves it, in both forms: report.html, nets/;
+#                    OPTIONS="--target rknn --images photos" are the command's
 # make check         the linter and the tests of a minute: each op in OpenCV, the proof, the schema
 # make test          the linter and all tests; those that need pycaffe are skipped where there is none
 # make test-onednn   the op tests in OpenCV, once without TensorFlow's oneDNN and once with it
@@ -10,11 +12,16 @@
 # make mutants       plants faults in the code, one at a time: the tests must find each
 # make consumers     runs our files in OpenCV, OpenVINO and Netron, next to real Caffe (minutes);
 #                    with CONSUMERS=rknn in RKNN-Toolkit2 too (5.6 GB on disk)
-# make zoo           networks that others wrote (kecam), each layer compared: docs/zoo.md (hours)
+# make environments  the six steps, a MobileNetV2 and the op tests with the oldest, a middle and the
+#                    newest set of packages (minutes; one of them: make environments SETS=oldest)
+# make wild          models as they ship in PyPI packages, each converted and proven: docs/wild.md
 # make zoo           networks of kecam, which others wrote, each layer compared (an hour or more)
 # make bench         runs each benchmark next to other tools: benchmarks/RESULTS.md (an hour)
 # make clean         removes what the six steps left, but no pictures and no environments
-# PYTHON=...         the Python, 3.11 or newer, that makes .venv (default: python3)
+# PYTHON=...         the Python, 3.10 or newer, that makes .venv (default: python3)
+# PYTHON310=...      the Pythons of make environments (default: pyenv's, else those of the system);
+# PYTHON312=...,     where there is none, PYTHON311 is taken
+# PYTHON313=...
 # PYTHON311=...      the Python 3.11 that OpenVINO and RKNN-Toolkit2 need (default: PYTHON)
 
 PYTHON ?= python3
@@ -33,13 +40,18 @@ training := $(wildcard models/*.py data/*.npz) \
 checkpoint := checkpoints/mnistcls.keras checkpoints/.mnistcls.trained
 
 .PHONY: all lint check test test-onednn pycaffe applications consumers zoo bench fuzz rubbish killed \
-    mutants clean help
+    mutants environments wild clean help
 .NOTPARALLEL:
 .PRECIOUS: checkpoints/mnistcls.keras
 
+ifdef MODEL
+all: .venv/installed
+	$(python) -m tf2caffe "$(MODEL)" --deploy $(OPTIONS)
+else
 # The six steps in order.
 all: $(checkpoint) imgs/mnistcls/tf/res10.png activations/mnistcls.npz \
     tf_weights/mnistcls/graph.json nets/mnistcls.prototxt nets/.mnistcls.proven
+endif
 
 $(checkpoint) &: train.py $(training) | .venv/installed
 	$(python) train.py
@@ -68,8 +80,8 @@ nets/.mnistcls.proven: caffe_predict.py nets/mnistcls.prototxt nets/mnistcls.caf
 
 # The stamp comes last, so that an installation that was killed is run again.
 .venv/installed: requirements.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
-	    "make: Python 3.11 or newer is needed, this is " + sys.version.split()[0] + \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and \
+	    "make: Python 3.10 or newer is needed, this is " + sys.version.split()[0] + \
 	    "; name another with make PYTHON=...")'
 	$(PYTHON) -m venv .venv
 	$(pip) -r requirements.txt
@@ -132,6 +144,28 @@ consumers: $(tools:%=.consumers/%/installed) .venv/installed-for-tests .pycaffe/
 	$(PYTHON311) -m venv --clear .consumers/$*
 	.consumers/$*/bin/python -m pip install -qq --disable-pip-version-check -r $<
 	@touch $@
+
+# Each set of packages that we test has a Python of its own.
+SETS ?= oldest middle newest
+pyenv = $(firstword $(wildcard $(HOME)/.pyenv/versions/$(1).*/bin/python) $(shell \
+    python$(1) --version >/dev/null 2>&1 && echo python$(1)) $(PYTHON311))
+PYTHON310 ?= $(call pyenv,3.10)
+PYTHON312 ?= $(call pyenv,3.12)
+PYTHON313 ?= $(call pyenv,3.13)
+python_of_oldest = $(PYTHON310)
+python_of_middle = $(PYTHON312)
+python_of_newest = $(PYTHON313)
+
+environments: $(SETS:%=.environments/%/installed)
+	$(foreach set,$(SETS),.environments/$(set)/bin/python -m environments &&) true
+
+.environments/%/installed: environments/%.txt requirements.txt
+	$(python_of_$*) -m venv --clear .environments/$*
+	.environments/$*/bin/python -m pip install -qq --disable-pip-version-check -r $<
+	@touch $@
+
+wild: .venv/installed
+	$(python) -m wild $(NAMES)
 
 zoo: .zoo/kecam/installed
 	.zoo/kecam/bin/python -m zoo $(NAMES)

@@ -1,11 +1,12 @@
 """Step 5 of 6: build the Caffe network. Needs neither Caffe nor TensorFlow.
 
-Reads   tf_weights/NAME/ (graph.json and the weights); with --prototxt a network written by hand,
-        whose layers take the saved weights by name.
-Leaves  nets/NAME.prototxt, nets/NAME.caffemodel, nets/NAME.blobs.json (which blob holds which of
-        TensorFlow's outputs) and imgs/NAME/caffe-net.png and .svg (the network drawn); with
-        --deploy beside them the form that chips take: nets/NAME.deploy.*,
-        imgs/NAME/caffe-net-deploy.* (else an earlier build's are removed).
+Reads   tf_weights/NAME/ (graph.json and the weights), and of activations/NAME.npz, where it is
+        there, what step 3 did to the images, for the prototxt's comment; with --prototxt a network
+        written by hand, whose layers take the saved weights by name.
+Writes  nets/NAME.prototxt, nets/NAME.caffemodel, nets/NAME.blobs.json (which blob contains
+        which of TensorFlow's outputs) and imgs/NAME/caffe-net.png and .svg (the network drawn);
+        with --deploy also the form for chips: nets/NAME.deploy.* and
+        imgs/NAME/caffe-net-deploy.* (without --deploy, those of an earlier build are removed).
 
     python build_caffe.py
 """
@@ -17,15 +18,19 @@ from tf2caffe.paths import Handoff
 
 def main():
     args = arguments()
+    cli.find_name(args)
     from tf2caffe import api
-    from tf2caffe.caffe import forms, listing, outputs, targets
+    from tf2caffe.caffe import cost, forms, listing, outputs, targets
+    from tf2caffe.proof import activations
 
     if args.target == "list":
         needed = "--target list builds nothing"
         refuse_idle(needed, prototxt=args.prototxt, deploy=args.deploy)
         targets.print_all()
         return
-    built = forms.build(Handoff(args.dir, args.name), **cli.form_options(args))
+    handoff = Handoff(args.dir, args.name)
+    made = activations.made_of(handoff.activations)
+    built = forms.build(handoff, **cli.form_options(args), made=made)
     first = built.forms[0]
     listing.print_layers(first.net)
     if args.prototxt:
@@ -34,9 +39,9 @@ def main():
     outputs.print_map(first.table)
     print()
     for path in api.leave(built.forms):
-        print(f"left: {path} ({path.stat().st_size:,} bytes)")
-    if args.deploy:
-        listing.print_costs(built.forms)
+        print(f"wrote: {path} ({path.stat().st_size:,} bytes)")
+    print()
+    cost.print_table(built.graph, *(form.net for form in built.forms))
 
 
 def arguments():

@@ -1,7 +1,7 @@
 """Step 2 of 6: check the trained network on its ten test images.
 
 Reads   checkpoints/NAME.keras and imgs/test/NAME/img0.png ... img9.png.
-Leaves  imgs/NAME/tf/res10.png: the images, each with its label and the network's confidence.
+Writes  imgs/NAME/tf/res10.png: the images, each with its label and the network's confidence.
 
     python estimator_predict.py
 """
@@ -16,19 +16,22 @@ def main():
     import models
     from tf2caffe.frontend import images
     from tf2caffe.frontend.keras_file import load_checkpoint
-    from tf2caffe.pictures import figures
+    from tf2caffe.pictures import figures, layers
 
     network, handoff = models.module(args.name), Handoff(args.dir, args.name)
     names, pixels = images.test_images(handoff, network.SHAPE)
     model = load_checkpoint(handoff)
     if model.name != args.name:
-        raise Failure(f"{handoff.checkpoint}: holds the network {model.name}")
+        raise Failure(f"{handoff.checkpoint}: contains the network {model.name}, not {args.name}")
     probabilities = model(pixels, training=False)["probs"].numpy()
     answers = [(network.CLASSES[row.argmax()], f"{row.max():.2%}") for row in probabilities]
     print_table(names, answers)
+    expected = images.expected(images.test_folder(handoff), names)
+    told, right = layers.captions(probabilities, network.CLASSES, expected)
     picture = handoff.tf_imgs / "res10.png"
-    figures.draw_answers(picture, pixels, [f"{label}  {sure}" for label, sure in answers])
-    print(f"left: {picture}")
+    heading = [(f"{args.name} in TensorFlow: label and confidence", figures.INK)]
+    figures.draw_answers(picture, pixels, told, right, heading)
+    print(f"wrote: {picture}")
 
 
 def arguments():

@@ -2,11 +2,11 @@
 
 Reads   checkpoints/NAME.keras and imgs/test/NAME/img0.png ... img9.png; or your own model and
         --images or --input.
-Leaves  imgs/NAME/tf/convs.png and denses.png (one image through every layer), and
+Writes  imgs/NAME/tf/convs.png and denses.png (one image through every layer), and
         activations/NAME.npz (the input and every layer's output, for all images).
 
     python tf_predict.py
-    python tf_predict.py my.keras --images photos --mean 104,117,123 --bgr
+    python tf_predict.py my.keras --images photos --mean 123,117,104 --bgr
 """
 
 from tf2caffe import cli
@@ -23,21 +23,26 @@ def main():
     network, options = models.named(args.model), cli.input_options(args)
     handoff = source.handoff_of(args.model, args.name, args.dir, network)
     inputs.check(handoff, **options, image=args.image)
-    model = source.open_model(args.model, network=network, **cli.model_options(args))
+    given = {"preprocessing": options["preprocessing"], "network": network}
+    model = source.open_model(args.model, **given, **cli.model_options(args))
     model.graph.print_unused()
     print_ops(model, args.all)
-    arrays, names = inputs.load(handoff, model.graph.inputs, **options)
+    arrays, names = inputs.load(
+        handoff, model.graph.inputs, bool(model.graph.channels_first()), **options
+    )
     shown = inputs.position(args.image, names)
     layers.check(args.layers, [node.name for node in model.graph.nodes if node.shape[1:]])
-    kept = api.computed(model, arrays, names, shown)
+    facts = inputs.facts(handoff, names, **options)
+    kept = api.computed(model, arrays, names, shown, facts)
     print(f"\n{names[shown]}, layer by layer:\n")
     of_shown = {name: one for name, one in kept.of_shown().items() if one.dtype.kind == "f"}
     activations.print_statistics(of_shown)
     print(f"\nthe model as it was loaded, {kept.original}\n")
-    for path in layers.draw_layers(handoff.tf_imgs, layers.chosen(of_shown, args.layers)):
-        print(f"left: {path}")
+    drawn = layers.chosen(of_shown, args.layers)
+    for path in layers.draw_layers(handoff.tf_imgs, drawn, image=names[shown]):
+        print(f"wrote: {path}")
     activations.save(handoff.activations, kept)
-    print(f"left: {handoff.activations} ({len(names)} images, {len(kept.layers)} layers)")
+    print(f"wrote: {handoff.activations} ({len(names)} images, {len(kept.layers)} layers)")
 
 
 def arguments():
@@ -45,9 +50,9 @@ def arguments():
     cli.add_model(parser, nargs="?", default="mnistcls")
     cli.add_input(parser)
     add = parser.add_argument
-    add("--image", metavar="NAME", help="the one that is printed and drawn (default: img3, or 1st)")
+    add("--image", metavar="NAME", help="the image to print and draw (default: img3, or first)")
     cli.add_layers(parser)
-    add("--all", action="store_true", help="list the auxiliary ops as well")
+    add("--all", action="store_true", help="list auxiliary ops too")
     return parser.parse_args()
 
 

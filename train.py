@@ -1,13 +1,13 @@
 """Step 1 of 6: train a network of models/ in TensorFlow.
 
 Reads   MNIST: --data FILE.npz, else data/mnist.npz, Keras's download, or the sample shipped here.
-Leaves  checkpoints/NAME.keras (whole after every epoch), logs/NAME/ (for TensorBoard) and
+Writes  checkpoints/NAME.keras (whole after every epoch), logs/NAME/ (for TensorBoard) and
         imgs/NAME/tb-loss.png.
 
     python train.py
     python train.py --best    trains for longer, on images that are distorted more
 
-Every GPU takes its part, and every machine that TF_CONFIG names (tf2caffe/replicas.py).
+It trains on every GPU, and on every machine that TF_CONFIG names (tf2caffe/training/replicas.py).
 """
 
 import tempfile
@@ -27,9 +27,9 @@ def main():
 
     network, handoff = models.module(args.name), Handoff(args.dir, args.name)
     chief = replicas.chief()
+    data = network.load_data(args.data)
     if chief:
         prepare_folders(handoff)
-    data = network.load_data(args.data)
     origin = data.origin.removeprefix(f"{Path.cwd()}/")
     print(f"data: {origin}; {len(data.x_train):,} to train on, {len(data.x_test):,} to test")
     recipe = network.recipe(len(data.x_train), args.best)
@@ -43,7 +43,7 @@ def main():
 
 
 def lead(training, network, handoff):
-    """Train, and leave the files."""
+    """Train, and write the files."""
     from tf2caffe.pictures import figures
     from tf2caffe.training.metrics import Curves
 
@@ -51,14 +51,14 @@ def lead(training, network, handoff):
     accuracy = train(training, curves, handoff)
     figures.draw_losses(handoff.imgs / "tb-loss.png", *curves.losses())
     print(f"test accuracy: {accuracy:.4f}")
-    print(f"left: {handoff.checkpoint}, {handoff.logs}, {handoff.imgs / 'tb-loss.png'}")
+    print(f"wrote: {handoff.checkpoint}, {handoff.logs}, {handoff.imgs / 'tb-loss.png'}")
 
 
 def arguments():
     parser = cli.parser(__doc__)
     cli.add_name(parser)
-    parser.add_argument("--data", type=Path, metavar="FILE", help="an npz with Keras's MNIST keys")
-    parser.add_argument("--best", action="store_true", help="as good as can be, in more time")
+    parser.add_argument("--data", type=Path, metavar="FILE", help="an .npz with Keras's MNIST keys")
+    parser.add_argument("--best", action="store_true", help="take longer, for the highest accuracy")
     parser.add_argument("--epochs", type=int, help="default: the network's own, by the data's size")
     parser.add_argument("--seed", type=int, default=1, help="default: %(default)s")
     args = parser.parse_args()
@@ -84,8 +84,8 @@ def train(training, curves, handoff):
             title = f"epoch {epoch:{len(last)}}/{last}"
             accuracy = train_epoch(training, curves, handoff, title)
     except KeyboardInterrupt:
-        held = f"holds epoch {training.saved}" if training.saved else "is as it was"
-        raise Failure(f"interrupted; {handoff.checkpoint} {held}") from None
+        state = f"contains epoch {training.saved}" if training.saved else "is unchanged"
+        raise Failure(f"interrupted; {handoff.checkpoint} {state}") from None
     return accuracy
 
 

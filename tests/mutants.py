@@ -484,8 +484,8 @@ MUTANTS = [
     ),
     Mutant(
         "proof: layers alone are not looked at",
-        "first_stray", "not row.own <= tolerance", "False",
-        "strays", "test_parity",
+        "fault", "not row.own <= tolerance", "False",
+        "differs", "test_parity",
     ),
     Mutant(
         "proof: sums are measured by all of their terms",
@@ -509,7 +509,7 @@ MUTANTS = [
     ),
     Mutant(
         "proof: layers on the probes are not looked at",
-        "first_stray", "row.probed is not None and not row.probed <= tolerance", "False",
+        "fault", "row.probed is not None and not row.probed <= tolerance", "False",
         "bound or users_input", "test_probes",
     ),
     Mutant(

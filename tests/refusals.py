@@ -34,7 +34,7 @@ def refusal(traced, folder):
         harness.rebuilt(handoff)
     saved = handoff.weights.exists()
     assert contents(folder) == (before if saved else {})
-    summary, *problems = str(raised.value).split("\n  ")
-    assert summary.endswith(":") and problems, raised.value
-    assert all(problem and "\n" not in problem for problem in problems)
+    summary, *lines = str(raised.value).split("\n")
+    problems = [line[2:] for line in lines if line.startswith("  ")]
+    assert summary.endswith(":") and problems and all(problems), raised.value
     return problems

@@ -13,7 +13,7 @@ from tests.applications import network
 from tests.deployed import Deployed, kinds, strays
 from tests.harness import TOLERANCE, random_input, randomise
 from tests.pipeline import contents, run
-from tf2caffe.caffe import folding, schema, targets
+from tf2caffe.caffe import cost, folding, schema, targets
 from tf2caffe.caffe.net import Net
 from tf2caffe.proof import errors, parity
 
@@ -186,7 +186,8 @@ def test_network(name, left, gone, pycaffe, opencv, tmp_path):
         assert len(rows) == len(deployed.table.layers) > 60
     before, after = deployed.converted.handoff.caffemodel, deployed.handoff.caffemodel
     assert after.stat().st_size < before.stat().st_size
-    assert folding.multiply_adds(deployed.net) < folding.multiply_adds(deployed.converted.net)
+    smaller, full = cost.of_net(deployed.net), cost.of_net(deployed.converted.net)
+    assert smaller.multiply_adds < full.multiply_adds
 
 
 def test_mnistcls_keeps_its_shift_before_the_padded_convolution(runtime, tmp_path):
@@ -430,7 +431,7 @@ def test_scripts(built, runtime):
     assert [(layer.name, layer.type) for layer in binary.layer] == [
         (layer.name, layer.type) for layer in net.layer
     ]
-    rows = [line.rsplit(maxsplit=2) for line in said.out.splitlines()[-4:]]
+    rows = [line.rsplit(maxsplit=3) for line in said.out.splitlines()[-5:]]
     assert rows[:3] == [
         ["layers", "17", "12"],
         ["parameters", "813,404", "813,258"],
@@ -441,12 +442,13 @@ def test_scripts(built, runtime):
     assert ended.out.splitlines()[-1].startswith("EQUAL: all 8 layers within 1e-05")
     record = json.loads((work / "nets/mnistcls.deploy.parity.json").read_text())
     assert [layer["caffe"] for layer in record["layers"]] == [
-        "input/bias", "bn01", "pool01", "bn02", "pool02", "dense01", "dense02", "prob",
+        "input/bias", "conv01", "pool01", "conv02", "pool02", "dense01", "dense02", "prob",
     ]  # fmt: skip
     after = contents(work)
     assert {path: after[path] for path in before} == before
     assert {str(path) for path in after.keys() - before.keys()} == {
         "imgs/mnistcls/caffe-net-deploy.png", "imgs/mnistcls/caffe-net-deploy.svg",
+        "imgs/mnistcls/compare-deploy.png",
         *(f"nets/mnistcls.deploy.{end}" for end in
           ("prototxt", "caffemodel", "blobs.json", "parity.json")),
     }  # fmt: skip
@@ -456,11 +458,11 @@ def test_script_tells_a_wrong_kernel(built, runtime):
     work, _, _ = built
     path = work / "nets/mnistcls.deploy.caffemodel"
     net = schema.NetParameter.FromString(path.read_bytes())
-    (blob,) = (layer.blobs[1] for layer in net.layer if layer.name == "bn02")
+    (blob,) = (layer.blobs[1] for layer in net.layer if layer.name == "conv02")
     blob.data = (np.frombuffer(blob.data, np.float32) * 1.001).tobytes()
     path.write_bytes(net.SerializeToString())
     ended = run("caffe_predict.py", "--dir", work, "--deploy", "--runtime", runtime.name)
-    assert ended.status == 1 and ended.err.startswith("NOT EQUAL: relu2/Relu (Caffe: bn02) is")
+    assert ended.status == 1 and ended.err.startswith("NOT EQUAL: relu2/Relu (Caffe: conv02) is")
 
 
 def test_script_without_the_deploy_form(work):

@@ -52,5 +52,5 @@ def test_what_the_added_target_refuses(added, tmp_path):
     data = keras.Input((9, 11, 6), name="data")
     model = randomise(keras.Model(data, layers.Conv2D(5, 3, activation="sigmoid")(data)))
     deployed = Deployed(model, tmp_path, target="k210")
-    with pytest.raises(targets.Failure, match=r"\(Sigmoid\): there is no such layer \(nncase\)"):
+    with pytest.raises(targets.Failure, match=r"\(Sigmoid\): it has no such layer \(nncase\)"):
         targets.check(deployed.net, "k210")

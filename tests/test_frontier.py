@@ -14,13 +14,13 @@ TENSORFLOW = {"tensorflow", "keras", "tf_keras", "h5py"}
 # What a room may import besides itself and the modules that lie beside the rooms.
 ROOMS = {
     "graph": set(),
-    "pictures": set(),
     "caffe": {"graph"},
     "proof": {"graph", "caffe"},
-    "frontend": {"graph", "caffe"},  # step 4 names the files as Caffe does
+    "pictures": {"proof"},  # compare.png marks what the proof judged
+    "frontend": {"graph", "caffe", "proof"},  # step 4 names files as Caffe does, errors as step 6
     "training": {"frontend"},
 }
-BESIDE = {"failure", "files", "paths", "records"}  # any room may import them, and they none
+BESIDE = {"failure", "files", "nearby", "paths", "records"}  # any room may import them
 
 
 def imported(file):

@@ -12,6 +12,6 @@ def test_a_page_is_as_the_code_is(name):
 
 
 def test_a_refusal_is_of_the_op_that_it_concerns():
-    of_two = "tf2caffe does not compute it of two tensors; build it of other ops"
+    of_two = "Caffe has powers of a constant only; of x > 0, build exp(y * log(x))"
     assert of_two in docs.refusals("Pow") and of_two not in docs.refusals("Add")
     assert not docs.refusals("Relu")

@@ -8,13 +8,15 @@ from tf2caffe.failure import Failure
 from tf2caffe.frontend import inputs as given
 from tf2caffe.paths import Handoff
 from tf2caffe.pictures import layers
+from tf2caffe.proof.preprocessing import Preprocessing
 
 IMAGE = (1, 5, 7, 3)
 
 
-def load(folder, shapes=None, **options):
+def load(folder, shapes=None, data=None, images=None, **options):
     """What a network of these inputs is run on, with these options."""
-    return given.load(Handoff(folder, "net"), shapes or {"data": IMAGE}, **options)
+    taken = {"data": data, "images": images, "preprocessing": Preprocessing.of(**options)}
+    return given.load(Handoff(folder, "net"), shapes or {"data": IMAGE}, **taken)
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def photos(tmp_path):
 
 def test_images_are_prepared_as_caffe_does_it(photos, tmp_path):
     folder, pixels = photos
-    options = {"images": folder, "bgr": True, "mean": [104.0, 117.0, 123.0], "scale": 0.5}
+    options = {"images": folder, "bgr": True, "mean": [123.0, 117.0, 104.0], "scale": 0.5}
     inputs, names = load(tmp_path, **options)
     expected = (pixels[..., ::-1] - np.float32([104, 117, 123])) * np.float32(0.5)
     np.testing.assert_array_equal(inputs["data"], expected)
@@ -139,7 +141,7 @@ def test_layers_that_are_drawn(capsys):
     assert list(layers.chosen(few, ["conv1*", "conv7/Conv2D"])) == [
         "conv1/Conv2D", "conv7/Conv2D",
     ]  # fmt: skip
-    with pytest.raises(Failure, match="--layers dense: no layer is called so"):
+    with pytest.raises(Failure, match="--layers dense: no layer has such a name"):
         layers.chosen(few, ["dense"])
     assert capsys.readouterr().out == ""
     many = {f"layer{at}": at for at in range(500)}
@@ -151,7 +153,10 @@ def test_layers_that_are_drawn(capsys):
 def test_labels(tmp_path):
     (tmp_path / "labels.txt").write_text("cat\ndog\n")
     classes = layers.labels(tmp_path / "labels.txt")
-    assert layers.captions(np.float32([[0.25, 0.75]]), classes) == ["dog  75.00%"]
+    sure = np.float32([[0.25, 0.75]])
+    assert layers.captions(sure, classes) == (["dog  75.00%"], [None])
+    assert layers.captions(sure, classes, ["dog"]) == (["dog  75.00%\nexpected: dog"], [True])
+    assert layers.captions(sure, classes, ["cat"])[1] == [False]
     with pytest.raises(Failure, match="2 lines, the network 3 answers"):
         layers.captions(np.zeros((1, 3)), classes)
     (tmp_path / "labels.txt").write_bytes(b"\xff\xfe")

@@ -10,9 +10,17 @@ from tests.harness import assert_equal, randomise
 from tests.op_networks import IMAGE, NETWORKS
 from tf2caffe.caffe import targets
 
+# What an older Keras does not have, and since when it has it.
+SINCE = {
+    "rms_norm": (3, 9), "celu": (3, 6), "glu": (3, 6), "hard_tanh": (3, 6), "log_sigmoid": (3, 5),
+    "squareplus": (3, 6), "tanh_shrink": (3, 6),
+}  # fmt: skip
+
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_op(name, runtime, tmp_path):
+    if tuple(map(int, keras.__version__.split(".")[:2])) < SINCE.get(name, (3, 0)):
+        pytest.skip(f"Keras {keras.__version__} has no {name}")
     data = keras.Input(IMAGE, name="data")
     model = randomise(keras.Model(data, NETWORKS[name](data)))
     converted = assert_equal(model, tmp_path, runtime)

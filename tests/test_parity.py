@@ -25,7 +25,7 @@ STRAYS = {
 
 
 @pytest.mark.parametrize("fault", STRAYS)
-def test_the_first_layer_that_strays_is_told(fault):
+def test_the_first_layer_that_differs_is_told(fault):
     found, why = parity.first_stray([RIGHT, STRAYS[fault], row("later", 1, 1)], TOLERANCE)
     assert found is STRAYS[fault] and "allowed" in why
 

@@ -76,7 +76,7 @@ def test_nothing_slow_is_imported_before_the_arguments_are_read(script, argument
 def test_steps_leave_what_they_say_and_nothing_where_they_were_started(finished):
     for script, ended in finished.said.items():
         assert (ended.status, ended.err) == (0, "")
-        assert "left: " in ended.out
+        assert "wrote: " in ended.out
         for path in LEFT[script]:
             assert (finished.folder / path).exists(), path
             if path.endswith(".png"):
@@ -173,7 +173,7 @@ def test_step_6_can_be_too_strict(work):
     ended = run_warm(
         "caffe_predict.py", "--dir", work, "--tolerance", "1e-12", "--runtime", "opencv"
     )
-    assert ended.status == 1 and "strays" in ended.err and "1e-12 is allowed" in ended.err
+    assert ended.status == 1 and "differs" in ended.err and "1e-12 is allowed" in ended.err
     assert json.loads((work / "nets/mnistcls.parity.json").read_text())["verdict"] != "equal"
 
 
@@ -313,7 +313,9 @@ def test_planted_fault(planted, runtime):
     else:
         assert ended.err.startswith(f"NOT EQUAL: {op} (Caffe: ")
         record = json.loads((folder / "nets/mnistcls.parity.json").read_text())
-        assert op in record["verdict"] and runtime.name in record["runtime"]
+        assert record["verdict"] == "not equal" and op in record["reason"]
+        assert [one["tensorflow"] for one in record["layers"] if not one["pass"]][0] == op
+        assert runtime.name in record["runtime"]
 
 
 def test_steps_3_and_4_on_two_states_of_the_network(finished, tmp_path):

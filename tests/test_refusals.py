@@ -23,6 +23,7 @@ from tests.makers import (
 )  # fmt: skip
 from tests.pipeline import complaint, contents, run
 from tests.refusals import MAPS, SEQUENCE, VECTOR, function_trace, refusal, weights
+from tf2caffe import api
 from tf2caffe.caffe import forms
 from tf2caffe.caffe.net import Net
 from tf2caffe.failure import Failure
@@ -46,10 +47,16 @@ REFUSED = {
     # by the reader
     "condition": (lambda x: tf.cond(tf.reduce_sum(x) > 0, lambda: x * 2, lambda: x), MAPS,
                   r"If \(StatelessIf\): control flow .* decide it"),
-    "choice": (lambda x: tf.where(x > 0.0, x, x * 2.0), MAPS,
+    "choice": (lambda x: tf.where(tf.cast(x, tf.int32) > 0, x, x * 2.0), MAPS,
                r"Select \(SelectV2\): a choice that depends on the data; say it with relu"),
-    "three dimensions": (lambda x: tf.nn.conv3d(x, weights(2, 2, 2, 4, 3), [1] * 5, "SAME"),
-                         (1, 4, 4, 4, 4), r"\(Conv3D\): tf2caffe converts windows of two dim"),
+    "three dimensions": (lambda x: tf.nn.conv3d_transpose(
+        x, weights(2, 2, 2, 3, 4), (1, 8, 8, 8, 3), 2), (1, 4, 4, 4, 4),
+        r"\(Conv3DBackpropInputV2\): of windows of three dimensions .* not transposed"),
+    "filled": (lambda x: tf.image.crop_and_resize(x, [[0.1, 0.2, 1.5, 0.9]], [0], [3, 4],
+                                                  extrapolation_value=2.0), MAPS,
+               r"\(CropAndResize\): it fills what lies beyond the image"),
+    "boxes": (lambda x: tf.image.crop_and_resize(x, x[0, 0, :1], [0], [3, 4]), MAPS,
+              r"\(CropAndResize\): it computes its boxes from the input"),
     "rounded": (tf.quantization.fake_quant_with_min_max_args, MAPS,
                 r"\(FakeQuantWithMinMaxArgs\): .* save the model without quantisation"),
     "quantised": (lambda x: tf.quantization.dequantize(integers(x), -1.0, 1.0), MAPS,
@@ -68,7 +75,8 @@ REFUSED = {
              r"Relu \(Relu\): it and 1 more compute in float16; .* build the model in float32"),
     "brain": (lambda x: tf.nn.relu(tf.cast(x, tf.bfloat16)), MAPS, r"it computes in bfloat16"),
     "double": (lambda x: tf.nn.relu(tf.cast(x, tf.float64)), MAPS, r"it computes in float64"),
-    "dynamic": (lambda x: tf.nn.relu(tf.boolean_mask(x, x > 0.0)), MAPS,
+    "dynamic": (lambda x: tf.matmul(tf.boolean_mask(x[0, 0], x[0, 0, :, 0] > 0), weights(4, 3)),
+                MAPS,
                 r"Where \(Where\): a choice that depends on the data"),
     "constant output": (lambda x: (x * 2, tf.constant([1.0, 2.0])), MAPS,
                         r"y1 \(output\): it does not depend on the input; leave it out"),
@@ -76,25 +84,24 @@ REFUSED = {
     "batch statistics": (lambda x: x - tf.nn.moments(x, [0, 1, 2])[0], MAPS,
                          r"moments/mean \(Mean\): it reduces the batch"),
     # by the mapping
-    "argmax read": (lambda x: (tf.argmax(x, -1), tf.cast(tf.argmax(x, -1), tf.float32) * 2), VECTOR,
-                    r"\(ArgMax\): .* end the network before it|\(Cast\)"),
-    "argmax": (lambda x: tf.reshape(tf.argmax(x, -1), [1, 48]), MAPS,
-               r"\(ArgMax\): .* end the network before it"),
-    "channels first": (lambda x: tf.nn.max_pool2d(x, 2, 2, "VALID", data_format="NCHW"), MAPS,
-                       r"\(MaxPool\): .* channels_last"),
+    "argmax read": (lambda x: tf.matmul(tf.one_hot(tf.argmax(x, -1), 12), weights(12, 3)), VECTOR,
+                    r"\(OneHot\): .* end the network before it"),
     "pooled channels": (lambda x: tf.nn.max_pool(x, [1, 1, 1, 2], [1, 1, 1, 2], "VALID"), MAPS,
                         r"\(MaxPool\): ksize \[1, 1, 1, 2\] .* channels"),
     "batch averaged": (lambda x: tf.reduce_mean(x, [0, 1, 2], keepdims=True), MAPS,
                        r"\(Mean\): .* batch"),
     "local norm": (lambda x: tf.nn.lrn(x, bias=0.0), MAPS, r"\(LRN\): bias 0.0"),
-    "exponent": (lambda x: tf.pow(2.0, x), MAPS, r"\(Pow\): only a power of one number"),
-    "exponents": (lambda x: tf.pow(x, [1.0, 2.0, 3.0, 4.0]), MAPS, r"\(Pow\): only a power"),
+    "base": (lambda x: tf.pow(-2.0, x), MAPS, r"\(Pow\): its base is not above 0"),
+    "exponents": (lambda x: tf.pow(x, [1.0, 2.0, 3.0, 4.0]), MAPS, r"\(Pow\): .* one exponent"),
+    "two powers": (lambda x: tf.pow(x, x + 1.0), MAPS, r"\(Pow\): .* of x > 0, build exp"),
 }  # fmt: skip
 
 
 # What was once refused: (function, the tensor's shape).
 CONVERTED = {
     "cumsum": (lambda x: tf.cumsum(x, 1), MAPS),
+    "power of two": (lambda x: tf.pow(2.0, x), MAPS),
+    "powers of channels": (lambda x: tf.pow([0.5, 1.0, 2.0, 3.0], x), MAPS),
     "attention": (lambda x: tf.matmul(x, x, transpose_b=True), SEQUENCE),
     "einsum": (lambda x: tf.einsum("bij,bkj->bik", x, x), SEQUENCE),
     "mirror": (lambda x: tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], "REFLECT"), MAPS),
@@ -107,6 +114,8 @@ CONVERTED = {
     "padded vector": (lambda x: tf.pad(x, [[0, 0], [1, 1]]), VECTOR),
     "padded channels": (lambda x: tf.pad(x, [[0, 0], [0, 0], [0, 0], [1, 1]]), MAPS),
     "backwards": (lambda x: x[:, ::-1], MAPS),
+    "choice": (lambda x: tf.where(x > 0.0, x, x * 2.0), MAPS),
+    "channels first": (lambda x: tf.nn.max_pool2d(x, 2, 2, "VALID", data_format="NCHW"), MAPS),
     "broadcast rank": (lambda x: x * tf.reduce_mean(x, [1, 2]), MAPS),
 }
 
@@ -158,6 +167,57 @@ def test_all_mappings_at_once(tmp_path):
     kinds = ("MaxPool", "LRN", "Pow")
     assert len(problems) == 3
     assert all(f"({kind})" in told for kind, told in zip(kinds, problems, strict=True))
+
+
+def three_stages(x):
+    """By the reader (Sin), by the mapping (LRN, Pow), by the target (Log)."""
+    y = tf.nn.relu(tf.nn.lrn(x, bias=0.0))
+    return tf.math.log(tf.pow(tf.sin(tf.nn.relu(x) + y), [1.0, 2.0, 3.0, 4.0]))
+
+
+def test_all_stages_at_once(tmp_path):
+    with pytest.raises(Failure) as raised:
+        api.convert(function_trace(three_stages, MAPS), name="net", folder=tmp_path)
+    told = re.findall(r"^  .*?\((\w+)\):", str(raised.value), re.MULTILINE)
+    assert told == ["Sin", "LRN", "Pow", "Log"] and contents(tmp_path) == {}
+
+
+def test_mapping_and_target_at_once(tmp_path):
+    def network(x):
+        return tf.math.log(tf.abs(tf.pow(x, [1.0, 2.0, 3.0, 4.0])))
+
+    with pytest.raises(Failure) as raised:
+        api.convert(function_trace(network, MAPS), name="net", folder=tmp_path)
+    told = re.findall(r"^  .*?\((\w+)\):", str(raised.value), re.MULTILINE)
+    assert told == ["Pow", "Log"]
+
+
+def cut_graph(x):
+    y = tf.identity(tf.nn.relu(tf.nn.conv2d(x, weights(3, 3, 3, 4), 1, "SAME")), "middle")
+    side = tf.nn.bias_add(tf.nn.conv2d(x, weights(1, 1, 3, 2), 1, "SAME"), weights(2))
+    tf.multiply(tf.math.sin(y), 2.0, name="y")
+    tf.nn.relu(side, "side")
+
+
+def test_cut_here(runtime, tmp_path):
+    """The line of --outputs that a refusal gives converts what comes before."""
+    path = graph_file(tmp_path, cut_graph)
+    with pytest.raises(Failure) as raised:
+        api.convert(path, folder=tmp_path, outputs=["y", "side"])
+    (line,) = re.findall(r"--outputs (\S+)", str(raised.value))
+    assert line == "Relu,side"
+    built = api.convert(path, folder=tmp_path, shape=[1, *IMAGE], outputs=line.split(","))
+    assert api.prove(built, runtime=runtime).equal
+
+
+def test_cut_here_of_keras(tmp_path):
+    data = keras.Input(IMAGE)
+    x = layers.Conv2D(4, 3, activation="relu", name="conv1")(data)
+    model = keras.Model(data, layers.Conv2D(2, 1)(Odd(name="odd1")(x)))
+    with pytest.raises(Failure) as raised:
+        api.convert(model, name="net", folder=tmp_path)
+    code = re.search(r"keras\.Model\(.*\)$", str(raised.value), re.MULTILINE).group()
+    api.convert(eval(code, {"keras": keras, "model": model}), name="net", folder=tmp_path)
 
 
 def test_whole_numbers_used_as_such(tmp_path):

@@ -67,7 +67,8 @@ def test_training_says_what_it_does_and_no_more(trained):
     sample = str(mnistcls.SAMPLE).removeprefix(f"{Path.cwd()}/")
     assert out.startswith(f"data: {sample}; 4,000 to train on, 1,000 to test\n")
     assert status == 0 and err == ""
-    assert [line.split()[0] for line in out.splitlines()[1:]] == ["epoch", "epoch", "test", "left:"]
+    first_words = [line.split()[0] for line in out.splitlines()[1:]]
+    assert first_words == ["epoch", "epoch", "test", "wrote:"]
     assert "test accuracy: 0.9" in out
     assert Image.open(folder / "imgs/mnistcls/tb-loss.png").format == "PNG"
 
@@ -170,7 +171,7 @@ def test_bends_are_smooth_and_of_unit_size():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "status", "line"),
-    [(signal.SIGKILL, -signal.SIGKILL, ""), (signal.SIGINT, 1, "interrupted; {} holds epoch ")],
+    [(signal.SIGKILL, -signal.SIGKILL, ""), (signal.SIGINT, 1, "interrupted; {} contains epoch ")],
 )
 def test_stopped_run_leaves_a_whole_checkpoint(tmp_path, how, status, line):
     child = start("train.py", "--dir", tmp_path, "--epochs", 500, "--data", mnistcls.SAMPLE)

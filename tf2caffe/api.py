@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tf2caffe.caffe import forms
-from tf2caffe.failure import refuse_idle
+from tf2caffe.failure import Unsupported, refuse_idle
 from tf2caffe.paths import Handoff
 from tf2caffe.proof import activations, runtimes, verdict
+from tf2caffe.proof.preprocessing import Preprocessing
 from tf2caffe.proof.verdict import TOLERANCE
 
 
@@ -23,8 +24,8 @@ class Conversion:
 
     `handoff` has the paths of its files, `handoff.prototxt` and `handoff.caffemodel` among them;
     `forms` are the inspectable form and, if asked for, the deploy form, each with `net` (the
-    layers), `text` (the prototxt) and `table` (which blob holds which of TensorFlow's outputs, and
-    `table.outputs`, the model's). `source` is the traced model, on which `prove` runs TensorFlow.
+    layers), `text` (the prototxt) and `table` (which blob contains which of TensorFlow's outputs,
+    and `table.outputs`, the model's). `source` is the traced model: `prove` runs it in TensorFlow.
     """
 
     handoff: Handoff
@@ -41,48 +42,65 @@ class Conversion:
 
 def convert(
     model, *, name=None, folder=".", target=None, deploy=False, output_order=None, prototxt=None,
-    network=None, shape=None, custom=None, signature=None, inputs=None, outputs=None, diagram=False,
+    allow_cost=False, network=None, shape=None, custom=None, signature=None, inputs=None,
+    outputs=None, dequantise=False, diagram=False, preprocessing=None,
     report=None,
 ):  # fmt: skip
-    """Convert a model and leave the network's files below `folder`; return the `Conversion`.
+    """Convert a model and write the network's files below `folder`; return the `Conversion`.
 
     `model` is a path (a .keras or .h5 file, a SavedModel folder, a frozen .pb, the .meta of a TF1
-    checkpoint), a Keras model in memory, or a name that is registered in models/: then `network` is
-    its module, and folder/checkpoints/NAME.keras is read.
+    checkpoint, a .tflite), a Keras model in memory, or a name that is registered in models/: then
+    `network` is its module, and folder/checkpoints/NAME.keras is read.
 
-    What becomes of it:
-    name          what the files are called (default: the file's stem, the model's name)
+    What is built:
+    name          the network's name, which the files get (default: the file's stem, the model's
+                  name)
     target        a name that `build_caffe.py --target list` prints (default: "portable")
-    deploy        build the form that chips take too: folded, in place, with the same outputs
-    output_order  of an output that is no image: "tensorflow" (default), or "caffe": as it comes
+    deploy        also build the form for chips: layers folded, activations in place, the same
+                  outputs
+    output_order  the order of the elements of an output that is not an image: "tensorflow"
+                  (default) or "caffe", which adds no layers
     prototxt      the path of a network written by hand, which takes the weights by layer name
+    allow_cost    build also what adds more than the bounds of `caffe.cost` to TensorFlow's cost
     diagram       draw the network too: imgs/NAME/caffe-net.png
+    preprocessing a `Preprocessing` of images; if it is `folded`, it becomes a part of the network
     report        is called with a line for each weight
 
-    What is read of it:
+    How the model is read:
     shape         the input's size, [1, H, W, C], where the model leaves it open
     custom        a Python file that registers custom layers; it is run
-    signature     of a SavedModel (default: serving_default, or the only one)
-    inputs        the names of a .pb's or .meta's input ops, a list (default: found)
-    outputs       the names of its output ops, a list (default: found)
+    signature     of a SavedModel or a .tflite (default: serving_default, or the only one)
+    inputs        the names of a .pb's or .meta's input ops or a .tflite's input tensors, a list
+                  (default: found)
+    outputs       the names of its outputs, a list (default: found)
+    dequantise    take a quantised .tflite as the float network that its scales describe
 
-    Left are nets/NAME.prototxt, .caffemodel and .blobs.json, with `deploy` NAME.deploy.* (else an
-    earlier one's are removed), and tf_weights/NAME/. An input (1, H, W, C) of TensorFlow's is a
-    blob (1, C, H, W) in Caffe; an output of rank 4 likewise; other outputs lie as TensorFlow has
-    them. Raises `Failure` where the model cannot be read, or holds what Caffe or the target cannot
-    express, with all causes at once; the files in nets/ are then what they were.
+    It writes nets/NAME.prototxt, .caffemodel and .blobs.json, with `deploy` NAME.deploy.* (without
+    it, those of an earlier call are removed), and tf_weights/NAME/. An input (1, H, W, C) of
+    TensorFlow's is a blob (1, C, H, W) in Caffe; an output of rank 4 likewise; other outputs have
+    TensorFlow's order. Raises `Failure` if the model cannot be read, or contains what Caffe or the
+    target cannot express, with all causes at once; the files in nets/ are then unchanged.
     """
     from tf2caffe.frontend import source as sources
     from tf2caffe.frontend import weights
 
     named = {"signature": signature, "inputs": inputs, "outputs": outputs}
+    named["dequantise"] = dequantise
     given = {"name": name, "folder": folder, "network": network, "shape": shape, "custom": custom}
     prototxt = prototxt and Path(prototxt)
     built_as = {"target": target, "output_order": output_order, "prototxt": prototxt}
-    forms.check_options(**built_as)
-    source = sources.open_model(model, **given, **named)
-    weights.save(source.graph, source.handoff.weights, report)
-    built = forms.build(source.handoff, deploy=deploy, **built_as)
+    chosen = forms.check_options(**built_as)
+    try:
+        source = sources.open_model(model, **given, **named, preprocessing=preprocessing)
+        weights.save(source.graph, source.handoff.weights, report)
+    except Unsupported as refusal:
+        from tf2caffe.frontend import later
+
+        raise later.with_target(refusal, chosen, output_order) from None
+    made = {"source": source.graph.source, "model": source.model}
+    made["prepared"] = preprocessing.line if preprocessing and preprocessing.given else None
+    built_as |= {"deploy": deploy, "allow_cost": allow_cost, "made": made}
+    built = forms.build(source.handoff, **built_as)
     leave(built.forms, diagram)
     return Conversion(source.handoff, built.forms, source, built.mapped)
 
@@ -107,13 +125,13 @@ def leave(built, diagram=True):
     ]
 
 
-def computed(source, inputs, images, shown=0):
+def computed(source, inputs, images, shown=0, facts=None):
     """Step 3: what TensorFlow's layers compute of `inputs`, {input: (N, ...) float32}, and probes.
 
-    `images` are the names of the N images. Returns `Activations`. Raises `Failure` where what was
-    traced is not what the model itself gives.
+    `images` are the names of the N images, `facts` what `inputs.facts` gives. Returns
+    `Activations`. Raises `Failure` where what was traced is not what the model itself gives.
     """
-    from tf2caffe.frontend import original
+    from tf2caffe.frontend import original, tf_import
     from tf2caffe.frontend.source import run
     from tf2caffe.proof import probes
 
@@ -121,26 +139,30 @@ def computed(source, inputs, images, shown=0):
     told = original.compared(source, inputs, layers)
     probed = probes.computed(source.graph, source.trace, source.tensors)
     state = source.graph.source
-    return activations.Activations(inputs, layers, images, shown, state, told, probed)
+    made = {"versions": tf_import.versions()} | (facts or {})
+    made |= {"model": source.model} if source.model else {}
+    return activations.Activations(inputs, layers, images, shown, state, told, made, probed)
 
 
 def prove(
     converted, *, folder=".", deploy=False, tolerance=TOLERANCE, runtime="auto", caffe_python=None,
-    timeout=runtimes.TIMEOUT, data=None, images=None, bgr=False, mean=None, scale=None,
-    image=None,
+    timeout=runtimes.TIMEOUT, data=None, images=None, bgr=False, mean=None, std=None, scale=None,
+    preprocessing=None, image=None,
 ):  # fmt: skip
     """Run the Caffe network beside TensorFlow's, layer by layer; return the `Verdict`.
 
-    `converted` is a `Conversion`: TensorFlow is run on the input first, which leaves
-    activations/NAME.npz. Or it is the name of a network whose steps 3 to 5 have left their files
+    `converted` is a `Conversion`: TensorFlow is run on the input first, which writes
+    activations/NAME.npz. Or it is the name of a network whose steps 3 to 5 have written their files
     below `folder`: then TensorFlow is not needed.
 
     The input of a `Conversion`, images first, channels last:
     data          an array (N, ...), {input: (N, ...)}, or the path of a .npy or .npz of such
-    images        or an image, or a folder of images (default: the network's test images, else
+    images        instead: an image, or a folder of images (default: the network's test images, else
                   random numbers)
-    bgr, mean, scale   how images are prepared: blue first, minus the mean, times the scale
-    image         the name of the one that pictures show (default: img3, or the first)
+    bgr, mean, std, scale   how images are prepared: minus the mean (red, green, blue), divided by
+                  std or times the scale, blue first
+    preprocessing the same as a `Preprocessing`, which may be folded, as `convert` took it
+    image         the name of the image that pictures show (default: img3, else the first)
 
     How it is compared:
     deploy        compare the deploy form
@@ -151,19 +173,22 @@ def prove(
 
     The verdict has `equal`, `why` (what is not equal, in a line; None if equal) and `rows`: a row a
     layer, with `name`, `blob`, `error` (from the input on), `own` (the layer alone), `probed` (on
-    probes), and both sides, `tf` and `caffe`, (N, ...). `print(verdict)` prints one line. Left is
+    probes), and both sides, `tf` and `caffe`, (N, ...). `print(verdict)` prints one line. It writes
     nets/NAME.parity.json. Raises `Failure` where files are missing or do not fit, or no runtime can
     run the network; a network that is not equal raises nothing.
     """
-    given = {"data": data, "images": images, "bgr": bgr, "mean": mean, "scale": scale}
-    kept = None
+    prepared = {"bgr": bgr, "mean": mean, "std": std, "scale": scale}
+    given, kept = {"data": data, "images": images}, None
     if isinstance(converted, Conversion):
         handoff = converted.handoff
+        given["preprocessing"] = preprocessing or Preprocessing.of(**prepared)
         kept = _kept(converted.source, given, image)
         activations.save(handoff.activations, kept)
         converted, folder = handoff.name, handoff.root
     else:
-        refuse_idle(f"{converted} is a name; its input is on disk", **given, image=image)
+        refuse_idle(
+            f"{converted} is a name; its input is on disk", **given, **prepared, image=image
+        )
     found = verdict.load(converted, folder, deploy, kept)
     with started(runtime, caffe_python, timeout, found.network) as engine:
         result = verdict.judge(found, engine, tolerance)
@@ -176,8 +201,11 @@ def _kept(source, given, image):
     from tf2caffe.frontend import inputs
 
     inputs.check(source.handoff, **given, image=image)
-    arrays, names = inputs.load(source.handoff, source.graph.inputs, **given)
-    return computed(source, arrays, names, inputs.position(image, names))
+    arrays, names = inputs.load(
+        source.handoff, source.graph.inputs, bool(source.graph.channels_first()), **given
+    )
+    facts = inputs.facts(source.handoff, names, **given)
+    return computed(source, arrays, names, inputs.position(image, names), facts)
 
 
 def started(runtime, caffe_python, timeout, network):

@@ -1,12 +1,16 @@
 """How every script starts and ends: its options, its one-line errors, its exit status.
 
-What takes time to import is imported in `main`, which `run` calls: then Ctrl-C is told in one line
-already while Python imports it.
+A script imports slow modules in its `main`, which `run` calls: so Ctrl-C gives one line even while
+they are imported.
 """
 
+import argparse
 import contextlib
+import difflib
 import errno
+import functools
 import os
+import re
 import signal
 import sys
 from math import isfinite
@@ -39,11 +43,13 @@ def run(main, script=None):
 
 
 def _line(error, interrupted):
-    """What an error that is no `Failure` is told as; None for a mistake of ours."""
+    """The line for an error that is no `Failure`; None for a mistake of ours."""
     if interrupted:  # an import may make another error of it
         return "interrupted; files that were complete before are still complete"
     if isinstance(error, MemoryError):
         return f"not enough memory ({first_line(error)}); take a smaller network or input"
+    if isinstance(error, ModuleNotFoundError) and error.name in NEEDED:
+        return f"{error.name} is not installed in {sys.executable}; {INSTALL}"
     if isinstance(error, OSError) and error.errno is not None:
         return plain(_of_system(error))
     return None
@@ -76,7 +82,7 @@ def _settings():
         if former is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, interrupt)
         for stream, _ in streams:
-            stream.reconfigure(errors="backslashreplace")  # files may be called anything
+            stream.reconfigure(errors="backslashreplace")  # a file's name may have any letters
         yield interrupted
     finally:
         for stream, errors in streams:
@@ -84,18 +90,31 @@ def _settings():
         signal.signal(signal.SIGINT, former)
 
 
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaints are a `Failure`, like all that a user can mistake."""
+
+    def error(self, message):
+        raise Failure(f"{message}{self.meant(message)}; --help lists the options")
+
+    def meant(self, message):
+        """The option next to one that is not known."""
+        unknown = re.match(r"unrecognized arguments: (--[^\s=]+)", message)
+        near = unknown and difflib.get_close_matches(
+            unknown[1], self._option_string_actions, 1, 0.7
+        )
+        return f" (did you mean {near[0]}?)" if near else ""
+
+
 def parser(doc):
     """An argument parser: the script's docstring as help, and the options all scripts share."""
-    import argparse
-
     name = Path(sys.argv[0]).name
-    summary = argparse.ArgumentParser(
+    summary = Parser(
         prog="tf2caffe" if name == "__main__.py" else name,
         description=doc,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     summary.add_argument(
-        "--dir", "--out", type=Path, default=Path("."), metavar="DIR",
+        "--dir", "--out", type=folder, default=Path("."), metavar="DIR",
         help="root of every hand-off folder (default: the current directory)",
     )  # fmt: skip
     summary.add_argument("--version", action="version", version=f"tf2caffe {tf2caffe.__version__}")
@@ -103,85 +122,149 @@ def parser(doc):
 
 
 def add_name(parser):
-    """The network's name, of the steps that read what others left."""
-    parser.add_argument("name", nargs="?", default="mnistcls", help="default: %(default)s")
+    """The network's name, of the steps that read what others wrote; `find_name` reads it."""
+    parser.add_argument(
+        "name", nargs="?", default="mnistcls",
+        help="its name, the model's file, or one of its files in nets/ (default: %(default)s)",
+    )  # fmt: skip
+
+
+def find_name(args):
+    """Replace a path in `args.name` by the network's name, and set `dir` and `deploy` by it.
+
+    A model's file stands for the name that steps 3 and 4 give it, a file in nets/ for its network.
+    Raises `Failure` where --dir names another folder than the path.
+    """
+    path, files = Path(args.name), (".prototxt", ".caffemodel", ".blobs.json", ".parity.json")
+    suffix = next((end for end in files if path.name.endswith(end)), None)
+    if suffix is None:
+        known = (".keras", ".h5", ".hdf5", ".pb", ".meta", ".tflite")
+        if path.suffix in known or (len(path.parts) > 1 and path.is_dir()):
+            args.name = path.stem
+        elif {"/", os.sep} & {*args.name}:
+            known = f"this step takes the name of a network, such as {path.stem}"
+            raise Failure(f"{args.name} is a path; {known}, its model, or its prototxt")
+        return
+    name = path.name.removesuffix(suffix)
+    args.name = name.removesuffix(".deploy")
+    if name != args.name and hasattr(args, "deploy"):
+        args.deploy = True
+    _set_folder(args, path)
+
+
+def _set_folder(args, path):
+    """A file of DIR/nets tells DIR."""
+    folder = path.absolute().parent
+    if folder.name != "nets":
+        told = f"{path} is not in a folder called nets, as the files of build_caffe.py are"
+        raise Failure(f"{told}; give the network's name, and --dir")
+    if args.dir != Path(".") and args.dir.absolute() != folder.parent:
+        raise Failure(f"{path} and --dir {args.dir} name two folders; give one of them")
+    args.dir = path.parent.parent if len(path.parts) > 1 else folder.parent
 
 
 def add_model(parser, **default):
     """The arguments of the steps that read a TensorFlow model; `model_options` collects them."""
     add = parser.add_argument
-    kinds = "a .keras or .h5 file, a SavedModel folder, a frozen .pb, the .meta of a TF1 checkpoint"
+    kinds = "a .keras, .h5 or .tflite file, a SavedModel folder, a frozen .pb, a checkpoint's .meta"
     if default:
         kinds = f"a network of models/, or your own: {kinds} (default: %(default)s)"
     add("model", **default, help=kinds)
-    add("--name", help="what to call it (default: the file's stem)")
-    add("--shape", type=shape, metavar="1,H,W,C", help="the input's size, where it is not fixed")
-    add("--custom", type=Path, metavar="FILE.py", help="run this first: it registers custom layers")
-    add("--signature", help="of a SavedModel (default: serving_default, or the only one)")
-    add("--inputs", type=names, metavar="A,B", help="ops of a .pb or .meta (default: found)")
-    add("--outputs", type=names, metavar="C,D", help="ops of a .pb or .meta (default: found)")
+    add("--name", help="the network's name, which the files get (default: the file's stem)")
+    add("--shape", type=shape, metavar="1,H,W,C", help="the input's shape, if it is open")
+    add("--custom", type=Path, metavar="FILE.py", help="run this first, to register custom layers")
+    add("--signature", help="one of a SavedModel or .tflite (default: serving_default or the only)")
+    add("--inputs", type=names, metavar="A,B", help="of a .pb, .meta or .tflite (default: found)")
+    add("--outputs", type=names, metavar="C,D", help="of a .pb, .meta or .tflite (default: found)")
+    add("--dequantise", action="store_true", help="take a quantised .tflite as floats")
 
 
 def model_options(args):
     """The options of `add_model` as `source.open_model` and `convert` take them."""
-    taken = ("name", "shape", "custom", "signature", "inputs", "outputs")
+    taken = ("name", "shape", "custom", "signature", "inputs", "outputs", "dequantise")
     return {"folder": args.dir} | {name: getattr(args, name) for name in taken}
 
 
 def add_input(parser):
-    """The options of what the network is run on; `input_options` collects them."""
+    """The options for the network's input; `input_options` collects them."""
+    parser.add_argument(
+        "--images", type=Path, metavar="PATH", help="an image or a folder of images"
+    )
+    add_preprocessing(parser)
+    parser.add_argument(
+        "--input", type=Path, metavar="FILE", help=".npy (N, ...) or .npz, as the model reads it"
+    )
+
+
+def add_preprocessing(parser):
+    """The options of what is done to images first; `preprocessing` collects them."""
     add = parser.add_argument
-    add("--images", type=Path, metavar="PATH", help="an image or a folder of images")
-    add("--bgr", action="store_true", help="give the image's channels blue first")
-    add("--mean", type=numbers, metavar="B,G,R", help="is subtracted (default: 0), then")
-    add("--scale", type=factor, help="the factor is applied (default: 1)")
-    add("--input", type=Path, metavar="FILE", help=".npy (N, ...) or .npz, as the model takes it")
+    add("--bgr", action="store_true", help="put the image's channels in the order blue, green, red")
+    add("--mean", type=numbers, metavar="R,G,B", help="subtract this mean first (default: 0)")
+    add("--std", type=numbers, metavar="R,G,B", help="then divide by this")
+    add("--scale", type=factor, help="or multiply by this factor, such as 1/255 (default: 1)")
+    add(
+        "--fold-preprocessing", action="store_true",
+        help="make that a part of the network, which then takes red, green, blue of 0..255",
+    )  # fmt: skip
+
+
+def preprocessing(args):
+    """The options of `add_preprocessing` as one. Raises `Failure` where they contradict."""
+    from tf2caffe.proof.preprocessing import Preprocessing
+
+    given = {name: getattr(args, name) for name in ("bgr", "mean", "std", "scale")}
+    return Preprocessing.of(**given, folded=args.fold_preprocessing)
 
 
 def input_options(args):
-    """The options of `add_input` as `inputs.load` and `prove` take them."""
-    taken = {name: getattr(args, name) for name in ("images", "bgr", "mean", "scale")}
-    return {"data": args.input} | taken
+    """The options of `add_input` as `inputs.load` takes them."""
+    return {"data": args.input, "images": args.images, "preprocessing": preprocessing(args)}
 
 
 def add_layers(parser):
-    """The option by which it is chosen what is drawn."""
+    """The option that chooses the layers to draw."""
     from tf2caffe.pictures.layers import DRAWN
 
     parser.add_argument(
         "--layers", metavar="A,B*", type=names,
-        help=f"what is drawn, * for anything (default: all; of more than {DRAWN}, some)",
+        help=f"the layers to draw, * for any letters (default: all; of more than {DRAWN}, some)",
     )  # fmt: skip
 
 
 def add_forms(parser):
-    """The options of what is built; `form_options` collects them."""
+    """The options for what is built; `form_options` collects them."""
     from tf2caffe.caffe import targets
 
     add = parser.add_argument
     add(
         "--prototxt", type=Path, metavar="FILE",
-        help="load the saved weights into this network, by layer name",
+        help="a network written by hand: load the saved weights into it, by layer name",
     )  # fmt: skip
     add(
         "--deploy", action="store_true",
-        help="also build the form that chips take: folded, in place, with the same outputs",
+        help="also build the form for chips: layers folded, activations in place, the same outputs",
     )  # fmt: skip
     add(
         "--output-order", choices=("tensorflow", "caffe"),
-        help="an output that is no image lies as TensorFlow has it (default), or as it comes in "
-        "Caffe, where nothing is moved for it",
+        help="the order of the elements of an output that is not an image: TensorFlow's (default), "
+        "or Caffe's, which adds no layers",
     )  # fmt: skip
     add(
         "--target", choices=(*targets.TARGETS, "list"), metavar="NAME",
-        help="what the network is for: it is made of what that takes, or what it does not take is "
-        "listed (default: portable; list prints them all)",
+        help="the tool that will read the network: Caffe layers are chosen for it, what it does "
+        "not take is refused (default: portable; list prints all targets)",
+    )  # fmt: skip
+    add(
+        "--allow-cost", action="store_true",
+        help="build also what takes much more weights, multiply-adds or memory than TensorFlow's",
     )  # fmt: skip
 
 
 def form_options(args):
     """The options of `add_forms` as `forms.build` and `convert` take them."""
-    return {n: getattr(args, n) for n in ("target", "deploy", "output_order", "prototxt")}
+    taken = ("target", "deploy", "output_order", "prototxt", "allow_cost")
+    return {name: getattr(args, name) for name in taken}
 
 
 def add_proof(parser):
@@ -190,12 +273,38 @@ def add_proof(parser):
 
     parser.add_argument(
         "--tolerance", type=positive, default=verdict.TOLERANCE,
-        help="largest error of a layer, relative to its largest value (default: %(default)g; see "
-        "the README for what deep networks may inherit)",
+        help="largest error of a layer, relative to its largest value (default: %(default)g; "
+        "docs/proof.md says what a layer may inherit from those before it)",
     )  # fmt: skip
     runtimes.add_arguments(parser)
 
 
+def folder(text):
+    """A folder, which need not be there; nothing on the way to it is a file."""
+    path = Path(text)
+    for part in (path, *path.parents):
+        if part.exists() and not part.is_dir():
+            raise argparse.ArgumentTypeError(f"{part} is a file, not a folder")
+    return path
+
+
+def told(what):
+    """Let argparse tell what is taken, where the decorated function raises `ValueError`."""
+
+    def decorate(read):
+        @functools.wraps(read)
+        def value(text):
+            try:
+                return read(text)
+            except ValueError:
+                raise argparse.ArgumentTypeError(f"{text!r} is not {what}") from None
+
+        return value
+
+    return decorate
+
+
+@told("sizes between commas, the batch first, such as 1,224,224,3")
 def shape(text):
     """Positive whole numbers between commas, the batch first."""
     sizes = [int(size) for size in text.split(",")]
@@ -204,6 +313,7 @@ def shape(text):
     return sizes
 
 
+@told("names between commas, such as A,B")
 def names(text):
     """Names between commas, at least one."""
     found = [name.strip() for name in text.split(",") if name.strip()]
@@ -212,6 +322,7 @@ def names(text):
     return found
 
 
+@told("a finite number")
 def number(text):
     """A number that is finite."""
     value = float(text)
@@ -220,6 +331,7 @@ def number(text):
     return value
 
 
+@told("a number greater than 0")
 def positive(text):
     """A finite number greater than 0."""
     value = number(text)
@@ -228,10 +340,12 @@ def positive(text):
     return value
 
 
+@told("a number other than 0")
 def factor(text):
-    """A finite number other than 0."""
-    value = number(text)
-    if value == 0:
+    """A finite number other than 0, or a fraction such as 1/255."""
+    above, _, below = text.partition("/")
+    value = number(above) / (number(below) if below else 1)
+    if value == 0 or not isfinite(value):
         raise ValueError
     return value
 
@@ -239,3 +353,8 @@ def factor(text):
 def numbers(text):
     """Finite numbers between commas."""
     return [number(part) for part in text.split(",")]
+
+
+# What a Python that is not the project's lacks.
+NEEDED = ("cv2", "google", "h5py", "keras", "matplotlib", "numpy", "PIL", "tensorflow", "tqdm")
+INSTALL = "activate the environment that has it, or pip install -r requirements.txt"

@@ -7,6 +7,17 @@ class Failure(Exception):
     """A user's mistake or a machine's limit, told in one line: what is wrong and what to do."""
 
 
+class Unsupported(Failure):
+    """What the reader cannot take. `graph` is the rest, with inputs in place of what is refused.
+
+    It is None where nothing can be said of the rest.
+    """
+
+    def __init__(self, text, graph=None):
+        super().__init__(text)
+        self.graph = graph
+
+
 def listed(summary, problems):
     """A summary, then each problem on a line of its own."""
     return "\n  ".join([f"{summary}:", *problems])

@@ -15,7 +15,7 @@ def main():
     for name, page in PAGES.items():
         DOCS.mkdir(exist_ok=True)
         (DOCS / name).write_text(page(), encoding="utf-8")
-        print(f"left: {DOCS / name}")
+        print(f"wrote: {DOCS / name}")
 
 
 def operations():
@@ -50,11 +50,16 @@ def _row(*cells):
 
 def _made(name, op):
     """What the front end makes of an op, as the function says that does it."""
-    from tf2caffe.frontend import expand, linear, recognise
+    from tf2caffe.frontend import expand, linear, recognise, spectra
 
     found = [op.settle] if op.settle else []
-    found += [made for made in recognise.RECOGNISERS if name in (made.__doc__ or "")]
+    found += [
+        made
+        for made in (*recognise.OF_IMAGES, *recognise.RECOGNISERS)
+        if name in (made.__doc__ or "")
+    ]
     found += [linear.settle_all] if name in linear.AXES else []
+    found += [spectra.settle_all] if name in {**spectra.COMPLEX, **spectra.REAL} else []
     found += [expand.EXPANDED[name]] if name in expand.EXPANDED else []
     return found[0].__doc__.splitlines()[0]
 

@@ -4,7 +4,7 @@ from math import ceil, gcd, log2, prod
 
 import numpy as np
 
-from tf2caffe.caffe import orders
+from tf2caffe.caffe import cost, orders
 from tf2caffe.caffe.net import Net
 from tf2caffe.caffe.shapes import sized
 
@@ -17,7 +17,21 @@ class Refused(Exception):
 
 
 class Builder(Net):
-    """A network that grows layer by layer; each method returns the blob that it made."""
+    """A network that grows layer by layer; each method returns the blob that it made.
+
+    `bounded` tells whether a kernel of ones and zeros that is too large is refused before it is
+    made: it might not fit into memory. (`cost.check` looks at all that is made.)
+    """
+
+    bounded = False
+
+    def picking(self, count, length):
+        """The identity of `length`, of which `count` rows will be taken. Raises `Refused`."""
+        if self.bounded and count * length > cost.PARAMETERS:
+            kernel = f"a kernel of {count:,} x {length:,} ones and zeros moves the numbers"
+            bound = f"more than the bound of {cost.PARAMETERS:,}"
+            raise Refused(f"{kernel}, {bound}; {cost.ADVICE}")
+        return np.eye(length, dtype=np.float32)
 
     def reshape(self, name, blob, shape):
         """The same elements under other axes; `shape` is without the batch."""
@@ -192,7 +206,7 @@ class Builder(Net):
 
     def _channels_to_rows(self, name, blob, groups, first, second, rest):
         """Without a rest, the channels of `first` become rows or columns, as the image lies."""
-        kernel = np.eye(groups * first, dtype=np.float32).reshape(-1, groups, first, 1)
+        kernel = self.picking(groups * first, groups * first).reshape(-1, groups, first, 1)
         stride = (first, 1)
         if rest == 1 and self.shapes[blob][1:] == (groups * first, 1, second):
             kernel, stride = kernel.transpose(0, 1, 3, 2), stride[::-1]
@@ -202,7 +216,7 @@ class Builder(Net):
 
     def _rows_to_channels(self, name, blob, groups, first, second, rest):
         """Without a rest, the kernel covers a row of the image (groups, first, second)."""
-        kernel = np.tile(np.eye(second, dtype=np.float32)[:, None], (groups, 1, 1))
+        kernel = np.tile(self.picking(groups * second, second)[:, None], (groups, 1, 1))
         if rest == 1:
             blob = self.view(f"{name}/view", blob, (groups, first, second))
             return self.convolve(name, blob, kernel[:, :, None])
@@ -275,7 +289,7 @@ class Builder(Net):
             kernel = np.eye(total // group, dtype=np.float32)[channels[::group] // group]
             blob = self.convolve(f"{name}/taken", blob, kernel[:, :, None, None])
             return self.view(name, blob, (len(channels), *size))
-        kernel = np.eye(total, dtype=np.float32)[channels]
+        kernel = self.picking(len(channels), total)[channels]
         return self.convolve(name, blob, kernel[:, :, None, None])
 
 

@@ -1,6 +1,4 @@
-"""What step 5 prints of a network: its layers, what no blob is compared with, what it takes."""
-
-from tf2caffe.caffe import folding
+"""What step 5 prints of a network: its layers, and what no blob is compared with."""
 
 
 def print_layers(net):
@@ -25,19 +23,3 @@ def print_uncompared(network, table):
 
 def shown(shape):
     return "x".join(map(str, shape)) or "1"
-
-
-def print_costs(forms):
-    """What the network takes in each form."""
-    rows = [("", "inspectable", "deploy")]
-    counts = {
-        "layers": lambda net, files: len(net.layers),
-        "parameters": lambda net, files: sum(blob.size for lay in net.layers for blob in lay.blobs),
-        "multiply-adds": lambda net, files: folding.multiply_adds(net),
-        "bytes of caffemodel": lambda net, files: files.caffemodel.stat().st_size,
-    }
-    for name, count in counts.items():
-        rows.append((name, *(f"{count(net, files):,}" for files, net, _, _ in forms)))
-    print()
-    for name, before, after in rows:
-        print(f"{name:<19}  {before:>15}  {after:>15}")

@@ -64,7 +64,7 @@ def of_type(layer, around, target):
 
 def inspectable(layer, around, target):
     """The rewrites of a layer that the target does not take, or that BVLC Caffe does not have."""
-    if layer.type not in targets.BVLC:
+    if layer.type not in targets.CAFFE:
         yield from REWRITES.get((layer.type, "type"), ())
     yield from native(layer, around, target)
 
@@ -93,6 +93,14 @@ def norm_before_scale(layer, net, target):
     norm = net.add("BatchNorm", f"{layer.name}/norm", layer.bottoms, same, batch_norm_param=param)
     scale = {"bias_term": len(layer.blobs) > 1}
     net.add("Scale", layer.name, norm, layer.blobs, scale_param=scale)
+
+
+def scale_behind_norm(layer, net, target):
+    """A Scale that changes nothing, behind a BatchNorm that stands alone."""
+    param = {"batch_norm_param": layer.message.batch_norm_param}
+    norm = net.add("BatchNorm", f"{layer.name}/norm", layer.bottoms, layer.blobs, **param)
+    same = np.ones(layer.shape[1], np.float32), np.zeros(layer.shape[1], np.float32)
+    net.add("Scale", layer.name, norm, same, scale_param={"bias_term": True})
 
 
 def sum_of_multiples(layer, net, target):
@@ -273,6 +281,7 @@ LOG1P = ((1.3800901671, 1.3606721095, 0.3933759666), (0.4841903463, 0.4534479425
 # (layer type, the quantity that breaks a rule) -> what may be written instead.
 REWRITES = {
     ("AbsVal", "type"): (sum_of_halves,),
+    ("BatchNorm", "followed by"): (scale_behind_norm,),
     ("BNLL", "type"): (log_of_one_and_decay,),
     ("Convolution", "dilation"): (undilated,),
     ("Convolution", "uneven dilation"): (undilated,),

@@ -34,10 +34,17 @@ class Mapping(Builder):
         super().__init__(graph.name, graph.names)
         self.graph, self.target = graph, target
         self.layouts = graph.layouts
-        self.final = final if output_order == "tensorflow" else lambda layout: layout
+        self.as_it_lies, self.first = output_order != "tensorflow", graph.channels_first()
         self.last = outputs.last(graph)
         self.blobs, self.arranged, self.results, self.copies = {}, {}, [], []
         self.pieces = {}  # op -> its top of the Slice that was made for another op
+
+    def final(self, tensor):
+        """How a tensor lies that is an output."""
+        layout = self.layouts[tensor]
+        if self.as_it_lies:
+            return layout
+        return layout.as_tensorflow() if tensor in self.first else final(layout)
 
     def rename(self, name):
         """Give the last layer, and its blob, the name that the node has; return it."""
@@ -89,7 +96,7 @@ class Mapping(Builder):
         channels = layout.channel_order()
         if channels is not None and wanted.order == layout.nchw().order:
             blob = self.view(f"{name}/shape", blob, wanted.caffe_shape)
-            kernel = np.eye(len(channels), dtype=np.float32)[np.argsort(channels)]
+            kernel = self.picking(len(channels), len(channels))[np.argsort(channels)]
             return self.convolve(name, blob, kernel[:, :, None, None])
         sizes = [layout.sizes[atom] for atom in layout.order]
         order = [layout.order.index(atom) for atom in wanted.order]
@@ -143,25 +150,57 @@ def build(graph, target=targets.TARGETS["portable"], output_order="tensorflow"):
     `output_order` is "tensorflow" (see `layout.final`), or "caffe": nothing is moved for outputs.
     Raises `Failure` that lists every op that cannot be mapped.
     """
-    net, problems = Mapping(graph, target, output_order), []
+    net, problems = attempt(graph, target, output_order)
+    if problems:
+        raise Failure(unmapped(graph.name, problems.values()))
+    return net
+
+
+def unmapped(name, problems):
+    """The text of a refusal."""
+    return listed(f"{len(problems)} op(s) of {name} cannot be taken to Caffe", problems)
+
+
+def attempt(
+    graph, target=targets.TARGETS["portable"], output_order="tensorflow", bounded=False, ended=True
+):  # fmt: skip
+    """The network, and {op: the line of why it cannot be mapped}.
+
+    Inputs stand for these ops. Where there are any, or it shall not be `ended`, the network has no
+    last layers. `bounded` refuses kernels that are too large: see `Builder`.
+    """
+    net, problems = Mapping(graph, target, output_order), {}
+    net.bounded = bounded
     for name in graph.inputs:
-        shape = [1, *net.layouts[name].caffe_shape]
-        net.blobs[name] = net.add("Input", name, input_param={"shape": [{"dim": shape}]})
+        net.blobs[name] = _input(net, name)
     for node in graph.nodes:
+        made = len(net.layers), dict(net.shapes), dict(net.arranged)
         try:
             net.blobs[node.name] = _mapped(node, net)
-        except Refused as reason:
-            problems.append(f"{node.name} ({node.op}): {reason}")
-            net.blobs[node.name] = node.name
-            net.shapes[node.name] = (1, *net.layouts[node.name].caffe_shape)
-    if problems:
-        raise Failure(
-            listed(f"{len(problems)} op(s) of {graph.name} cannot be taken to Caffe", problems)
-        )
+        except (Refused, Failure) as reason:
+            problems[node.name] = f"{node.name} ({node.op}): {reason}"
+            _take_back(net, *made)
+            net.blobs[node.name] = _input(net, node.name)
+    if ended and not problems:
+        _refuse_nothing(graph, net)
+        _end(net)
+    return net, problems
+
+
+def _input(net, name):
+    sizes = [1, *net.layouts[name].caffe_shape]
+    return net.add("Input", name, input_param={"shape": [{"dim": sizes}]})
+
+
+def _take_back(net, count, shapes, arranged):
+    """Remove the layers that were made for an op before it was refused."""
+    del net.layers[count:]
+    net.shapes, net.arranged = shapes, arranged
+
+
+def _refuse_nothing(graph, net):
     if graph.nodes and all(net.blobs[node.name] is None for node in graph.nodes):
         raise Failure(f"{graph.name} is ArgMax alone, which is left to the caller; there is no net")
-    _end(net)
-    return net
 
 
 def _mapped(node, net):
@@ -186,7 +225,7 @@ def _finished(node, net, blob, made):
     The op's own layers are those after the first `made`.
     """
     layout = net.layouts[node.name]
-    wanted = net.layouts[node.name] = net.final(layout)
+    wanted = net.layouts[node.name] = net.final(node.name)
     if layout.lies_as(wanted):
         return blob
     if node.op == "ConcatV2" and layout.index:
@@ -209,7 +248,7 @@ def _end(net):
         if blob in shared:
             found[at] = _copied(net, tensor, blob)
         if found[at] != net.blobs[tensor]:
-            net.copies.append((tensor, found[at], net.final(net.layouts[tensor])))
+            net.copies.append((tensor, found[at], net.final(tensor)))
     makers = {layer.tops[0]: layer for layer in net.layers}
     last = [makers[blob] for blob in found]
     net.layers = [layer for layer in net.layers if layer not in last] + last
@@ -241,7 +280,7 @@ def _in_final_order(net, tensor, once):
     One does, if the tensor is not an output `once`.
     """
     made, name = len(net.layers), _name_of_last(net, tensor)
-    blob = net.put_in_order(name, tensor, net.final(net.layouts[tensor]))
+    blob = net.put_in_order(name, tensor, net.final(tensor))
     return net.rename(name) if once and len(net.layers) > made else blob
 
 
@@ -253,7 +292,7 @@ def _name_of_last(net, tensor):
 
 
 def _result(net, end, tensor, blob):
-    order = described(net.final(net.layouts[tensor]))
+    order = described(net.final(tensor))
     return outputs.Output(end.name, end.op, blob, list(net.shapes[blob]), order, end.axis)
 
 
@@ -889,7 +928,7 @@ def elementwise(node, net):
         sides = {role: np.reshape(value, ()).item() for role, value in sides.items()}
     blobs = _operands(node, net, sides)
     if len(blobs) == 2 and node.op not in TWO_BLOBS:
-        raise Refused("tf2caffe does not compute it of two tensors; build it of other ops")
+        raise Refused("Caffe has powers of a constant only; of x > 0, build exp(y * log(x))")
     if len(blobs) == 2:
         return TWO_BLOBS[node.op](node.layer, net, *blobs)
     ((role, value),), (blob,) = sides.items(), blobs
@@ -1003,8 +1042,13 @@ def _least_number(name, net, blob, c, first):
 
 
 def _power_number(name, net, blob, c, first):
-    if first or np.ndim(c):
-        raise Refused("only a power of one number can be taken; use exp and log")
+    """x^c, or c^x = e^(x log c)."""
+    if first:
+        if np.any(np.less_equal(c, 0)):
+            raise Refused("its base is not above 0, so it has no logarithm; take its size and sign")
+        return net.add("Exp", name, net.affine(f"{name}/log", blob, np.log(c)))
+    if np.ndim(c):
+        raise Refused("a Power layer has one exponent; split the channels, or use exp and log")
     return net.affine(name, blob, power=c)
 
 
@@ -1069,6 +1113,13 @@ def selu(node, net):
     """scale * elu(x), with TensorFlow's constants (Klambauer et al., 2017)."""
     elu = net.elu(f"{node.layer}/elu", net.blob(node), 1.6732632423543772)
     return net.affine(node.layer, elu, 1.0507009873554805)
+
+
+def step(node, net):
+    """1 where x is larger than a number, else 0."""
+    number = node.attrs["threshold"]
+    param = {"threshold": number} if number else {}
+    return net.add("Threshold", node.layer, net.blob(node), threshold_param=param)
 
 
 def softsign(node, net):
@@ -1214,6 +1265,7 @@ OPS = {
     "Sqrt": power(exponent=0.5),
     "Square": power(exponent=2.0),
     "Squeeze": reshape,
+    "Step": step,
     "StridedSlice": strided_slice,
     "Sum": reduction,
     "Tanh": layer("TanH"),

@@ -34,7 +34,8 @@ MESSAGES = {
         "inner_product_param": "117 InnerProductParameter", "lrn_param": "118 LRNParameter",
         "pooling_param": "121 PoolingParameter", "power_param": "122 PowerParameter",
         "relu_param": "123 ReLUParameter", "softmax_param": "125 SoftmaxParameter",
-        "slice_param": "126 SliceParameter", "prelu_param": "131 PReLUParameter",
+        "slice_param": "126 SliceParameter", "threshold_param": "128 ThresholdParameter",
+        "prelu_param": "131 PReLUParameter",
         "reshape_param": "133 ReshapeParameter", "log_param": "134 LogParameter",
         "flatten_param": "135 FlattenParameter", "tile_param": "138 TileParameter",
         "batch_norm_param": "139 BatchNormParameter", "elu_param": "140 ELUParameter",
@@ -91,6 +92,7 @@ MESSAGES = {
     "ScaleParameter": {"axis": "1 int32 1", "num_axes": "2 int32 1", "bias_term": "4 bool false"},
     "SliceParameter": {"slice_dim": "1 uint32 1", "slice_point": "2 uint32*", "axis": "3 int32 1"},
     "SoftmaxParameter": {"axis": "2 int32 1"},
+    "ThresholdParameter": {"threshold": "1 float 0"},
     "TileParameter": {"axis": "1 int32 1", "tiles": "2 int32"},
 }  # fmt: skip
 
@@ -165,12 +167,18 @@ def prototxt(name, layers):
     return "\n".join(blocks)
 
 
+def is_repeated(field):
+    """Whether a field holds a list; protobuf has `is_repeated` since 6.31, and soon no `label`."""
+    known = getattr(field, "is_repeated", None)
+    return field.label == field.LABEL_REPEATED if known is None else known
+
+
 def _fields(layer):
     lines = []
     for field, value in layer.ListFields():
         if field.name == "blobs":
             continue
-        values = value if field.is_repeated else [value]
+        values = value if is_repeated(field) else [value]
         for item in values:
             if field.message_type:
                 lines.append(f"  {field.name} {{ {_one_line(item)} }}\n")

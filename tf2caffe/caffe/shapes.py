@@ -214,6 +214,7 @@ SHAPES = {
     "PReLU": _same,
     "ReLU": _same,
     "ReLU6": _same,
+    "Threshold": _same,
     "Reshape": _reshape,
     "Scale": _same,
     "Sigmoid": _same,

@@ -92,28 +92,44 @@ def is_depthwise(layer):
 
 def check(net, name):
     """Raise `Failure` that lists every layer that the target called `name` does not take."""
+    text = refusal(net, name)
+    if text:
+        raise Failure(text)
+
+
+def refusal(net, name):
+    """The text that lists every layer that the target does not take; empty if there is none."""
     target, around, problems = TARGETS[name], Surroundings(net), []
     for layer in net.layers:
         for rule, wrong in broken(layer, around, target):
             problems.append(f"{layer.name} ({layer.type}): {told(rule, wrong)}")
-    if problems:
-        summary = f"--target {name} does not take {len(problems)} setting(s) of {net.name}"
-        raise Failure(f"{listed(summary, problems)}\n{ADVICE[name == 'portable']}")
+    if not problems:
+        return ""
+    summary = f"--target {name} does not take {len(problems)} setting(s) of {net.name}"
+    return f"{listed(summary, problems)}\n{ADVICE[name == 'portable']}"
 
 
 ADVICE = {
-    True: "end the network before them, or name what you build for: --target list",
-    False: "build the network of other layers, let the outputs lie as they do (--output-order "
-    "caffe), or see what --target portable and --deploy make",
+    True: "end the network before these layers, or name your chip: --target list prints the names",
+    False: "build the model with other layers, keep the outputs in Caffe's order (--output-order "
+    "caffe), or see what --target portable and --deploy write",
 }
 
 
 def told(rule, wrong):
     """A broken rule in words."""
+    if wrong == ["Threshold"]:
+        return f"{STEP} ({rule.source})"
     if rule.quantity == "type":
-        return f"there is no such layer ({rule.source})"
+        return f"it has no such layer ({rule.source})"
     values = ", ".join(map(shown, dict.fromkeys(wrong)))
     return f"{rule.quantity} {values}; allowed: {allowed(rule)} ({rule.source})"
+
+
+STEP = (
+    "a choice that jumps where the data cross a number; of those measured only BVLC Caffe has a "
+    "layer for it: --target bvlc, or train with a choice that does not jump"
+)
 
 
 def allowed(rule):
@@ -245,7 +261,7 @@ QUANTITIES = {
 
 # Where what we say of a target comes from.
 SOURCES = {
-    "measured": "run here, see `make consumers` and the README",
+    "measured": "run here: see `make consumers` and docs/networks.md",
     "BVLC": "the layers of BVLC Caffe 1.0, as Debian 11 packages it",
     "RKNN list": "RKNN-Toolkit2 1.6.0, doc/RKNN-Toolkit2_OP_Support-1.6.0.md",
     "RKNN limits": "RKNN compiler's operator list: what its depthwise convolution takes",
@@ -253,8 +269,8 @@ SOURCES = {
     "others differ, see UG1414, Supported Operators and DPU Limitations",
     "Vitis-AI 47": "github.com/Xilinx/Vitis-AI/issues/47: the compiler's messages",
     "Sigmastar": "doc.comake.online, IPU Toolchain Operator Support, 1. Caffe Supported Operators",
-    "NNIE": "HiSilicon's mapper takes Caffe 1.0's layers; which of them run on the chip itself is "
-    "told by its own messages",
+    "NNIE": "HiSilicon's mapper takes Caffe 1.0's layers; its messages say which of them run on "
+    "the chip itself",
     "CANN": "Huawei CANN, Caffe operator specifications: overview, and Deconvolution",
     "HiLens": "Huawei HiLens user guide, Caffe Operator Boundaries",
     "tpu-mlir": "sophgo/tpu-mlir, python/transform/CaffeConverter.py at 03835b5: Power raises 'not "
@@ -273,6 +289,7 @@ BVLC = (
     *SAFE, "AbsVal", "ArgMax", "Bias", "BNLL", "Crop", "ELU", "Exp", "Log", "Silence", "Slice",
     "Split",
 )  # fmt: skip
+CAFFE = (*BVLC, "Threshold")  # nobody else is known to have that one
 DOCUMENTS = "from the documentation; never run here on the vendor's tool"
 
 # The table of --target: what each takes.
@@ -295,7 +312,7 @@ TARGETS = {
         ),
     ),
     "bvlc": Target(
-        "BVLC Caffe itself", "measured", (Rule("*", "type", BVLC, "BVLC"),),
+        "BVLC Caffe itself", "measured", (Rule("*", "type", CAFFE, "BVLC"),),
     ),
     "rknn": Target(
         "Rockchip RKNN-Toolkit2",

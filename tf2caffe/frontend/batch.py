@@ -9,7 +9,10 @@ axis more, and such a tensor is *lifted*: graph.json has it with an axis of one 
 
 import tensorflow as tf
 
+from tf2caffe.frontend.draft import arrays, plain
 from tf2caffe.graph import contraction
+from tf2caffe.graph.graph import Node, Weight
+from tf2caffe.graph.ops import ROLES
 
 RESHAPES = ("ExpandDims", "Reshape", "Squeeze")
 OF_IMAGES = (
@@ -72,6 +75,18 @@ def _lifted(operand):
 def shape(op):
     """The shape that graph.json has."""
     return (1, *op.shape) if op.lifted else op.shape
+
+
+def node(op):
+    """A node of a draft: arrays among its constants are weights, numbers are settings."""
+    weights = arrays(op)
+    numbers = {name: constant for name, constant in op.constants.items() if name not in weights}
+    attrs = {name: plain(float(constant.value().reshape(()))) for name, constant in numbers.items()}
+    weights = {
+        ROLES.get(name, name): Weight("", (), constant) for name, constant in weights.items()
+    }
+    inputs = [source.name for source in op.inputs]
+    return Node(op.name, op.layer, op.type, inputs, shape(op), op.attrs | attrs, weights)
 
 
 def _has_batch(op):

@@ -1,10 +1,11 @@
 """Ops that are several others: TensorFlow computes those too, so that each can be compared."""
 
+from functools import wraps
 from math import prod
 
 import tensorflow as tf
 
-from tf2caffe.frontend import linear, products
+from tf2caffe.frontend import linear, products, volumes
 from tf2caffe.frontend.draft import Constant, Op, constants
 
 
@@ -41,12 +42,35 @@ def rerouted(graph_def, ops):
     for node in graph_def.node if names else ():
         for at, name in enumerate(node.input):
             node.input[at] = names.get(name, name)
+    return _without(graph_def, names)
+
+
+def _without(graph_def, names):
+    """The graph without those of the named ops with channels first that nothing reads any more.
+
+    TensorFlow has no kernel for some of them, and looks for one though they are not run.
+    """
+    gone = {
+        node.name
+        for node in graph_def.node
+        if node.name in names and "data_format" in node.attr
+        if node.attr["data_format"].s == b"NCHW"
+    }
+    if gone:
+        gone -= {name.partition(":")[0] for node in graph_def.node for name in node.input}
+        kept = [node for node in graph_def.node if node.name not in gone]
+        graph_def = tf.compat.v1.GraphDef(node=kept, versions=graph_def.versions)
     return graph_def
 
 
 def _by(expand):
     """An expansion that is told how drafts and constants are made."""
-    return lambda op, trace: expand(op, Op, constants(trace))
+
+    @wraps(expand)
+    def expanded_by(op, trace):
+        return expand(op, Op, constants(trace))
+
+    return expanded_by
 
 
 def _select(op, trace):
@@ -84,17 +108,8 @@ def _one_image(op, trace):
     chain.reshape([1, count, *size])
     chain.transpose([0, 2, 3, 1, 4])
     chain.reshape(whole)
-    repeats = {"filter": (1, 1, count, 1) if op.type.startswith("Depthwise") else (1, 1, 1, count)}
-    constants = {
-        name: Constant(tf.tile(one.tensor, repeats.get(name, (count,))), trace)
-        for name, one in op.constants.items()
-    }
-    operands = {"value" if op.type == "AvgPool" else "input": chain.last.tensor}
-    operands |= {name: one.tensor for name, one in constants.items() if name != "bias"}
-    tensor = getattr(tf.raw_ops, op.type)(**operands, **_given(op.attrs))
-    if "bias" in constants:
-        tensor = tensor + constants["bias"].tensor
-    chain.add(op.type, tensor, constants, op.attrs)
+    constants = _repeated(op, count, trace)
+    chain.add(op.type, _computed(op, chain.last.tensor, constants), constants, op.attrs)
     _, *out = op.shape
     chain.reshape([1, *out[:2], count, out[2]])
     chain.transpose([0, 3, 1, 2, 4])
@@ -112,6 +127,23 @@ def _softmax(op, trace):
     return chain.end(op)
 
 
+def _repeated(op, count, trace):
+    """The op's kernel and bias, once for each image."""
+    repeats = {"filter": (1, 1, count, 1) if op.type.startswith("Depthwise") else (1, 1, 1, count)}
+    return {
+        name: Constant(tf.tile(one.tensor, repeats.get(name, (count,))), trace)
+        for name, one in op.constants.items()
+    }
+
+
+def _computed(op, tensor, constants):
+    """What the op makes of another input and other constants."""
+    operands = {"value" if op.type == "AvgPool" else "input": tensor}
+    operands |= {name: one.tensor for name, one in constants.items() if name != "bias"}
+    result = getattr(tf.raw_ops, op.type)(**operands, **_given(op.attrs))
+    return result + constants["bias"].tensor if "bias" in constants else result
+
+
 def _given(attrs):
     """The attributes as TensorFlow's op takes them; explicit paddings only where it has some."""
     return {name: value for name, value in attrs.items() if value != []}
@@ -120,10 +152,13 @@ def _given(attrs):
 # Op -> the ops that come before it; it becomes another one itself.
 EXPANDED = {
     **dict.fromkeys(
-        ("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum", "MatMul"),
-        _by(products.weighted),
+        ("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "MatMul"), _by(products.weighted)
     ),
+    **dict.fromkeys(("Einsum", "EinsumDiagonal"), _by(products.einsum)),
     **dict.fromkeys(("AvgPool", "Conv2D", "DepthwiseConv2dNative", "MaxPool"), _one_image),
+    **dict.fromkeys(("AvgPool3D", "MaxPool3D"), _by(volumes.pooling)),
+    "CropAndResize": _by(linear.cropped),
+    "Conv3D": _by(volumes.convolution),
     "BroadcastTo": _by(linear.broadcast),
     "Pack": _pack,
     "Pad": _by(linear.pad_number),

@@ -3,8 +3,10 @@
 from functools import cache
 
 import numpy as np
+import tensorflow as tf
 from tensorflow.python.framework import op_def_registry
 
+from tf2caffe.frontend import tail
 from tf2caffe.frontend.draft import Constant, Op, plain
 from tf2caffe.frontend.settings import KNOWN
 from tf2caffe.frontend.trace import ancestors, is_random, known_size
@@ -27,7 +29,7 @@ def extract(trace):
             made[output.name] = result
             if isinstance(result, Op) and result.tensor is output:
                 ops.append(result)
-    outputs = {name: made[tensor] for name, tensor in trace.outputs.items()}
+    outputs = {name: made[tensor] for name, tensor in tail.cut(trace).items()}
     return inputs, ops, outputs
 
 
@@ -70,7 +72,7 @@ def _is_stateful(type):
 
 def _unchanged(raw, operands):
     """The operand that the op gives back as it is: x * 1, x + 0, max(x, -inf), a cast."""
-    if raw.type == "Cast" and raw.get_attr("SrcT") == raw.get_attr("DstT"):
+    if raw.type == "Cast" and _same_numbers(raw, operands[0]):
         return operands[0]
     neutral = NEUTRAL.get(raw.type)
     if neutral is None or raw.outputs[0].shape != next(
@@ -87,6 +89,16 @@ def _unchanged(raw, operands):
     return None
 
 
+def _same_numbers(cast, operand):
+    """Whether a Cast keeps the type, or the kind of integer in which a label is counted.
+
+    Keras up to 3.5 casts each argmax to int32.
+    """
+    label = getattr(operand, "type", "") == "ArgMax"
+    source, target = cast.get_attr("SrcT"), cast.get_attr("DstT")
+    return source == target or (label and target in (tf.int32, tf.int64))
+
+
 def _op(raw, output, operands):
     """An op as a draft: its operands by name, its attributes as plain values."""
     record = KNOWN.get(raw.type)
@@ -94,7 +106,7 @@ def _op(raw, output, operands):
     draft = Op(raw.type, output, attrs={key: plain(raw.get_attr(key)) for key in attributes})
     if output.value_index and raw.type in (*OPS, *FORMS):
         draft.type = f"{raw.type}:{output.value_index}"  # which no record has
-    names = _operand_names(record.operands if record else (), len(operands))
+    names = operand_names(record.operands if record else (), len(operands))
     for name, operand in zip(names, operands, strict=True):
         if not isinstance(operand, Op):
             draft.constants[name] = operand
@@ -106,7 +118,7 @@ def _op(raw, output, operands):
     return draft
 
 
-def _operand_names(names, count):
+def operand_names(names, count):
     """A name for each of an op's operands: `values*` of ConcatV2 is values0, values1, ..."""
     many = count - len(names) + 1
     found = []

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import re
-import resource
 import textwrap
 import zipfile
 from pathlib import Path
@@ -36,10 +35,10 @@ def keras_model(path, advice="save the model again"):
     damage = files.damage(path) if path.suffix == ".keras" else None
     if damage:  # Keras itself reads a wrong weight without a word
         raise Failure(f"{path}: {damage}; {advice}")
-    tf_import.tensorflow()
-    import keras
-
+    keras = tf_import.keras()
     version, config = written(path)
+    if "__lambda__" in config:  # Keras up to 3.11.2 runs it, out of an .h5, in safe mode too
+        raise Failure(f"{path}: {LAMBDA}")
     if version.startswith("2") and "hard_sigmoid" in config:
         # 0.2 x + 0.5 became x / 6 + 0.5
         raise Failure(f"{path}: hard_sigmoid is another function in Keras 3; {EXPORT}")
@@ -62,7 +61,9 @@ def bounded(size):
     if not status.exists():
         yield
         return
-    used = 1024 * int(re.search(r"VmData:\s+(\d+) kB", status.read_text())[1])
+    import resource  # Windows has none
+
+    used = 1024 * int(re.search(r"VmData:\s+(\d+) kB", status.read_text(encoding="utf-8"))[1])
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     limits = [limit for limit in (soft, used + size) if limit != resource.RLIM_INFINITY]
     resource.setrlimit(resource.RLIMIT_DATA, (min(limits), hard))
@@ -93,11 +94,12 @@ def advised(error, version):
     if "OOM when allocating" in error:
         return "its layers are larger than the weights in it; save the model again"
     if "lambda" in error.lower():
-        return "a Lambda holds code, which is not run; make it a layer class (--custom FILE.py)"
+        return LAMBDA
     if "custom" in error or "register" in error:
         return "--custom FILE.py names the file that registers its custom layers"
     return None
 
 
 SPARE, TIMES = 4 << 30, 8  # bytes to load a model, and for each of its file's; Keras takes six
+LAMBDA = "a Lambda holds code, which is not run; make it a layer class (--custom FILE.py)"
 EXPORT = "load it in Keras 2, leave a SavedModel (model.export) and give that folder"

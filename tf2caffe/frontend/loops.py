@@ -276,36 +276,53 @@ def _frames(nodes):
 def _frame(nodes, enters):
     """(the loop's name, what tests, the round) of a frame; None where it has another form."""
     entered = {enter.name: enter for enter in enters}
-    merges = {
-        _source(node.input[0]): node
-        for node in nodes.values()
-        if node.op == "Merge" and _source(node.input[0]) in entered
-    }
-    switches = {
-        _source(node.input[0]): node
-        for node in nodes.values()
-        if node.op == "Switch" and nodes[_source(node.input[1])].op == "LoopCond"
-    }
+    merges = _merges(nodes, entered)
+    switches = _switches(nodes)
     rounds = [switches.get(merge.name) for merge in merges.values()]
     if not rounds or None in rounds:
         return None
     carried = [entered.pop(name) for name in merges]
-    constant = [(enter.name,) for enter in entered.values()]
-    state = [
-        (merge.name, f"{switch.name}:1")
-        for merge, switch in zip(merges.values(), rounds, strict=True)
-    ]
-    nexts = [_plain(nodes[_source(merge.input[1])].input[0]) for merge in merges.values()]
-    kept = [name for (name,) in constant]
-    test = _plain(nodes[_source(rounds[0].input[1])].input[0])
-    loop = tf.compat.v1.NodeDef(op="StatelessWhile")
-    loop.name = _source(rounds[0].input[1]).rpartition("/")[0] or "while"
-    loop.name += "/loop" if loop.name in nodes else ""
-    loop.input.extend(enter.input[0] for enter in [*carried, *entered.values()])
+    loop = _loop(nodes, rounds[0], [*carried, *entered.values()])
     _leave(nodes, rounds, loop)
     nodes[loop.name] = loop
-    arguments = [*state, *constant]
-    return loop.name, _Part(nodes, arguments, [test]), _Part(nodes, arguments, [*nexts, *kept])
+    pairs = zip(merges.values(), rounds, strict=True)
+    state = [(merge.name, f"{switch.name}:1") for merge, switch in pairs]
+    arguments = [*state, *((name,) for name in entered)]
+    nexts = [_read_by(nodes, merge.input[1]) for merge in merges.values()]
+    test = _read_by(nodes, rounds[0].input[1])
+    return loop.name, _Part(nodes, arguments, [test]), _Part(nodes, arguments, [*nexts, *entered])
+
+
+def _merges(nodes, entered):
+    """{Enter: the Merge that reads it}: what the loop carries."""
+    return {
+        _source(node.input[0]): node
+        for node in nodes.values()
+        if node.op == "Merge" and _source(node.input[0]) in entered
+    }
+
+
+def _switches(nodes):
+    """{Merge: the Switch that reads it} of all loops."""
+    return {
+        _source(node.input[0]): node
+        for node in nodes.values()
+        if node.op == "Switch" and nodes[_source(node.input[1])].op == "LoopCond"
+    }
+
+
+def _loop(nodes, switch, enters):
+    """The `StatelessWhile` that stands for a frame; it reads what enters the frame."""
+    loop = tf.compat.v1.NodeDef(op="StatelessWhile")
+    loop.name = _source(switch.input[1]).rpartition("/")[0] or "while"
+    loop.name += "/loop" if loop.name in nodes else ""
+    loop.input.extend(enter.input[0] for enter in enters)
+    return loop
+
+
+def _read_by(nodes, name):
+    """The tensor that the node of a tensor reads first."""
+    return _plain(nodes[_source(name)].input[0])
 
 
 def _leave(nodes, switches, loop):

@@ -16,9 +16,8 @@ from tf2caffe.graph import contraction
 
 def settle(op):
     """Spell the product as an equation; `op` is a draft of which both operands are computed."""
-    if op.type != "EinsumDiagonal":
-        op.attrs = {"equation": equation(op, [len(operand.shape) for operand in op.inputs])}
-        op.type = "Einsum"
+    op.attrs = {"equation": equation(op, [len(operand.shape) for operand in op.inputs])}
+    op.type = "Einsum"
 
 
 def equation(op, ranks):
@@ -85,6 +84,29 @@ class Chain:
             tensor = tf.reduce_sum(self.last.tensor, axes)
             self.add("Sum", tensor, attrs={"axis": axes, "keep_dims": False})
 
+    def along(self, axis, matrix, constant):
+        """An axis multiplied by a matrix (out, in)."""
+        array = np.asarray(matrix, np.float32)
+        rest = [at for at in range(len(self.last.shape)) if at != axis]
+        product = tf.tensordot(array, self.last.tensor, [[1], [axis]])  # the axis comes first
+        tensor = tf.transpose(product, np.argsort([axis, *rest]).tolist())
+        attrs = {"sizes": list(tensor.shape)}
+        self.add("Along", tensor, {f"along{axis}": constant(array)}, attrs)
+
+    def first(self, axis, count, constant):
+        """The first elements along an axis."""
+        if count != self.last.shape[axis]:
+            self.along(axis, np.eye(count, self.last.shape[axis]), constant)
+
+    def every(self, step):
+        """Each `step`-th element of the last axis, from the first on."""
+        shape, tensor = self.last.shape, self.last.tensor[..., ::step]
+        attrs = {
+            "begin": [0] * len(shape), "sizes": list(tensor.shape),
+            "strides": [1] * (len(shape) - 1) + [step],
+        }  # fmt: skip
+        self.add("StridedSlice", tensor, attrs=attrs)
+
     def end(self, op):
         """Let `op` be the last of them; return the others."""
         self.reshape(op.shape)
@@ -99,6 +121,65 @@ def is_dense(op):
     return matrix and not op.attrs["transpose_a"]
 
 
+def einsum(op, draft, constant):
+    """One tensor alone, along diagonals, or with weights; of two computed ones nothing is left."""
+    if len(op.tensor.op.inputs) == 1:
+        return _alone(op, draft)
+    made = _without_diagonals(op, draft, constant) if op.type == "EinsumDiagonal" else []
+    return made + weighted(op, draft, constant)
+
+
+def _alone(op, draft):
+    """Einsum(x, "bij->bji") -> Transpose; axes that the result lacks are summed before."""
+    chain = Chain(op.inputs[0], draft)
+    (letters,), result = contraction.parse(plain(op.attrs["equation"], [len(chain.last.shape)]))
+    letters = _diagonals(chain, letters)
+    chain.sum([at for at, letter in enumerate(letters) if letter not in result])
+    letters = [letter for letter in letters if letter in result]
+    chain.transpose([letters.index(letter) for letter in result])
+    if not chain.made:
+        op.type, op.attrs = "Reshape", {"shape": list(op.shape)}
+        return []
+    return chain.end(op)
+
+
+def _without_diagonals(op, draft, constant):
+    """Einsum(x, y, "bii,bij->bj") -> Einsum(diagonal of x, y, "bi,bij->bj")."""
+    given, chains, inputs, constants, letters = iter(op.inputs), [], [], {}, []
+    names = ("inputs0", "inputs1")
+    ranks = [len(operand.shape) for operand in op.tensor.op.inputs]
+    axes, result = contraction.parse(plain(op.attrs["equation"], ranks))
+    for name, own in zip(names, axes, strict=True):
+        once = "".join(dict.fromkeys(own))
+        if name in op.constants:
+            constants[name] = constant(tf.einsum(f"{own}->{once}", op.constants[name].tensor))
+            letters.append((once, constants[name].tensor))
+            continue
+        chains.append(Chain(next(given), draft))
+        once = _diagonals(chains[-1], own)
+        inputs.append(chains[-1].last)
+        letters.append((once, inputs[-1].tensor))
+    equation = f"{letters[0][0]},{letters[1][0]}->{result}"
+    tensor = tf.einsum(equation, *(tensor for _, tensor in letters))
+    op.replace(draft("Einsum", tensor, inputs, constants, {"equation": equation}))
+    return [made for chain in chains for made in chain.made]
+
+
+def _diagonals(chain, letters):
+    """Of axes with the same letter leave one, which runs along the diagonal; return the letters."""
+    for letter in dict.fromkeys(letters):
+        count = letters.count(letter)
+        if count > 1:
+            rest = [at for at, one in enumerate(letters) if one != letter]
+            same = [at for at, one in enumerate(letters) if one == letter]
+            chain.transpose(rest + same)
+            size, kept = chain.last.shape[-1], chain.last.shape[: len(rest)]
+            chain.reshape((*kept, size**count))
+            chain.every(sum(size**power for power in range(count)))
+            letters = "".join(letters[at] for at in rest) + letter
+    return letters
+
+
 def weighted(op, draft, constant):
     """The ops before `op` that make it a product with weights that Caffe has; `op` is the last.
 
@@ -109,23 +190,34 @@ def weighted(op, draft, constant):
         none common          MatMul, if what is summed lies last; or Along
         else                 Conv2D, of as many groups as there are common elements
     """
-    if is_dense(op) or not op.constants or op.type == "EinsumDiagonal":
+    if is_dense(op) or not op.constants:
         return []
     bias = op.constants.pop("bias", None)
-    (weights,), (x, other, result) = op.constants.values(), _sides(op)
-    chain, sizes = Chain(op.inputs[0], draft), _sizes((x, other), op)
-    large = [letter for letter, size in zip(x, op.inputs[0].shape, strict=True) if size > 1]
-    chain.reshape((1, *(sizes[letter] for letter in large)))
-    chain.sum([at + 1 for at, one in enumerate(large) if one not in other + result])
-    letters = "".join(one for one in large if one in other + result)
-    sized = [one for one, size in zip(other, weights.shape, strict=True) if size > 1]
-    array = Array("".join(sized), tf.reshape(weights.tensor, [sizes[one] for one in sized]))
-    letters = _multiplied(chain, letters, array, result, constant)
+    (x, other, result), chain = _sides(op), Chain(op.inputs[0], draft)
+    letters = _without_ones(chain, x, other + result)
+    letters = _multiplied(chain, letters, _array(op, other), result, constant)
     chain.transpose([0, *(letters.index(one) + 1 for one in result if one in letters)])
     if bias is not None:
         chain.reshape(op.shape)
         chain.add("AddV2", chain.last.tensor + bias.tensor, {"y": bias})
     return chain.end(op)
+
+
+def _without_ones(chain, letters, used):
+    """Leave out axes of one element, and sum those that nothing else has; the letters left."""
+    sizes = dict(zip(letters, chain.last.shape, strict=True))
+    large = [letter for letter in letters if sizes[letter] > 1]
+    chain.reshape((1, *(sizes[letter] for letter in large)))
+    chain.sum([at + 1 for at, letter in enumerate(large) if letter not in used])
+    return "".join(letter for letter in large if letter in used)
+
+
+def _array(op, letters):
+    """The op's constant as an `Array`, axes of one element left out."""
+    (weights,) = op.constants.values()
+    sized = [(one, size) for one, size in zip(letters, weights.shape, strict=True) if size > 1]
+    shape = [size for _, size in sized]
+    return Array("".join(one for one, _ in sized), tf.reshape(weights.tensor, shape))
 
 
 class Array:
@@ -150,25 +242,13 @@ def _sides(op):
     return (second, first, result) if names[0] in op.constants else (first, second, result)
 
 
-def _sizes(letters, op):
-    """{letter: the size of its axis}."""
-    sizes, (weights,) = {}, op.constants.values()
-    for axes, shape in zip(letters, (op.inputs[0].shape, weights.shape), strict=True):
-        for letter, size in zip(axes, shape, strict=True):
-            sizes[letter] = max(size, sizes.get(letter, 1))
-    return sizes
-
-
 def _multiplied(chain, letters, array, result, constant):
     """Multiply what runs through `letters` after the batch; return the letters as they are then."""
-    common = "".join(one for one in letters if one in array.letters and one in result)
-    summed = "".join(one for one in letters if one in array.letters and one not in result)
-    new = "".join(one for one in result if one in array.letters and one not in letters)
+    kept, common, summed, new = _groups(letters, array.letters, result)
     if not summed + new:
         factor = array.ordered(*(one if one in common else "" for one in letters))
         chain.add("Mul", chain.last.tensor * factor, {"y": constant(factor)})
         return letters
-    kept = "".join(one for one in letters if one not in common + summed)
     if common or summed not in letters:
         wanted = kept + common + summed
         chain.transpose([0, *(letters.index(one) + 1 for one in wanted)])
@@ -177,6 +257,15 @@ def _multiplied(chain, letters, array, result, constant):
     if common:
         return _grouped(chain, (kept, common, summed, new), sizes, array, constant)
     return _dense(chain, letters, (summed, new), sizes, array, constant)
+
+
+def _groups(letters, other, result):
+    """The letters that are kept, common, summed and new in a product with `other`."""
+    kept = "".join(one for one in letters if one not in other)
+    common = "".join(one for one in letters if one in other and one in result)
+    summed = "".join(one for one in letters if one in other and one not in result)
+    new = "".join(one for one in result if one in other and one not in letters)
+    return kept, common, summed, new
 
 
 def _grouped(chain, groups, sizes, array, constant):

@@ -6,14 +6,24 @@ again (see `recognise`): BatchNorm, which Keras 3 lowers to Rsqrt, Mul, Sub, Add
 kernels.
 """
 
-from tf2caffe.frontend import batch, expand, linear, unsupported
-from tf2caffe.frontend.draft import Op, arrays, compute_together, live, plain
+from tf2caffe.frontend import (
+    batch,
+    channels,
+    choices,
+    expand,
+    linear,
+    rows,
+    settings,
+    spectra,
+    tail,
+    unsupported,
+)
+from tf2caffe.frontend.draft import Op, compute_together, live
 from tf2caffe.frontend.extract import extract
 from tf2caffe.frontend.naming import name_ops
-from tf2caffe.frontend.recognise import RECOGNISERS
+from tf2caffe.frontend.recognise import OF_IMAGES, RECOGNISERS
 from tf2caffe.frontend.tf_import import uncollected
-from tf2caffe.graph.graph import Graph, Node, Weight
-from tf2caffe.graph.ops import ROLES
+from tf2caffe.graph.graph import Graph
 
 
 @uncollected()
@@ -24,15 +34,17 @@ def read(trace, name, names=None, classes=()):
     Caffe shall call them. Raises `Failure` that lists every op that cannot be read.
     """
     inputs, ops, outputs = extract(trace)
+    raw = {op.tensor.name: op for op in [*inputs, *ops]}
     every = [*trace.unused, *(op.name for op in inputs)]
     inputs = live(inputs, outputs.values())  # OpenCV runs no network with one that is not read
     unsupported.refuse_unsound(trace, inputs, live(ops, outputs.values()), outputs)
     ops = _recognised(trace, ops, outputs)
     name_ops(ops, trace, outputs)
-    unsupported.refuse_unsupported(inputs, ops)
+    unsupported.refuse_unsupported(trace, inputs, ops, outputs, name)
     compute_together(trace, [constant for op in ops for constant in op.constants.values()])
     graph = Graph(name, *_parts(inputs, ops, outputs), list(classes), names or {})
-    unsupported.refuse_unfit(graph.nodes)
+    graph.left = tail.lines(trace, {tensor: op.name for tensor, op in raw.items()})
+    graph.remarks = trace.remarks
     graph.unused = [name for name in every if name not in graph.inputs]
     trace.known = {op.tensor.op.name: op.name for op in ops}
     return graph, {op.name: op.tensor.name for op in [*inputs, *ops]}
@@ -40,9 +52,17 @@ def read(trace, name, names=None, classes=()):
 
 def _recognised(trace, ops, outputs):
     """The ops that are left when every recogniser has rewritten what it knows."""
+    ops = live(ops, outputs.values())
+    settings.resolve(ops)
+    for recognise in OF_IMAGES:
+        recognise(ops)
+    ops = rows.dilate(live(ops, outputs.values()), trace)
+    ops = channels.put_last(live(ops, outputs.values()), trace)
     for recognise in RECOGNISERS:
         ops = live(ops, outputs.values())
         recognise(ops)
+    ops = live(choices.settle_all(live(ops, outputs.values()), trace), outputs.values())
+    ops = live(spectra.settle_all(ops, trace), outputs.values())
     linear.settle_all(ops, trace)
     ops = live(expand.expanded(ops, trace), outputs.values())
     ops = batch.lift(ops, Op)
@@ -53,16 +73,4 @@ def _recognised(trace, ops, outputs):
 def _parts(inputs, ops, outputs):
     """The inputs, nodes and outputs of a `Graph`."""
     shapes = {op.name: op.shape for op in inputs}
-    return shapes, [_node(op) for op in ops], {name: op.name for name, op in outputs.items()}
-
-
-def _node(op):
-    """A node of a draft: arrays among its constants are weights, numbers are settings."""
-    weights = arrays(op)
-    numbers = {name: constant for name, constant in op.constants.items() if name not in weights}
-    attrs = {name: plain(float(constant.value().reshape(()))) for name, constant in numbers.items()}
-    weights = {
-        ROLES.get(name, name): Weight("", (), constant) for name, constant in weights.items()
-    }
-    inputs = [source.name for source in op.inputs]
-    return Node(op.name, op.layer, op.type, inputs, batch.shape(op), op.attrs | attrs, weights)
+    return shapes, [batch.node(op) for op in ops], {name: op.name for name, op in outputs.items()}

@@ -129,6 +129,14 @@ def _einsum(op):
         op.constants = {"b": second}
 
 
+def _values_of_pool(op):
+    """The values of a max pool; where they stood is left."""
+    if op.tensor.value_index == 0:
+        op.type, op.attrs = "MaxPool", dict(op.attrs, data_format="NHWC")
+    else:
+        op.type = f"{op.type}:{op.tensor.value_index}"
+
+
 def _norm(op):
     """The batch's own statistics are for training; what is exported has the moving ones."""
     if op.attrs.pop("is_training"):
@@ -154,8 +162,15 @@ PASSING = {
         Passing(("a", "b"), ("adj_x", "adj_y"), _batch_matmul),
     ),
     "BatchToSpaceND": Passing(("input", "block_shape!", "crops!")),
+    **dict.fromkeys(
+        ("AvgPool3D", "MaxPool3D"),
+        Passing(("input",), ("ksize", "strides", "padding", "data_format")),
+    ),
+    "Conv3D": Passing(("input", "filter"), ("strides", "padding", "dilations", "data_format")),
     "DivNoNan": Passing(("x", "y")),
+    "MaxPoolWithArgmax": Passing(("input",), ("ksize", "strides", "padding"), _values_of_pool),
     "Pack": Passing((), ("axis",)),
+    **dict.fromkeys(("IRFFT", "IRFFT2D", "RFFT", "RFFT2D"), Passing(("input", "fft_length!"))),
     "Slice": Passing(("input", "begin!", "size!"), (), _old_slice),
     "SpaceToBatchND": Passing(("input", "block_shape!", "paddings!")),
     "Split": Passing(("axis!", "value"), (), _split),

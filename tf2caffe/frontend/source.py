@@ -1,7 +1,7 @@
 """The model that a user names, or has in memory: found, loaded, traced and read."""
 
+import hashlib
 import os
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,14 +11,19 @@ from tqdm import tqdm
 from tf2caffe.failure import Failure, refuse_idle
 from tf2caffe.frontend import tf_import
 from tf2caffe.frontend.keras_file import load_checkpoint
+from tf2caffe.nearby import absent, refuse_other_kinds
 from tf2caffe.paths import Handoff
 
 
 class Source:
-    """A traced model: its `trace`, its `graph`, and `tensors`, the trace's tensor of each node."""
+    """A traced model: its `trace`, its `graph`, and `tensors`, the trace's tensor of each node.
+
+    `model` is the name of the file it was read from; None of a model in memory.
+    """
 
     def __init__(self, handoff, trace, graph, tensors):
         self.handoff, self.trace, self.graph, self.tensors = handoff, trace, graph, tensors
+        self.model = None
 
 
 def is_path(model):
@@ -32,44 +37,58 @@ def handoff_of(model, name=None, folder=".", network=None):
     return Handoff(folder, name or getattr(model, "name", "net"))
 
 
-def check_options(model, network=None, custom=None, signature=None, inputs=None, outputs=None):
+def check_options(
+    model, network=None, custom=None, signature=None, inputs=None, outputs=None, dequantise=False
+):
     """Raise `Failure` where an option is given that this kind of model has no use for."""
     if not is_path(model):
         needed = "the model is in memory"
         refuse_idle(needed, custom=custom, signature=signature, inputs=inputs, outputs=outputs)
+        refuse_idle(needed, dequantise=dequantise)
         return
     path = Path(model)
     if network:
         refuse_idle(f"{model} is a network of models/", custom=custom)
-    if network or path.suffix not in (".pb", ".meta"):
-        needed = f"only the ops of a .pb or .meta are named, and {model} is neither"
+    if network or path.suffix not in (".pb", ".meta", ".tflite"):
+        needed = f"only what is in a .pb, .meta or .tflite is named, and {model} is none"
         refuse_idle(needed, inputs=inputs, outputs=outputs)
-    if network or not path.is_dir():
-        needed = f"only a SavedModel folder has signatures, and {model} is none"
+    if network or path.suffix != ".tflite":
+        refuse_idle(f"only a .tflite is quantised, and {model} is none", dequantise=dequantise)
+    if network or not (path.is_dir() or path.suffix == ".tflite"):
+        needed = f"only a SavedModel folder and a .tflite have signatures, and {model} is neither"
         refuse_idle(needed, signature=signature)
     if not network and not path.exists():
-        raise Failure(f"{path} does not exist")
+        raise Failure(absent(path))
+    if not network:
+        refuse_other_kinds(path)
 
 
-def open_model(model, *, name=None, folder=".", network=None, shape=None, custom=None, **wanted):
+def open_model(
+    model, *, name=None, folder=".", network=None, shape=None, custom=None, preprocessing=None,
+    **wanted,
+):  # fmt: skip
     """The `Source` of a model: a path, a Keras model, a `Trace`, or a registered network.
 
     `network` is the registered network's module; its checkpoint is read, and its CAFFE_NAMES and
-    CLASSES name what they name. `wanted` are `signature`, `inputs` and `outputs`. Raises `Failure`
-    where the model cannot be loaded, traced or read.
+    CLASSES name what they name. A `preprocessing` that is folded becomes a part of the model.
+    `wanted` are `signature`, `inputs`, `outputs` and `dequantise`. Raises `Failure` where the model
+    cannot be loaded, traced or read.
     """
     check_options(model, network, custom, **wanted)
     handoff = handoff_of(model, name, folder, network)
     if not is_path(model):
-        source = _in_memory(model, handoff, shape)
-    elif network:
-        source = _registered(model, handoff, network, shape)
+        return _in_memory(model, handoff, shape, preprocessing)
+    if network:
+        source = _registered(model, handoff, network, shape, preprocessing)
+        source.model = handoff.checkpoint.name
     else:
-        source = _of_file(Path(model), handoff, dict(wanted, custom=custom, shape=shape))
+        options = dict(wanted, custom=custom, shape=shape)
+        source = _of_file(Path(model), handoff, options, preprocessing)
+        source.model = Path(model).resolve().name
     return source
 
 
-def _in_memory(model, handoff, shape):
+def _in_memory(model, handoff, shape, preprocessing=None):
     tf_import.tensorflow()
     from tf2caffe.frontend import trace
 
@@ -81,10 +100,11 @@ def _in_memory(model, handoff, shape):
         handoff,
         lambda: model if ready else trace.keras_trace(model, shape),
         lambda: checksum(weight.numpy().tobytes() for weight in weights),
+        preprocessing=preprocessing,
     )
 
 
-def _registered(model, handoff, network, shape):
+def _registered(model, handoff, network, shape, preprocessing=None):
     """The checkpoint is looked at before TensorFlow is imported, which takes seconds."""
     handoff.checkpoint = Handoff(handoff.root, model).checkpoint
     trained = load_checkpoint(handoff)
@@ -96,25 +116,33 @@ def _registered(model, handoff, network, shape):
         lambda: fingerprint(handoff.checkpoint),
         getattr(network, "CAFFE_NAMES", None),
         getattr(network, "CLASSES", ()),
+        preprocessing,
     )
 
 
-def _of_file(path, handoff, options):
+def _of_file(path, handoff, options, preprocessing=None):
     tf_import.tensorflow()
     from tf2caffe.frontend import load
 
-    return read(handoff, lambda: load.load(path, **options), lambda: fingerprint(path))
+    given = {"preprocessing": preprocessing}
+    return read(handoff, lambda: load.load(path, **options), lambda: fingerprint(path), **given)
 
 
-def read(handoff, traced, state, names=None, classes=()):
-    """The `Source` of what `traced()` gives; `state()`, a checksum, is computed beside it."""
-    from tf2caffe.frontend import reader
+def read(handoff, traced, state, names=None, classes=(), preprocessing=None):
+    """The `Source` of what `traced()` gives; `state()`, a checksum, is computed beside it.
+
+    Behind a `preprocessing` that is folded, the state is another one.
+    """
+    from tf2caffe.frontend import preprocess, reader
 
     with ThreadPoolExecutor(1) as beside:
         found = beside.submit(state)
-        trace = traced()
+        trace, folded = traced(), preprocessing is not None and preprocessing.folded
+        trace = preprocess.folded(trace, preprocessing) if folded else trace
         graph, tensors = reader.read(trace, handoff.name, names, classes)
         graph.source = found.result()
+        if folded:
+            graph.source += f"+{checksum([repr(preprocessing).encode()])[:8]}"
     return Source(handoff, trace, graph, tensors)
 
 
@@ -135,10 +163,11 @@ def _blocks(file, size=1 << 22):
 
 
 def checksum(blocks):
-    found = 0
+    """SHA-256: of a model that is one file, what `sha256sum` prints."""
+    found = hashlib.sha256()
     for block in blocks:
-        found = zlib.crc32(block, found)
-    return f"{found:08x}"
+        found.update(block)
+    return found.hexdigest()
 
 
 def run(source, inputs):

@@ -8,9 +8,18 @@ import re
 import sys
 import tempfile
 
+from tf2caffe.failure import Failure
+
+KERAS_3 = (
+    "this takes Keras 3 (pip install 'tensorflow>=2.16' 'keras>=3.3'); or leave a SavedModel "
+    "(model.export) and give that folder, which Keras 2's TensorFlow can convert too"
+)
 DEPTH = 10_000  # calls
 # logged before TensorFlow heeds TF_CPP_MIN_LOG_LEVEL: notes, and "no GPU" told as an error
-NOISE = re.compile(r"I\d{4} |WARNING: All log messages before absl|E\d{4} .*\bcuInit\b")
+NOISE = re.compile(
+    r"I\d{4} |WARNING: All log messages before absl|E\d{4} .*\bcuInit\b|"
+    r".*Unable to register cu\w+ factory|.*computation placer already registered"
+)
 
 
 def tensorflow():
@@ -22,6 +31,32 @@ def tensorflow():
 
         tensorflow.config.list_physical_devices()  # looks for a GPU now, not in mid-output
     return tensorflow
+
+
+def keras():
+    """The module `keras`, on TensorFlow. Raises `Failure` where it is Keras 2 or another backend's.
+
+    KERAS_BACKEND goes before what Keras's own settings file says.
+    """
+    if "keras" not in sys.modules:
+        os.environ["KERAS_BACKEND"] = "tensorflow"
+    tensorflow()
+    import keras
+
+    if not hasattr(keras, "ops"):
+        raise Failure(f"Keras {keras.__version__} is installed; {KERAS_3}")
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise Failure(
+            f"Keras runs on {backend}; set KERAS_BACKEND=tensorflow before it is imported"
+        )
+    return keras
+
+
+def versions():
+    """The versions of TensorFlow, and of Keras if it was imported, {name: version}."""
+    names = ("tensorflow", "keras")
+    return {name: sys.modules[name].__version__ for name in names if name in sys.modules}
 
 
 @contextlib.contextmanager
@@ -76,7 +111,7 @@ def stderr_without(pattern):
     """Hold back what is written to file descriptor 2; lines unlike `pattern` come out after all."""
     sys.stderr.flush()
     kept = os.dup(2)
-    with tempfile.TemporaryFile("w+", errors="replace") as held:
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as held:
         os.dup2(held.fileno(), 2)
         try:
             yield

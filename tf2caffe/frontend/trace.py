@@ -18,6 +18,7 @@ from tensorflow.python.framework import op_def_registry
 from tf2caffe.failure import Failure
 from tf2caffe.frontend import loops, original, tf_import
 from tf2caffe.frontend.inline import inlined
+from tf2caffe.frontend.integers import take_floats
 from tf2caffe.graph.graph import LARGEST
 
 
@@ -28,9 +29,12 @@ class Trace:
     `inputs` and `outputs` map the model's own names to tensors' names (`x:0`), `variables` a
     placeholder's name to (the variable's name, the variable or its value). `layers` are the names
     of the Keras layers, where there are any, `graph` is that of the `GraphDef`, if there is one.
-    `unused` are inputs that the model's user named, but that no output depends on. `together` are
+    `unused` are inputs that the model's user named, but that no output depends on, `remarks` lines
+    about how the file was taken. `together` are
     tensors that are worth computing at once, as soon as one of them is asked for; `known` maps an
-    op's name in the graph to the one that the user knows, once that is found.
+    op's name in the graph to the one that the user knows, once that is found. `named` are the ops
+    that the option --outputs can name, where there is such an option; `left` are outputs whose end
+    is left to the caller (see `tail`).
 
     `original` runs the model as it was loaded, {input: array} -> {output's name: array}, for one
     image; where it is None, `reason` says why it cannot be compared with the trace.
@@ -45,12 +49,16 @@ class Trace:
     original: Callable | None = field(default=None, repr=False)
     reason: str = "it was not loaded from a file"
     unused: list = field(default_factory=list)
+    named: frozenset = frozenset()
+    remarks: list = field(default_factory=list)
     together: set = field(default_factory=set, init=False, repr=False)
     computed: dict = field(default_factory=dict, init=False, repr=False)
     known: dict = field(default_factory=dict, init=False, repr=False)
+    left: dict = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self):
-        if _take_floats(self.graph_def, self.inputs) or self.graph is None:
+        rewritten = take_floats(self.graph_def, self.inputs)
+        if _take_defaults(self.graph_def, self.inputs) or rewritten or self.graph is None:
             self.graph = imported(self.graph_def)
         _refuse_harm(self.graph)
 
@@ -86,14 +94,7 @@ class Trace:
 
         def call(inputs):
             fed = {self.inputs[name]: array for name, array in inputs.items()}
-            shaped = {
-                tensor.name: fed[tensor.name].reshape(
-                    [-1 if n is None else n for n in tensor.shape]
-                )
-                for tensor in read
-                if tensor.name in fed and tensor.shape.rank
-            }  # a lifted tensor has an axis more
-            fed = variables | fed | shaped
+            fed = variables | fed | _shaped(fed, read)
             return self._computed(function, [_tensor(fed[tensor.name]) for tensor in read])
 
         return call
@@ -187,34 +188,33 @@ def _refuse_harm(graph):
             raise Failure(f"{op.name} ({op.type}) makes {count:,} numbers, a blob has {LARGEST:,}")
 
 
+def _shaped(fed, tensors):
+    """The arrays of `fed` in the tensors' own shapes: a lifted tensor has an axis more."""
+    return {
+        tensor.name: fed[tensor.name].reshape([-1 if n is None else n for n in tensor.shape])
+        for tensor in tensors
+        if tensor.name in fed and tensor.shape.rank
+    }
+
+
 def known_size(op):
     """What an op gives that asks for a shape, where the fixed batch makes that known."""
     return tf.get_static_value(op.outputs[0]) if op.type in ("Shape", "Size", "Rank") else None
 
 
-def _take_floats(graph_def, inputs):
-    """Make each input that is cast to float32 at once a float32, as Caffe's are.
+def _take_defaults(graph_def, inputs):
+    """Make each PlaceholderWithDefault that is no input an Identity: its own shape says less.
 
     Returns whether there was one.
     """
-    nodes, reading = {node.name: node for node in graph_def.node}, {}
-    for node in graph_def.node:
-        for read in node.input:
-            reading.setdefault(read.removesuffix(":0"), {})[node.name] = node
-    names = [tensor.removesuffix(":0") for tensor in inputs.values()]
-    taken = [name for name in names if _is_cast(reading.get(name, {}).values())]
-    for name in taken:
-        nodes[name].attr["dtype"].type = FLOAT32
-        for node in reading[name].values():
-            node.attr["T" if node.op == "Shape" else "SrcT"].type = FLOAT32
-    return bool(taken)
-
-
-def _is_cast(readers):
-    """Whether nothing is made of an input but float32, and its shape asked for."""
-    casts = [node for node in readers if node.op == "Cast"]
-    others = [node for node in readers if node.op not in ("Cast", "Shape")]
-    return bool(casts) and not others and all(c.attr["DstT"].type == FLOAT32 for c in casts)
+    fed = {tensor.removesuffix(":0") for tensor in inputs.values()}
+    found = [node for node in graph_def.node if node.op == "PlaceholderWithDefault"]
+    found = [node for node in found if node.name not in fed]
+    for node in found:
+        node.op = "Identity"
+        node.attr["T"].type = node.attr["dtype"].type
+        del node.attr["dtype"], node.attr["shape"]
+    return bool(found)
 
 
 @cache
@@ -312,7 +312,9 @@ def _structure(model, shape):
     A subclassed model tells only the shapes that it was built for, if these.
     """
     if getattr(model, "inputs", None):
-        return getattr(model, "input", model.inputs[0])
+        with contextlib.suppress(AttributeError, ValueError):  # Keras 3.3's Sequential has none
+            return model.input
+        return model.inputs[0]
     built = (model.get_build_config() or {}).get("input_shape") if shape is None else shape
     if built is None:
         raise Failure(f"model {model.name} does not tell its input's size; give it with --shape")
@@ -336,25 +338,42 @@ def _input_name(tensor):
 
 def fixed(shapes, given):
     """The inputs' shapes with batch 1, {name: list}; `given` (--shape) tells unknown sizes."""
-    scalars = [name for name, shape in shapes.items() if shape.rank == 0]
-    if scalars:
-        raise Failure(f"input {scalars[0]} is a single number; Caffe's inputs have a batch axis")
-    unknown = [name for name, shape in shapes.items() if not shape[1:].is_fully_defined()]
+    unknown = _unknown(shapes)
     if unknown and given is None:
         sizes = ", ".join(f"{name} {shapes[name]}" for name in unknown)
         raise Failure(f"inputs of unknown size: {sizes}; give it with --shape 1,H,W,C")
-    sizes = {name: [1, *shape[1:]] for name, shape in shapes.items() if name not in unknown}
-    for name in (unknown or shapes) if given else ():
+    open_ones = (unknown or shapes) if given else ()
+    for name in open_ones:
         _check_given(name, shapes[name], given)
-        sizes[name] = list(given)
-    return {name: sizes[name] for name in shapes}
+    return {
+        name: list(given) if name in open_ones else [1, *shape[1:]]
+        for name, shape in shapes.items()
+    }
+
+
+def _unknown(shapes):
+    """The names of the inputs of unknown size. Raises `Failure` where one has no batch axis."""
+    scalars = [name for name, shape in shapes.items() if shape.rank == 0]
+    if scalars:
+        raise Failure(f"input {scalars[0]} is a single number; Caffe's inputs have a batch axis")
+    return [name for name, shape in shapes.items() if not shape[1:].is_fully_defined()]
 
 
 def _check_given(name, shape, given):
     """Raise `Failure` unless --shape can be the shape of this input."""
     if given[0] != 1 or not shape[1:].is_compatible_with(given[1:]):
         text = ",".join(map(str, given))
-        raise Failure(f"--shape {text}: input {name} is {shape}, and the batch is 1")
+        raise Failure(
+            f"--shape {text}: input {name} is {shape}, and the batch is 1{_hint(given, shape)}"
+        )
+
+
+def _hint(given, shape):
+    """The --shape that was meant, if that is plain."""
+    for meant in ([1, *given], [1, *given[2:], *given[1:2]]):
+        if shape[1:].is_compatible_with(meant[1:]):
+            return f"; try --shape {','.join(map(str, meant))}"
+    return ""
 
 
 def _named(structure, names):
@@ -461,8 +480,6 @@ def placeholder(name, value):
 # Random ops that their arguments do not show, and ops that draw nothing though they take a seed.
 DRAWS = re.compile(r"^Stateful(Random|Standard|Truncated|Uniform)|^RngReadAndSkip|RngBitGenerator")
 SEEDED = re.compile(r"^StatelessRandomGetKeyCounter|^Cudnn|^ComputeAccidentalHits|Dataset")
-
-FLOAT32 = tf.float32.as_datatype_enum
 
 ELSE = "build the model without it, or end the network before it"
 

@@ -144,21 +144,38 @@ def rewire(nodes, renamed):
 
 def take_branches(nodes):
     """TF1's `cond` is a Switch before and a Merge after two branches: the one not taken goes."""
-    switches = [node for node in nodes.values() if node.op in ("Switch", "RefSwitch")]
-    choices = {node.name: decided(node.input[1], nodes) for node in switches}
-    choices = {name: int(choice) for name, choice in choices.items() if choice is not None}
+    choices = _choices(nodes)
     dead = _dead(nodes, {(name, 1 - choice) for name, choice in choices.items()})
-    renamed = {}
-    for name, choice in choices.items():
-        renamed[f"{name}:1" if choice else name] = nodes[name].input[0]
-    for node in nodes.values():
-        live = [name for name in node.input if not _is_dead(name, dead) and name[0] != "^"]
-        if node.op in ("Merge", "RefMerge") and len(live) == 1:
-            renamed[node.name] = live[0]
+    renamed = {
+        f"{name}:1" if choice else name: nodes[name].input[0] for name, choice in choices.items()
+    }
+    renamed |= _merged(nodes, dead)
     gone = {name for name, output in dead if output is None} | choices.keys() | renamed.keys()
     for name in gone & nodes.keys():
         del nodes[name]
     rewire(nodes, renamed)
+
+
+def _choices(nodes):
+    """{Switch: the output that is taken, 0 or 1}, of those whose condition is decided."""
+    switches = [node for node in nodes.values() if node.op in ("Switch", "RefSwitch")]
+    choices = {node.name: decided(node.input[1], nodes) for node in switches}
+    return {name: int(choice) for name, choice in choices.items() if choice is not None}
+
+
+def _merged(nodes, dead):
+    """{Merge: the only tensor that can come through it}."""
+    renamed = {}
+    for node in nodes.values():
+        live = [name for name in _data(node) if not _is_dead(name, dead)]
+        if node.op in ("Merge", "RefMerge") and len(live) == 1:
+            renamed[node.name] = live[0]
+    return renamed
+
+
+def _data(node):
+    """What a node reads, without the nodes that only have to run before it."""
+    return [name for name in node.input if name[0] != "^"]
 
 
 def _dead(nodes, dead):
@@ -214,18 +231,30 @@ def _masked(node, nodes):
 
     The mask is (a comparison or Floor, whether it is turned round: 0 is kept).
     """
-    inputs = [name for name in node.input if name[0] != "^"]
+    inputs = _data(node)
     if node.op == "Mul" and len(inputs) == 2:
-        for mask, masked in (inputs, inputs[::-1]):
-            made = nodes.get(_bare(mask, nodes, "Cast"))
-            if made is not None and made.op in MASKS:
-                return (made, False), masked
+        return _masked_by_product(inputs, nodes)
     if node.op in ("Select", "SelectV2") and len(inputs) == 3:
-        made = nodes.get(_bare(inputs[0], nodes))
-        if made is not None and made.op in MASKS and made.op != "Floor":
-            for masked, other, turned in ((*inputs[1:], False), (*inputs[:0:-1], True)):
-                if _is_zero(other, nodes):
-                    return (made, turned), masked
+        return _masked_by_choice(inputs, nodes)
+    return None, None
+
+
+def _masked_by_product(inputs, nodes):
+    """Mul(x, mask), in either order: see `_masked`."""
+    for mask, masked in (inputs, inputs[::-1]):
+        made = nodes.get(_bare(mask, nodes, "Cast"))
+        if made is not None and made.op in MASKS:
+            return (made, False), masked
+    return None, None
+
+
+def _masked_by_choice(inputs, nodes):
+    """SelectV2(mask, x, 0) or SelectV2(mask, 0, x): see `_masked`."""
+    made = nodes.get(_bare(inputs[0], nodes))
+    if made is not None and made.op in MASKS and made.op != "Floor":
+        for masked, other, turned in ((*inputs[1:], False), (*inputs[:0:-1], True)):
+            if _is_zero(other, nodes):
+                return (made, turned), masked
     return None, None
 
 
@@ -246,12 +275,11 @@ def _is_zero(name, nodes):
 def _keep(mask, nodes):
     """The chance of being kept, see `_values`; None if the mask is not drawn from u."""
     node, turned = mask
-    inputs = [name for name in node.input if name[0] != "^"]
     if node.op == "Floor":  # floor(keep + u)
-        node = nodes.get(_bare(inputs[0], nodes))
+        node = nodes.get(_bare(_data(node)[0], nodes))
         if node is None or node.op not in ("Add", "AddV2"):
             return None
-        inputs = [name for name in node.input if name[0] != "^"]
+    inputs = _data(node)
     drawn = [_is_uniform(name, nodes) for name in inputs]
     if sum(drawn) != 1:
         return None

@@ -1,10 +1,13 @@
 """What cannot be taken to Caffe, all of it at once: a line for each op, with why and what to do."""
 
+from typing import NamedTuple
+
 import numpy as np
 import tensorflow as tf
 
-from tf2caffe.failure import Failure, listed
-from tf2caffe.frontend.draft import Constant, arrays
+from tf2caffe.failure import Unsupported, listed
+from tf2caffe.frontend import batch, cut, later
+from tf2caffe.frontend.draft import Constant, Op, arrays
 from tf2caffe.frontend.extract import NEXT
 from tf2caffe.frontend.naming import name_ops
 from tf2caffe.frontend.settings import KNOWN
@@ -13,13 +16,22 @@ from tf2caffe.graph.graph import Node
 from tf2caffe.graph.ops import EITHER, OPS, ROLES, WEIGHTS, unfit_attrs, unfit_weights
 
 
-def refuse(problems):
-    if problems:
-        raise Failure(listed(f"{len(problems)} thing(s) cannot be taken to Caffe", problems))
+class Problem(NamedTuple):
+    """A line of a refusal, and the op that it tells of, as a draft."""
+
+    op: Op
+    line: str
+
+
+def refuse(lines, advice="", graph=None):
+    """Raise `Unsupported` with these lines, if there are any, and what to do behind them."""
+    if lines:
+        text = listed(f"{len(lines)} thing(s) cannot be taken to Caffe", lines)
+        raise Unsupported(f"{text}\n{advice}" if advice else text, graph)
 
 
 def refuse_unsound(trace, inputs, ops, outputs):
-    """Raise `Failure`, before anything is recognised, where there is nothing sound to look at."""
+    """Raise `Failure`, before anything is recognised, where no recogniser could look at the ops."""
     problems = [
         f"{op.name} ({op.tensor.dtype.name} input): an op reads it as such, Caffe's inputs are "
         "floats; let the model take float32, or cast it to float32 first"
@@ -34,19 +46,30 @@ def refuse_unsound(trace, inputs, ops, outputs):
     if problems or any(_is_unsound(op) for op in ops):
         name_ops(ops, trace, outputs)
         known = KNOWN | dict.fromkeys(GUARDS)
-        unshaped = [_line(op, DYNAMIC) for op in _unshaped(ops, known)]
-        refuse(problems + _unknown(ops, known) + unshaped)
+        found = _unknown(ops, known) + [_problem(op, DYNAMIC) for op in _unshaped(ops, known)]
+        refuse(
+            problems + [problem.line for problem in found], cut.advice(trace, ops, found, outputs)
+        )
 
 
-def refuse_unsupported(inputs, ops):
-    """Raise `Failure` where something of what is left cannot be written to graph.json."""
+def refuse_unsupported(trace, inputs, ops, outputs, name):
+    """Raise `Failure` where something of what is left cannot be written to graph.json.
+
+    What would be refused later of the other ops, of a network called `name`, is told too.
+    """
     problems = _unknown(ops, OPS) + _other_types(ops) + _infinite(ops) + _misplaced(ops)
-    refuse(problems + _unprintable(inputs + ops))
-
-
-def refuse_unfit(nodes):
-    """Raise `Failure` where a setting is not what the op's record says."""
-    refuse([f"{node.name} ({node.op}): {why}" for node in nodes for why in unfit_attrs(node)])
+    refused = {id(problem.op) for problem in problems}
+    refused |= {id(op) for op in ops if op.type not in OPS}
+    sound = [op for op in ops if id(op) not in refused]
+    problems += [_problem(op, why) for op in sound for why in unfit_attrs(batch.node(op))]
+    problems += _unprintable(inputs + ops)
+    if problems:
+        refused |= {id(problem.op) for problem in problems}
+        graph = later.stand_in(name, inputs, ops, outputs, refused)
+        further = later.problems(graph)
+        problems += [Problem(op, further[op.name]) for op in sound if op.name in further]
+        lines = [problem.line for problem in problems]
+        refuse(lines, cut.advice(trace, ops, problems, outputs), graph)
 
 
 def _is_unsound(op):
@@ -70,13 +93,13 @@ def _unknown(ops, known):
     problems, drawn = [], _drawn(ops)
     for op in ops:
         if op.tensor.dtype == tf.resource or id(op) in drawn:
-            continue  # a table's handle, a mask of random numbers: what reads or draws it is told
+            continue  # a table, a random mask: the op that reads or draws it is named
         if op.type in known and op.computed:
-            problems.append(_line(op, COMPUTED.format(" and ".join(op.computed))))
+            problems.append(_problem(op, COMPUTED.format(" and ".join(op.computed))))
         elif op.type not in known:
-            problems.append(_line(op, _why(op)))
+            problems.append(_problem(op, _why(op)))
         elif op.attrs.get("training"):
-            problems.append(_line(op, IN_TRAINING))
+            problems.append(_problem(op, IN_TRAINING))
     return problems
 
 
@@ -101,9 +124,12 @@ def _why(op):
 
 
 def _unprintable(ops):
-    """Names that no line can hold."""
-    strange = [op.name for op in ops if not op.name.isprintable()]
-    return [f"{name!r}: the name has characters that cannot be printed" for name in strange]
+    """Names with characters that cannot be printed."""
+    strange = [op for op in ops if not op.name.isprintable()]
+    return [
+        Problem(op, f"{op.name!r}: the name has characters that cannot be printed")
+        for op in strange
+    ]
 
 
 def _misplaced(ops):
@@ -113,21 +139,22 @@ def _misplaced(ops):
         weights = {ROLES.get(name, name): None for name in arrays(op)}
         draft = Node(op.name, op.layer, op.type, [], op.shape, {}, weights)
         missing, surplus = unfit_weights(draft) if op.type in OPS else ([], [])
-        problems += [_line(op, f"its {name} is computed, which {TAKEN}") for name in missing]
+        problems += [_problem(op, f"its {name} is computed, which {TAKEN}") for name in missing]
         if not missing:
-            problems += [_line(op, f"its {name} is a constant, which {TAKEN}") for name in surplus]
+            problems += [
+                _problem(op, f"its {name} is a constant, which {TAKEN}") for name in surplus
+            ]
     return problems
 
 
 def _other_types(ops):
-    """Computing in half or double precision, told once for each type."""
+    """Ops that compute in half or double precision, a line for each type."""
     found = {}
     for op in ops:
         if op.tensor.dtype not in (tf.float32, tf.int32, tf.int64) and op.type in OPS:
             found.setdefault(op.tensor.dtype.name, []).append(op)
     return [
-        _line(ops[0], f"it{_and_more(ops)} in {name}; Caffe computes in float32: build the model "
-              "in float32 (its weights may stay as they are)")
+        _problem(ops[0], f"it{_and_more(ops)} in {name}; {SINGLE}")
         for name, ops in found.items()
     ]  # fmt: skip
 
@@ -144,7 +171,7 @@ def _infinite(ops):
         ]
         found = [number for number in numbers if not np.isfinite(number)]
         why = PADS_INFINITE if op.type == "Pad" else INFINITE
-        problems += [_line(op, why.format(number)) for number in found]
+        problems += [_problem(op, why.format(number)) for number in found]
     return problems
 
 
@@ -152,8 +179,8 @@ def _and_more(ops):
     return f" and {len(ops) - 1} more compute" if len(ops) > 1 else " computes"
 
 
-def _line(op, why):
-    return f"{op.name} ({op.tensor.op.type}): {why}"
+def _problem(op, why):
+    return Problem(op, f"{op.name} ({op.tensor.op.type}): {why}")
 
 
 # What a recogniser takes away.
@@ -170,9 +197,10 @@ PADS_INFINITE = (
     "it pads with {}, which Caffe can only before a max pool (padding VALID, windows larger than "
     "the padding); pad with a large finite number"
 )
+SINGLE = "Caffe computes in float32: build the model in float32 (its weights may stay as they are)"
 IN_TRAINING = (
-    "it takes the statistics of the batch, and nothing tells its moving averages; export the model "
-    "for inference"
+    "it takes the statistics of the batch, and the file has no moving averages for it; export the "
+    "model for inference"
 )
 
 RANDOM = (
@@ -189,7 +217,6 @@ CHOICES = ("Select", "SelectV2")
 
 # Why an op is refused, where more can be said than that it is not converted.
 WHY = {
-    "EinsumDiagonal": "a product along a diagonal, which " + TAKEN,
     **dict.fromkeys(
         ("If", "Merge", "RefMerge", "RefSwitch", "StatelessIf", "Switch"),
         "control flow that the data decide, Caffe has no branches; decide it (training? which "
@@ -207,7 +234,8 @@ WHY = {
     ),
     **dict.fromkeys(
         ("AvgPool3D", "Conv3D", "Conv3DBackpropInputV2", "MaxPool3D"),
-        "tf2caffe converts windows of two dimensions only; end the network before it",
+        "of windows of three dimensions tf2caffe converts convolutions and pooling of one volume, "
+        "without groups, not transposed; end the network before it",
     ),
     **dict.fromkeys(
         ("FakeQuantWithMinMaxArgs", "FakeQuantWithMinMaxVars",
@@ -232,6 +260,7 @@ WHY = {
         "Caffe has no layer that is periodic, and sums of its layers equal none beyond a bounded "
         "range; build the model without it, or end the network before it",
     ),
+    "CropAndResize": "it fills what lies beyond the image with a number, which " + TAKEN,
     "Cast": "it changes the type within the network, Caffe computes in float32; leave it out",
     "GatherV2": "a lookup with other indices for each of a batch (batch_dims), which " + TAKEN,
     "Placeholder": "it is fed from outside, but is none of the inputs; name it with --inputs, or "

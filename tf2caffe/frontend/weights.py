@@ -7,8 +7,10 @@ from math import prod
 import numpy as np
 
 from tf2caffe.caffe.naming import name_files
-from tf2caffe.failure import Failure
-from tf2caffe.graph.carry import arrange, carry
+from tf2caffe.failure import Failure, Unsupported, listed
+from tf2caffe.frontend import later
+from tf2caffe.graph import carry
+from tf2caffe.graph.carry import arrange
 from tf2caffe.graph.graph import dump
 from tf2caffe.paths import replacing_folder
 
@@ -20,7 +22,7 @@ def save(graph, folder, report=None):
 
     `report` is called with a line for each weight. Raises `Failure` where one is not finite.
     """
-    layouts, reading = carry(graph), threading.Lock()
+    layouts, reading = _laid_out(graph), threading.Lock()
     name_files(graph)
 
     def store(item):
@@ -36,6 +38,16 @@ def save(graph, folder, report=None):
             if report:
                 report(line)
         (temporary / "graph.json").write_text(dump(graph), encoding="utf-8")
+
+
+def _laid_out(graph):
+    """The layouts of all tensors. Raises `Unsupported` with what cannot be laid out, or mapped."""
+    layouts, unlaid = carry.attempt(graph)
+    if unlaid:
+        lines = later.problems(graph).values()
+        summary = f"{len(lines)} op(s) of {graph.name} cannot be taken to Caffe"
+        raise Unsupported(listed(summary, lines), graph)
+    return layouts
 
 
 def write(folder, weight, array, step=1 << 22):

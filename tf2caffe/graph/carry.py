@@ -13,8 +13,24 @@ def carry(graph):
 
     Raises `Failure` that lists each op through which a layout cannot be carried.
     """
-    layouts = {name: usual(shape[1:]) for name, shape in graph.inputs.items()}
-    wanted, problems = _wanted(graph), []
+    layouts, problems = attempt(graph)
+    if problems:
+        raise Failure(unlaid(graph.name, problems.values()))
+    return layouts
+
+
+def unlaid(name, problems):
+    """The text of a refusal."""
+    return listed(f"{len(problems)} op(s) of {name} cannot be laid out", problems)
+
+
+def attempt(graph):
+    """The same layouts, and {op: the line of why a layout cannot be carried through it}.
+
+    The outputs of these ops lie as usual.
+    """
+    layouts = graph.input_layouts()
+    wanted, problems = _wanted(graph), {}
     for node in graph.nodes:
         rule = OPS[node.op].layout
         try:
@@ -23,13 +39,11 @@ def carry(graph):
             layout = rule(node, [layouts[name] for name in node.inputs])
             layouts[node.name] = wanted.get(node.name, layout) if rule is rules.dense else layout
         except ValueError as error:
-            problems.append(f"{node.name} ({node.op}): {error}")
+            problems[node.name] = f"{node.name} ({node.op}): {error}"
             layouts[node.name] = usual(node.shape[1:])
-    if problems:
-        raise Failure(listed(f"{len(problems)} op(s) of {graph.name} cannot be laid out", problems))
     for node in graph.nodes:
         node.layout = layouts[node.name]
-    return layouts
+    return layouts, problems
 
 
 def _wanted(graph):

@@ -48,6 +48,12 @@ def bounded(node, at, number):
     return Demand((0.0,), cuts=True)
 
 
+def stepped(node, at, number):
+    """What jumps at a number is fed both sides of it."""
+    bend = node.attrs["threshold"]
+    return Demand((bend,), WIDTH * max(1, abs(bend)), cuts=True)
+
+
 def normal(node, at, number):
     """As the numbers lie that a BatchNorm was trained on."""
     deviation = np.sqrt(np.maximum(number("variance"), 0) + node.attrs["epsilon"])

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tf2caffe import files
-from tf2caffe.failure import Failure, first_line
+from tf2caffe import files, records
+from tf2caffe.failure import Failure
 from tf2caffe.graph import layout, ops
-from tf2caffe.graph.layout import Layout, usual
+from tf2caffe.graph.layout import Layout, plain, usual
+from tf2caffe.records import ANY, SIZE
 
 VERSION = 3
 STEM = 200  # bytes of a file's name
@@ -63,9 +64,10 @@ class Graph:
     """Inputs (name -> NHWC shape), ops in topological order, and the outputs, in the model's order.
 
     `outputs` maps the model's names for them to the ops (or inputs) that compute them; on the
-    `unused` inputs of the model none of them depends. `names` are the Caffe names that differ from
+    `unused` inputs of the model none of them depends; `left` has a line for each output whose end
+    is left to the caller. `names` are the Caffe names that differ from
     the layers' own, `classes` the labels of the answers, if the network has any, `source` tells
-    which state of the model this was.
+    which state of the model this was, `remarks` how its file was taken.
     """
 
     name: str
@@ -76,19 +78,41 @@ class Graph:
     names: dict = field(default_factory=dict)
     source: str = ""
     unused: list = field(default_factory=list)
+    left: list = field(default_factory=list)
+    remarks: list = field(default_factory=list)
 
     @property
     def layouts(self):
         """How every input and op lies in its Caffe blob, {name: Layout}."""
-        inputs = {name: usual(shape[1:]) for name, shape in self.inputs.items()}
-        return inputs | {node.name: node.layout for node in self.nodes}
+        return self.input_layouts() | {node.name: node.layout for node in self.nodes}
+
+    def input_layouts(self):
+        """How the inputs lie: channels first, wherever TensorFlow has them."""
+        first = self.channels_first()
+        return {
+            name: (plain if name in first else usual)(shape[1:])
+            for name, shape in self.inputs.items()
+        }
+
+    def channels_first(self):
+        """The names of the inputs and ops that are images with channels first in TensorFlow too.
+
+        Their readers, or they themselves, are transposes that the front end made.
+        """
+        turned = [node for node in self.nodes if node.attrs.get("data_format") == "NCHW"]
+        turned = [node for node in turned if node.op == "Transpose" and len(node.shape) == 4]
+        return {node.inputs[0] if node.attrs["perm"][-1] == 1 else node.name for node in turned}
 
     def caffe_name(self, layer):
         return self.names.get(layer, layer)
 
     def print_unused(self):
+        for remark in self.remarks:
+            print(remark)
         for name in self.unused:
             print(f"input {name} is left out: no output depends on it")
+        for line in self.left:
+            print(line)
 
     def weights(self):
         return [weight for node in self.nodes for weight in node.weights.values()]
@@ -111,6 +135,7 @@ def dump(graph):
         "names": graph.names,
         "source": graph.source,
     }
+    head |= {"left": graph.left} if graph.left else {}
     lines = [f"  {json.dumps(key)}: {json.dumps(value)}," for key, value in head.items()]
     nodes = [f"    {json.dumps(_record(node))}" for node in graph.nodes]
     return "\n".join(["{", *lines, '  "nodes": [', ",\n".join(nodes), "  ]", "}", ""])
@@ -126,24 +151,17 @@ def _record(node):
 
 def load(path):
     """Read graph.json (without the arrays). Raises `Failure` where it is missing or damaged."""
-    path = Path(path)
-    if not path.exists():
-        raise Failure(f"{path} does not exist; save_weights.py (step 4) makes it")
-    again = "run save_weights.py (step 4) again"
-    try:
-        graph = _graph(json.loads(path.read_text(encoding="utf-8")))
-        _check(graph)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        why = f"{type(error).__name__}: {first_line(error)}"
-        raise Failure(f"{path} is damaged ({why}); {again}") from None
+    return records.load(Path(path), FORM, _graph, "run save_weights.py (step 4) again")
+
+
+def _check_nodes(graph):
     shapes = dict(graph.inputs)
     for node in graph.nodes:
         try:
             _check_node(node, shapes)
         except ValueError as error:
-            raise Failure(f"{path} is damaged at {node.name}: {error}; {again}") from None
+            raise ValueError(f"{node.name}: {error}") from None
         shapes[node.name] = node.shape
-    return graph
 
 
 def _check_node(node, shapes):
@@ -159,9 +177,10 @@ def _graph(record):
         raise ValueError(f"version {record['version']} is not {VERSION}")
     nodes = [_node(node) for node in record["nodes"]]
     inputs = {name: tuple(shape) for name, shape in record["inputs"].items()}
-    keys = ("name", "outputs", "classes", "names", "source", "unused")
-    rest = {key: record[key] for key in keys}
-    return Graph(inputs=inputs, nodes=nodes, **rest)
+    rest = {key: value for key, value in record.items() if key != "version"}
+    graph = Graph(**rest | {"inputs": inputs, "nodes": nodes})
+    _check(graph)
+    return graph
 
 
 def _node(record):
@@ -176,31 +195,23 @@ def _node(record):
 
 def _check(graph):
     """Raise `ValueError` unless every name is known before it is read and every field is sound."""
-    for check in (_check_texts, _check_sizes, _check_reads, _check_files):
+    for check in (_check_texts, _check_sizes, _check_reads, _check_files, _check_nodes):
         check(graph)
-    known = graph.inputs.keys() | {node.name for node in graph.nodes}
-    if not graph.outputs or not set(graph.outputs.values()) <= known:
-        raise ValueError("there is no output, or one is not the name of an op")
 
 
 def _check_texts(graph):
-    lists = [graph.classes, graph.unused, *(node.inputs for node in graph.nodes)]
-    texts = [graph.name, graph.source, *graph.classes, *graph.unused]
+    texts = [graph.name, graph.source, *graph.left, *graph.classes, *graph.unused]
     texts += [*graph.names, *graph.names.values(), *graph.outputs, *graph.outputs.values()]
     for node in graph.nodes:
         texts += [node.name, node.layer, node.op, *node.inputs, *node.attrs, *node.weights]
-    if not all(isinstance(text, str) for text in texts) or any(isinstance(a, str) for a in lists):
-        raise ValueError("a name is not a text")
     if not all(text.isprintable() for text in texts):
         raise ValueError("a name has characters that cannot be printed")
 
 
 def _check_sizes(graph):
     shapes = [*graph.inputs.values(), *(node.shape for node in graph.nodes)]
-    sizes = [size for shape in shapes for size in shape]
-    sizes += [size for weight in graph.weights() for size in weight.shape]
-    if not all(graph.inputs.values()) or not all(type(size) is int and size > 0 for size in sizes):
-        raise ValueError("a shape is not made of positive whole numbers")
+    if not all(graph.inputs.values()):
+        raise ValueError("an input has no axes")
     if max(map(prod, shapes)) > LARGEST:
         raise ValueError("a tensor has more numbers than a blob can")
 
@@ -211,9 +222,9 @@ def _check_reads(graph):
         strange = [name for name in node.inputs if name not in known]
         if strange or not node.inputs or node.name in known:
             raise ValueError(f"op {node.name} reads {strange or 'nothing'} or is named twice")
-        if not isinstance(node.attrs, dict):
-            raise ValueError(f"the settings of op {node.name} are not named")
         known.add(node.name)
+    if not graph.outputs or not set(graph.outputs.values()) <= known:
+        raise ValueError("there is no output, or one is not the name of an op")
 
 
 def _check_files(graph):
@@ -256,3 +267,22 @@ def _load(weight, path):
 def _finite(array, step=1 << 22):
     flat = array.reshape(-1)
     return all(np.isfinite(flat[at : at + step]).all() for at in range(0, flat.size, step))
+
+
+WEIGHT = {"file": str, "shape": [SIZE]}
+NODE = {
+    "name": str, "layer": str, "op": str, "inputs": [str], "shape?": [SIZE], "attrs?": {str: ANY},
+    "weights?": {str: WEIGHT}, "layout": layout.FORM,
+}  # fmt: skip
+FORM = {
+    "version": int,
+    "name": str,
+    "inputs": {str: [SIZE]},
+    "unused": [str],
+    "outputs": {str: str},
+    "classes": [str],
+    "names": {str: str},
+    "source": str,
+    "left?": [str],
+    "nodes": [NODE],
+}

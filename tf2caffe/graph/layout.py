@@ -16,6 +16,8 @@ from math import prod
 
 import numpy as np
 
+from tf2caffe.records import SIZE
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -98,19 +100,22 @@ class Layout:
         if self.index is not None:
             raise ValueError("it takes apart what was joined of flattened tensors; join after it")
         if len(self.runs()) <= 1:  # both orders are the same: any shape will do
-            atoms = tuple((at,) for at in range(len(shape)))
-            return Layout(tuple(shape), atoms, atoms).settled()
-        order = self.tf_order
-        old = _bounds([self.sizes[atom] for atom in order])
+            return plain(shape).settled()
+        return self._split(shape).settled()
+
+    def _split(self, shape):
+        """The layout under the axes of `shape`, the atoms split where old or new axes end."""
+        old = _bounds([self.sizes[atom] for atom in self.tf_order])
         new = _bounds(shape)
         cuts = sorted({*old, *new})
-        if any(after % before for before, after in zip(cuts, cuts[1:], strict=False)):
+        steps = list(zip(cuts, cuts[1:], strict=False))
+        if any(after % before for before, after in steps):
             raise ValueError("the new axes cut across the old ones; keep channels whole")
-        sizes = [after // before for before, after in zip(cuts, cuts[1:], strict=False)][::-1]
+        sizes = tuple(after // before for before, after in reversed(steps))
         place = {cut: len(cuts) - 1 - at for at, cut in enumerate(cuts)}
-        parts = dict(zip(order, _spans(old, place), strict=True))
+        parts = dict(zip(self.tf_order, _spans(old, place), strict=True))
         caffe = tuple(tuple(part for atom in axis for part in parts[atom]) for axis in self.caffe)
-        return Layout(tuple(sizes), tuple(_spans(new, place)), caffe).settled()
+        return Layout(sizes, tuple(_spans(new, place)), caffe)
 
     def settled(self):
         """The same order of elements under the axes that Caffe's layers expect, if possible."""
@@ -183,7 +188,7 @@ def record(layout):
 
 
 def parsed(record):
-    """The layout of a record. Raises `ValueError`, `TypeError` or `KeyError` if it is none."""
+    """The layout of a record that has the `FORM`. Raises `ValueError` if it is none."""
     if "parts" in record:
         parts = [parsed(part) for part in record["parts"]]
         if not parts or any(len(part.tf) != 1 or part.parts for part in parts):
@@ -192,9 +197,6 @@ def parsed(record):
     axes = {key: tuple(tuple(axis) for axis in record[key]) for key in ("tf", "caffe")}
     layout = Layout(tuple(record["sizes"]), **axes)
     atoms = list(range(len(layout.sizes)))
-    numbers = [*layout.sizes, *layout.tf_order, *layout.order]
-    if not all(type(number) is int for number in numbers) or min(layout.sizes, default=1) < 1:
-        raise ValueError("a layout is not made of whole numbers")
     if sorted(layout.order) != atoms or sorted(layout.tf_order) != atoms or not layout.caffe:
         raise ValueError("the axes of a layout are not each there once")
     return layout
@@ -233,6 +235,10 @@ def described(layout):
     sizes = [layout.sizes[atom] for atom in layout.tf_order]
     return f"as it lies: axes {order} of {tuple(sizes)}"
 
+
+# A layout as graph.json has it: of a vector that was joined of others, or of any other tensor.
+AXES_FORM = {"sizes": [SIZE], "tf": [[int]], "caffe": [[int]]}
+FORM = ({"parts": [AXES_FORM]}, AXES_FORM)
 
 AXES = {2: "LC", 3: "HWC"}  # what we call the axes of a sequence and of an image
 

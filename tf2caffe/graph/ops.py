@@ -310,11 +310,13 @@ OPS = {
          "sizes": wholes(1, "a list of numbers from 1 on"), "strides": INTEGERS},
         settled=("end", *MASKS), added=("sizes",), probe=CUT,
     ),
+    "Step": unary(demands.stepped, {"threshold": NUMBER}, added=("threshold",)),
     "Sub": binary("sum", demands.centred(x=1, y=1)),
     "Sum": reduction("total"),
     "Tanh": unary(WIDE_4),
     "Transpose": Op(
-        ("x", "perm!"), "shape", shapes.transpose, layouts.transpose, {"perm": INTEGERS}
+        ("x", "perm!"), "shape", shapes.transpose, layouts.transpose,
+        {"perm": INTEGERS, "data_format?": FORMAT}, added=("data_format",),
     ),
 }  # fmt: skip
 

@@ -4,16 +4,32 @@ Arrays are float32 with the images first and the channels last: (N, H, W, C), (N
 show one of the images, all of them are compared.
 """
 
+import json
+import zipfile
+import zlib
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from tf2caffe import files
+from tf2caffe import files, records
 from tf2caffe.failure import Failure
 from tf2caffe.paths import replacing
+from tf2caffe.proof.preprocessing import Preprocessing
 from tf2caffe.proof.probes import VERSION, Probes
 
 PROBES = ("regions", "outputs", "floors")
+# How the activations were made; `preprocessing` has a `Preprocessing`'s fields.
+NUMBER = (float, int)
+MADE = {
+    "model?": str,
+    "versions?": {str: str},
+    "preprocessing?": {
+        "bgr": bool, "mean": ([NUMBER], None), "std": ([NUMBER], None), "scale": (NUMBER, None),
+        "folded": bool,
+    },
+    "expected?": ([(str, None)], None),
+}  # fmt: skip
+DAMAGED = zipfile.BadZipFile, zlib.error
 RESERVED = ("input:", "layer:", "@")
 
 
@@ -22,7 +38,8 @@ class Activations:
     """`inputs` and `layers` by name, the images' names, and which of them is shown.
 
     `source` tells which state of the model it was, `original` whether the outputs were compared
-    with the model itself, or why not, `probes` what each layer is fed besides.
+    with the model itself, or why not, `probes` what each layer is fed besides. `made` says how all
+    this was made, as step 6 reports it: the model's file, versions, the preprocessing.
     """
 
     inputs: dict
@@ -31,6 +48,7 @@ class Activations:
     shown: int
     source: str = field(default="")
     original: str = field(default="")
+    made: dict = field(default_factory=dict)
     probes: Probes | None = field(default=None, repr=False)
 
     def of_shown(self):
@@ -51,6 +69,7 @@ def save(path, activations):
         "@shown": np.array(activations.shown),
         "@source": np.array(activations.source),
         "@original": np.array(activations.original),
+        "@made": np.array(json.dumps(activations.made)),
         "@probes": np.array(VERSION),
     }
     for kind in PROBES:
@@ -68,12 +87,14 @@ def load(path):
     try:
         found = files.arrays(path)
         images, shown, source = (found.pop(f"@{name}") for name in ("images", "shown", "source"))
-        original = str(found.pop("@original", ""))
+        original, made = (str(found.pop(name, "")) for name in ("@original", "@made"))
         parts = _probes(found)
         inputs = {name[6:]: found.pop(name) for name in list(found) if name.startswith("input:")}
         found = {name.removeprefix("layer:"): array for name, array in found.items()}
         activations = Activations(inputs, found, images.tolist(), int(shown), str(source))
         activations.original, activations.probes = original, parts
+        activations.made = json.loads(made) if made else {}
+        records.check(activations.made, MADE)
         arrays = [*inputs.values(), *found.values()]
         if not inputs or any(len(array) != len(activations.images) for array in arrays):
             raise ValueError("not as many outputs as images")
@@ -85,6 +106,25 @@ def load(path):
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise Failure(f"{path} is damaged ({error}); {again}") from None
     return activations
+
+
+def made_of(path):
+    """What `comment.header` says of the model's use, of the file's small parts; {} if not there."""
+    try:
+        with zipfile.ZipFile(path) as members:
+            source, made = (_text(members, name) for name in ("@source", "@made"))
+        made = json.loads(made)
+        records.check(made, MADE)
+        given = Preprocessing.of(**made.get("preprocessing", {}))
+        prepared = given.line if given.given else None
+        return {"source": source, "model": made.get("model"), "prepared": prepared}
+    except (Failure, OSError, ValueError, KeyError, TypeError, EOFError, *DAMAGED):
+        return {}  # step 6 says what is wrong with the file
+
+
+def _text(members, name):
+    with members.open(f"{name}.npy") as member:
+        return str(np.lib.format.read_array(member, allow_pickle=False))
 
 
 def _probes(found):

@@ -8,12 +8,12 @@ from tf2caffe.caffe import blobs, outputs
 from tf2caffe.caffe.blobs import Table
 from tf2caffe.failure import Failure
 from tf2caffe.paths import Handoff
-from tf2caffe.proof import activations, parity
+from tf2caffe.proof import activations, parity, record
 from tf2caffe.proof.activations import Activations
 from tf2caffe.proof.parity import Proof
 from tf2caffe.proof.runtimes import Network
 
-TOLERANCE = 1e-5  # a right mnistcls strays by 1e-6 at most; Caffe's epsilon in bn2 by 5e-4
+TOLERANCE = 1e-5  # a right mnistcls differs by 1e-6 at most, one with Caffe's epsilon by 5e-4
 
 
 @dataclass
@@ -36,13 +36,15 @@ class Verdict:
     """What was found: the `proof`, in which `runtime`, and up to which `tolerance` is equal.
 
     `equal` tells whether every layer, every output and every answer agree, `why` what does not, in
-    one line (None if equal). `rows` has a `parity.Row` for each layer.
+    one line (None if equal), `note` how the runtime ran what it does not have. `rows` has a
+    `parity.Row` for each layer.
     """
 
     proof: Proof = field(repr=False)
     found: Found = field(repr=False)
     runtime: str
     tolerance: float
+    note: str | None = None
 
     @property
     def rows(self):
@@ -57,7 +59,7 @@ class Verdict:
         table, kept, prototxt = self.found.table, self.found.kept, self.found.network
         stray, why = self.proof.first_stray(self.tolerance)
         if stray:
-            return f"{stray.name} (Caffe: {stray.blob}) is the first layer that strays: {why}"
+            return f"{stray.name} (Caffe: {stray.blob}) is the first layer that differs: {why}"
         differ = outputs.difference(table, outputs.of_prototxt(prototxt.net))
         if differ:
             return f"the outputs of {prototxt.path} are not the model's: {differ}"
@@ -86,18 +88,19 @@ class Verdict:
         if self.found.kept.original:
             yield f"the model as it was loaded, {self.found.kept.original}"
         yield f"{self.proof.reach}"
+        if self.note:
+            yield self.note
         if self.proof.unprobed:
             names = ", ".join(self.proof.unprobed)
-            yield f"on your input alone, for want of blobs to feed: {names}"
+            yield f"compared on your input only, because they read no blob that can be fed: {names}"
         if summed := parity.by_allowance(self.rows, self.tolerance):
             names = ", ".join(summed)
-            yield f"measured by the terms of their sums, of which little is left: {names}"
+            yield f"measured against the terms of their sums, which nearly cancel: {names}"
 
     def save(self):
-        """Write `NAME.parity.json`; return its path."""
-        path, told = self.found.handoff.parity, "equal" if self.equal else self.why
-        rest = self.found.table.outputs, self.found.kept.original
-        parity.save(path, self.proof, self.runtime, self.tolerance, told, *rest)
+        """Write `NAME.parity.json` (see docs/proof.md); return its path."""
+        path = self.found.handoff.parity
+        record.write(path, record.of(self))
         return path
 
 
@@ -128,4 +131,4 @@ def judge(found, runtime, tolerance=TOLERANCE):
     """The `Verdict` on what was found, run in `runtime` (see `runtimes.choose`)."""
     files = found.network, found.handoff.caffemodel
     proof = parity.prove(runtime, *files, found.table, found.kept, found.reference)
-    return Verdict(proof, found, str(runtime), tolerance)
+    return Verdict(proof, found, str(runtime), tolerance, runtime.note(found.network))

@@ -13,8 +13,7 @@ class Training:
 
     def __init__(self, network, data, recipe, seed, strategy):
         self.tf = tf_import.tensorflow()
-        import keras
-
+        keras = tf_import.keras()
         keras.utils.set_random_seed(seed)
         self.network, self.data, self.recipe, self.seed = network, data, recipe, seed
         self.strategy, self.count = strategy, strategy.num_replicas_in_sync

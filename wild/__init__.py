@@ -1,0 +1,1 @@
+"""Models as they ship in packages of PyPI: each downloaded, converted and proven."""
