@@ -27,9 +27,9 @@ def main():
 
     network, handoff = models.module(args.name), Handoff(args.dir, args.name)
     chief = replicas.chief()
+    data = network.load_data(args.data)
     if chief:
         prepare_folders(handoff)
-    data = network.load_data(args.data)
     origin = data.origin.removeprefix(f"{Path.cwd()}/")
     print(f"data: {origin}; {len(data.x_train):,} to train on, {len(data.x_test):,} to test")
     recipe = network.recipe(len(data.x_train), args.best)

@@ -5,6 +5,7 @@ import pkgutil
 from pathlib import Path
 
 from tf2caffe.failure import Failure
+from tf2caffe.nearby import MODELS, suggestion
 
 
 def names():
@@ -19,7 +20,18 @@ def module(name):
     return importlib.import_module(f"models.{name}")
 
 
+def _file_of(name):
+    """The file that may have been meant."""
+    found = suggestion(name)
+    return f": {found}" if found and found.suffix in MODELS else ""
+
+
 def named(model):
     """The module of a registered network; None where `model` is a path. Raises `Failure`."""
     path = Path(model)
-    return None if path.exists() or path.suffix else module(model)
+    if path.exists() or path.suffix:
+        return None
+    if model in names():
+        return module(model)
+    known = f"unknown model {model!r}; the known ones: {', '.join(names())}"
+    raise Failure(f"{known}; a model of your own is named by its file{_file_of(model)}")

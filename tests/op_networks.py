@@ -34,6 +34,24 @@ NETWORKS = {
     "transposed_extra": lambda x: layers.Conv2DTranspose(4, 3, 2, output_padding=1)(x),
     "conv_1d": lambda x: layers.Conv1D(5, 3, 2, padding="same")(layers.Reshape((99, 6))(x)),
     "depthwise_1d": lambda x: layers.DepthwiseConv1D(3)(layers.Reshape((99, 6))(x)),
+    "dilated_1d": lambda x: layers.Conv1D(5, 3, padding="same", dilation_rate=4)(
+        layers.Reshape((99, 6))(x)
+    ),
+    "dilated_1d_valid": lambda x: layers.Conv1D(5, 4, dilation_rate=5, activation="relu")(
+        layers.Reshape((99, 6))(x)
+    ),
+    "dilated_1d_causal": lambda x: layers.Conv1D(5, 3, padding="causal", dilation_rate=2)(
+        layers.Reshape((99, 6))(x)
+    ),
+    "dilated_1d_grouped": lambda x: layers.Conv1D(6, 3, dilation_rate=3, groups=3)(
+        layers.Reshape((99, 6))(x)
+    ),
+    "dilated_1d_depthwise": lambda x: layers.DepthwiseConv1D(
+        3, depth_multiplier=2, padding="same", dilation_rate=7
+    )(layers.Reshape((99, 6))(x)),
+    "dilated_1d_separable": lambda x: layers.SeparableConv1D(4, 3, dilation_rate=2)(
+        layers.Reshape((99, 6))(x)
+    ),
     "batch_norm": lambda x: layers.BatchNormalization(epsilon=0.01)(x),
     "batch_norm_plain": lambda x: layers.BatchNormalization(center=False, scale=False)(x),
     "batch_norm_no_scale": lambda x: layers.BatchNormalization(scale=False)(x),

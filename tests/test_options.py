@@ -102,7 +102,7 @@ def test_usage(name, box):
     script, options = USAGE[name]
     ended = run(script, *options.split(), cwd=box)
     option = options.split()[0]
-    assert ended.status == 2 and "Traceback" not in ended.err
+    assert ended.status == 1 and "Traceback" not in ended.err
     assert f"argument {option}" in ended.err.splitlines()[-1]
 
 

@@ -64,6 +64,7 @@ READERS = {
     "meta data": Reader(
         "old.data-00000-of-00001", "save_weights.py", ("old.meta", "--name", *NET),
     ),
+    "tflite": Reader("tiny.tflite", "tf_predict.py", ("tiny.tflite", "--dir", ".")),
     "pb computed": Reader("frozen.pb", "tf_predict.py", ("frozen.pb", "--name", *NET)),
     "graph.json": Reader("tf_weights/tiny/graph.json", "build_caffe.py", NET, True),
     "npy": Reader("tf_weights/tiny/dense-kernel.npy", "build_caffe.py", NET),
@@ -137,6 +138,8 @@ def models(folder):
     model.save(folder / "tiny.keras")
     model.save(folder / "tiny.h5")
     model.export(folder / "saved", verbose=False)
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    (folder / "tiny.tflite").write_bytes(converter.convert())
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         x = tf.compat.v1.placeholder(tf.float32, (1, 6, 6, 1), "data")
         kernel = tf.compat.v1.get_variable("conv/kernel", (3, 3, 1, 2))

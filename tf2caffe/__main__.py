@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tf2caffe import cli
 from tf2caffe.failure import Failure, refuse_idle
+from tf2caffe.nearby import absent
 
 
 def run():
@@ -26,6 +27,7 @@ def main():
     args = arguments()
     from tf2caffe import api
     from tf2caffe.caffe import targets
+    from tf2caffe.pictures import layers
 
     if args.target == "list":
         targets.print_all()
@@ -39,6 +41,8 @@ def main():
         print_conversion(conversion, args.verbose)
         for path in conversion.files:
             print(f"wrote: {path} ({path.stat().st_size:,} bytes)")
+        if args.pictures:  # looked for now, not when the proof is done
+            layers.check_drawn(conversion.forms[0].table, args.layers, args.labels)
         how = {"tolerance": args.tolerance, "timeout": args.caffe_timeout, "runtime": chosen}
         given = cli.input_options(args)
         verdicts = [api.prove(conversion, **how, **given, image=args.image)]
@@ -74,7 +78,8 @@ def check_options(args):
     from tf2caffe.proof import runtimes
 
     forms.check_options(args.target, args.output_order, args.prototxt)
-    source.check_options(args.model, None, args.custom, args.signature, args.inputs, args.outputs)
+    named = args.signature, args.inputs, args.outputs, args.dequantise
+    source.check_options(args.model, None, args.custom, *named)
     handoff = source.handoff_of(args.model, args.name, args.dir)
     inputs.check(handoff, **cli.input_options(args), image=args.image)
     runtimes.refuse_python(args.caffe_python if args.runtime == "opencv" else None)
@@ -84,7 +89,7 @@ def check_options(args):
         layers.labels(args.labels)
     for option, path in (("--custom", args.custom), ("--prototxt", args.prototxt)):
         if path and not path.is_file():
-            raise Failure(f"{option} {path} does not exist")
+            raise Failure(f"{option} {absent(path)}")
     if args.export_calibration and args.export_calibration.is_file():
         raise Failure(f"--export-calibration {args.export_calibration} is a file, not a folder")
 

@@ -42,13 +42,13 @@ class Conversion:
 def convert(
     model, *, name=None, folder=".", target=None, deploy=False, output_order=None, prototxt=None,
     allow_cost=False, network=None, shape=None, custom=None, signature=None, inputs=None,
-    outputs=None, diagram=False, report=None,
+    outputs=None, dequantise=False, diagram=False, report=None,
 ):  # fmt: skip
     """Convert a model and write the network's files below `folder`; return the `Conversion`.
 
     `model` is a path (a .keras or .h5 file, a SavedModel folder, a frozen .pb, the .meta of a TF1
-    checkpoint), a Keras model in memory, or a name that is registered in models/: then `network` is
-    its module, and folder/checkpoints/NAME.keras is read.
+    checkpoint, a .tflite), a Keras model in memory, or a name that is registered in models/: then
+    `network` is its module, and folder/checkpoints/NAME.keras is read.
 
     What is built:
     name          the network's name, which the files get (default: the file's stem, the model's
@@ -66,9 +66,11 @@ def convert(
     How the model is read:
     shape         the input's size, [1, H, W, C], where the model leaves it open
     custom        a Python file that registers custom layers; it is run
-    signature     of a SavedModel (default: serving_default, or the only one)
-    inputs        the names of a .pb's or .meta's input ops, a list (default: found)
-    outputs       the names of its output ops, a list (default: found)
+    signature     of a SavedModel or a .tflite (default: serving_default, or the only one)
+    inputs        the names of a .pb's or .meta's input ops or a .tflite's input tensors, a list
+                  (default: found)
+    outputs       the names of its outputs, a list (default: found)
+    dequantise    take a quantised .tflite as the float network that its scales describe
 
     It writes nets/NAME.prototxt, .caffemodel and .blobs.json, with `deploy` NAME.deploy.* (without
     it, those of an earlier call are removed), and tf_weights/NAME/. An input (1, H, W, C) of
@@ -80,6 +82,7 @@ def convert(
     from tf2caffe.frontend import weights
 
     named = {"signature": signature, "inputs": inputs, "outputs": outputs}
+    named["dequantise"] = dequantise
     given = {"name": name, "folder": folder, "network": network, "shape": shape, "custom": custom}
     prototxt = prototxt and Path(prototxt)
     built_as = {"target": target, "output_order": output_order, "prototxt": prototxt}

@@ -99,7 +99,9 @@ class Parser(argparse.ArgumentParser):
     def meant(self, message):
         """The option next to one that is not known."""
         unknown = re.match(r"unrecognized arguments: (--[^\s=]+)", message)
-        near = unknown and difflib.get_close_matches(unknown[1], self._option_string_actions)
+        near = unknown and difflib.get_close_matches(
+            unknown[1], self._option_string_actions, 1, 0.7
+        )
         return f" (did you mean {near[0]}?)" if near else ""
 
 
@@ -112,7 +114,7 @@ def parser(doc):
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     summary.add_argument(
-        "--dir", "--out", type=Path, default=Path("."), metavar="DIR",
+        "--dir", "--out", type=folder, default=Path("."), metavar="DIR",
         help="root of every hand-off folder (default: the current directory)",
     )  # fmt: skip
     summary.add_argument("--version", action="version", version=f"tf2caffe {tf2caffe.__version__}")
@@ -121,27 +123,30 @@ def parser(doc):
 
 def add_name(parser):
     """The network's name, for the steps that read what earlier steps wrote."""
-    parser.add_argument("name", nargs="?", default="mnistcls", help="default: %(default)s")
+    parser.add_argument(
+        "name", nargs="?", default="mnistcls", type=network, help="default: %(default)s"
+    )
 
 
 def add_model(parser, **default):
     """The arguments of the steps that read a TensorFlow model; `model_options` collects them."""
     add = parser.add_argument
-    kinds = "a .keras or .h5 file, a SavedModel folder, a frozen .pb, the .meta of a TF1 checkpoint"
+    kinds = "a .keras, .h5 or .tflite file, a SavedModel folder, a frozen .pb, a checkpoint's .meta"
     if default:
         kinds = f"a network of models/, or your own: {kinds} (default: %(default)s)"
     add("model", **default, help=kinds)
     add("--name", help="the network's name, which the files get (default: the file's stem)")
     add("--shape", type=shape, metavar="1,H,W,C", help="the input's shape, if it is open")
     add("--custom", type=Path, metavar="FILE.py", help="run this first, to register custom layers")
-    add("--signature", help="one of a SavedModel (default: serving_default, or the only one)")
-    add("--inputs", type=names, metavar="A,B", help="ops of a .pb or .meta (default: found)")
-    add("--outputs", type=names, metavar="C,D", help="ops of a .pb or .meta (default: found)")
+    add("--signature", help="one of a SavedModel or .tflite (default: serving_default or the only)")
+    add("--inputs", type=names, metavar="A,B", help="of a .pb, .meta or .tflite (default: found)")
+    add("--outputs", type=names, metavar="C,D", help="of a .pb, .meta or .tflite (default: found)")
+    add("--dequantise", action="store_true", help="take a quantised .tflite as floats")
 
 
 def model_options(args):
     """The options of `add_model` as `source.open_model` and `convert` take them."""
-    taken = ("name", "shape", "custom", "signature", "inputs", "outputs")
+    taken = ("name", "shape", "custom", "signature", "inputs", "outputs", "dequantise")
     return {"folder": args.dir} | {name: getattr(args, name) for name in taken}
 
 
@@ -216,6 +221,23 @@ def add_proof(parser):
         "docs/proof.md says what a layer may inherit from those before it)",
     )  # fmt: skip
     runtimes.add_arguments(parser)
+
+
+def folder(text):
+    """A folder, which need not be there; nothing on the way to it is a file."""
+    path = Path(text)
+    for part in (path, *path.parents):
+        if part.exists() and not part.is_dir():
+            raise argparse.ArgumentTypeError(f"{part} is a file, not a folder")
+    return path
+
+
+def network(text):
+    """The name of a network; for a path its name is told."""
+    if {"/", os.sep} & {*text}:
+        known = f"this step takes the name of a network, such as {Path(text).stem}"
+        raise argparse.ArgumentTypeError(f"{text} is a path; {known}")
+    return text
 
 
 def told(what):

@@ -14,6 +14,7 @@ A form is written as the file looks:
 import json
 
 from tf2caffe.failure import Failure
+from tf2caffe.nearby import absent
 
 SIZE, ANY = "a positive whole number", "anything"
 
@@ -25,7 +26,7 @@ def load(path, form, build, again):
     form, or `build` raises `ValueError`.
     """
     if not path.exists():
-        raise Failure(f"{path} does not exist; {again}")
+        raise Failure(absent(path, again))
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         check(record, form)

@@ -52,7 +52,7 @@ def _row(*cells):
 
 def _made(name, op):
     """What the front end makes of an op, as the function says that does it."""
-    from tf2caffe.frontend import expand, linear, recognise
+    from tf2caffe.frontend import expand, linear, recognise, spectra
 
     found = [op.settle] if op.settle else []
     found += [
@@ -61,6 +61,7 @@ def _made(name, op):
         if name in (made.__doc__ or "")
     ]
     found += [linear.settle_all] if name in linear.AXES else []
+    found += [spectra.settle_all] if name in {**spectra.COMPLEX, **spectra.REAL} else []
     found += [expand.EXPANDED[name]] if name in expand.EXPANDED else []
     return found[0].__doc__.splitlines()[0]
 

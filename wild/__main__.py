@@ -41,7 +41,9 @@ def fetched(package):
             unpack(one, folder)
         if package.before:
             code = f"import sys; HERE = sys.path[0] = {str(folder)!r}\n{package.before}"
-            subprocess.run([sys.executable, "-c", code], check=True, cwd=folder)
+            subprocess.run(
+                [sys.executable, "-c", code], check=True, cwd=folder, capture_output=True
+            )
         (folder / "fetched").touch()
     return folder
 

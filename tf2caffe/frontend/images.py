@@ -12,6 +12,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 ORIENTATION = ExifTags.Base.Orientation
 EXPECTED = "expected.txt"
 KINDS = {".png", ".jpg", ".jpeg", ".bmp"}
+READ_TWICE = 64 << 20  # bytes of images that are decoded before the model is loaded
 
 
 def test_folder(handoff):
@@ -67,6 +68,13 @@ def image_files(source):
     return sorted(files, key=lambda f: (len(f.stem), f.name))
 
 
+def refuse_damaged(files):
+    """Raise `Failure` where one of the images cannot be read; of many, only their heads are."""
+    whole = sum(file.stat().st_size for file in files) < READ_TWICE
+    for file in files:
+        decoded(file, whole)
+
+
 def load_image(file, shape):
     """The image as a float32 array of `shape`."""
     height, width, channels = shape
@@ -78,15 +86,30 @@ def load_image(file, shape):
 
 
 def open_image(file):
-    """The image, fully read: a damaged file is found here. It is upright, as viewers show it."""
+    """The image, upright, as viewers show it; what is not taken as it is stored is printed."""
+    upright, turned, count = decoded(file)
+    if turned:
+        print(f"{file}: turned upright, as its EXIF orientation says")
+    if count > 1:
+        print(f"{file}: the first of its {count} pictures is taken")
+    return upright
+
+
+def decoded(file, whole=True):
+    """(the image, fully read if `whole`, whether it was turned upright, how many it is of).
+
+    Raises `Failure` where the file is damaged.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file) as image:
                 deep = is_deep(image)
-                image.load()
-                upright = ImageOps.exif_transpose(image)
+                upright = image
+                if whole:
+                    image.load()
+                    upright = ImageOps.exif_transpose(image)
                 turned = image.getexif().get(ORIENTATION, 1) in range(2, 9)
                 count = getattr(image, "n_frames", 1)
     except UnidentifiedImageError:
@@ -95,11 +118,7 @@ def open_image(file):
         raise Failure(f"{file}: cannot be read as an image: {first_line(error)}") from None
     if deep:
         raise Failure(f"{file}: more than 8 bits a channel; save it with 8")
-    if turned:
-        print(f"{file}: turned upright, as its EXIF orientation says")
-    if count > 1:
-        print(f"{file}: the first of its {count} pictures is taken")
-    return upright
+    return upright, turned, count
 
 
 def is_deep(image):

@@ -8,6 +8,7 @@ import numpy as np
 from tf2caffe import files
 from tf2caffe.failure import Failure, refuse_idle
 from tf2caffe.frontend import images as files_of_images
+from tf2caffe.nearby import absent
 
 SEED = 1
 
@@ -23,9 +24,25 @@ def check(handoff, *, data=None, images=None, bgr=False, mean=None, scale=None, 
         needed = "there are no images; give them with --images"
         refuse_idle(needed, bgr=bgr, mean=mean, scale=scale, image=image)
     if images:
-        files_of_images.image_files(images)
-    if isinstance(data, str | os.PathLike) and not Path(data).exists():
-        raise Failure(f"--input {data} does not exist")
+        found = files_of_images.image_files(images)
+        position(image, [file.name for file in found])
+        files_of_images.refuse_damaged(found)
+    if isinstance(data, str | os.PathLike):
+        refuse_damaged(Path(data))
+
+
+def refuse_damaged(path):
+    """Raise `Failure` where --input names what holds no array."""
+    if not path.exists():
+        raise Failure(f"--input {absent(path)}")
+    if path.is_dir() or path.suffix.lower() in files_of_images.KINDS:
+        raise Failure(f"--input {path}: not a .npy or .npz file; --images takes images")
+    try:
+        wrong = files.damage(path) if path.suffix == ".npz" else files.mapped(path) is None
+    except files.Damaged as error:
+        wrong = error
+    if wrong:
+        raise Failure(f"--input {path}: not a .npy or .npz file ({wrong})")
 
 
 def load(handoff, shapes, first=False, *, data=None, images=None, bgr=False, mean=None, scale=None):
@@ -96,8 +113,7 @@ def pictures(source, shapes, bgr, mean, scale, first=False):
 
 def arrays(path, shapes):
     """The inputs as the model takes them, from a .npy, or a .npz with an array for each."""
-    if not path.exists():
-        raise Failure(f"--input {path} does not exist")
+    refuse_damaged(path)
     if path.suffix != ".npz" and len(shapes) > 1:
         raise Failure(f"--input {path}: the network has {len(shapes)} inputs; give a .npz")
     try:
@@ -127,10 +143,20 @@ def checked(path, found, shapes):
         fits = array.ndim and array.shape[1:] == shapes[name][1:] and len(array) == count(found)
         if not fits or not len(array) or array.dtype.kind not in "fiu":
             form = ", ".join(["N", *map(str, shapes[name][1:])])
-            raise Failure(f"--input {path}: {name} is {array.dtype} {array.shape}, not ({form})")
+            told = f"--input {path}: {name} is {array.dtype} {array.shape}, not ({form})"
+            raise Failure(told + _hint(array.shape, shapes[name][1:]))
         if not np.isfinite(array).all():
             raise Failure(f"--input {path}: {name} holds NaN or infinity")
     return {name: np.ascontiguousarray(array, np.float32) for name, array in found.items()}
+
+
+def _hint(given, wanted):
+    """What to do about an array of this shape, if that is plain."""
+    if given == wanted:
+        return "; add the axis of the images: array[None]"
+    if len(given) == 4 and (*given[2:], given[1]) == wanted:
+        return "; put the channels last: array.transpose(0, 2, 3, 1)"
+    return ""
 
 
 def count(found):

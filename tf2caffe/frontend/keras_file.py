@@ -63,7 +63,7 @@ def bounded(size):
         return
     import resource  # Windows has none
 
-    used = 1024 * int(re.search(r"VmData:\s+(\d+) kB", status.read_text())[1])
+    used = 1024 * int(re.search(r"VmData:\s+(\d+) kB", status.read_text(encoding="utf-8"))[1])
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     limits = [limit for limit in (soft, used + size) if limit != resource.RLIM_INFINITY]
     resource.setrlimit(resource.RLIMIT_DATA, (min(limits), hard))

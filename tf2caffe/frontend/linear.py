@@ -144,6 +144,50 @@ def _cumsum(op):
     }
 
 
+def _cropped(op):
+    """One box of the one image, beyond which are zeros."""
+    boxes = op.attrs["boxes"]
+    return None if len(boxes) != 1 or _is_filled(op) else _box(op, boxes[0])
+
+
+def _is_filled(op):
+    return bool(op.attrs["extrapolation_value"]) or op.inputs[0].shape[0] != 1
+
+
+def _box(op, box):
+    """Rows and columns apart: the op itself crops the identity."""
+    return {
+        axis: _cropped_eye(op, op.inputs[0].shape[axis], (box[axis - 1], box[axis + 1]),
+                           op.attrs["crop_size"][axis - 1])
+        for axis in (1, 2)
+    }  # fmt: skip
+
+
+def _cropped_eye(op, length, ends, out):
+    eye = np.eye(length, dtype=np.float32)[None, :, None]  # (1, length, 1, length)
+    box, method = [[ends[0], 0.0, ends[1], 0.0]], op.attrs["method"]
+    with tf.init_scope():
+        return tf.image.crop_and_resize(eye, box, [0], [out, 1], method).numpy()[0, :, 0]
+
+
+def cropped(op, draft, constant):
+    """Several boxes: each by itself, then joined."""
+    if op.type != "CropAndResize" or not op.inputs or op.computed or _is_filled(op):
+        return []
+    source, size, method = op.inputs[0], op.attrs["crop_size"], op.attrs["method"]
+    made = []
+    for box in op.attrs["boxes"]:
+        tensor = tf.image.crop_and_resize(source.tensor, [box], [0], size, method)
+        matrices = _box(op, box)
+        operands = {
+            f"along{axis}": constant(matrix.astype(np.float32)) for axis, matrix in matrices.items()
+        }
+        made.append(draft("Along", tensor, [source], operands, {"sizes": list(tensor.shape)}))
+    joined = tf.concat([one.tensor for one in made], 0)
+    op.replace(draft("ConcatV2", joined, list(made), {}, {"axis": 0}))
+    return made
+
+
 def _resized(op):
     """Height and width apart: the op itself resizes the identity."""
     size = list(op.shape[1:3])
@@ -177,6 +221,7 @@ def _resized_eye(op, axis, length, out):
 # Op -> {axis: matrix (out, in)}, or None where the op is taken otherwise.
 AXES = {
     "BroadcastTo": _broadcast,
+    "CropAndResize": _cropped,
     "Cumsum": _cumsum,
     "GatherV2": _gather,
     "MirrorPad": _mirror_pad,
@@ -193,6 +238,7 @@ AXES = {
 # Op -> its operands; those with ! are settings.
 OPERANDS = {
     "BroadcastTo": ("input", "shape!"),
+    "CropAndResize": ("image", "boxes!", "box_ind!", "crop_size!"),
     "Cumsum": ("x", "axis!"),
     "GatherV2": ("params", "indices!", "axis!"),
     "MirrorPad": ("input", "paddings!"),
@@ -206,6 +252,7 @@ OPERANDS = {
 
 # Op -> its attributes that change numbers.
 ATTRIBUTES = {
+    "CropAndResize": ("method", "extrapolation_value"),
     "Cumsum": ("exclusive", "reverse"),
     "GatherV2": ("batch_dims",),
     "MirrorPad": ("mode",),

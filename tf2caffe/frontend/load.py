@@ -1,4 +1,4 @@
-"""Every kind of model file to a `Trace`: Keras, SavedModels, frozen graphs, TF1 checkpoints."""
+"""Every kind of model file to a `Trace`: Keras, SavedModels, frozen graphs, checkpoints, TFLite."""
 
 import difflib
 import importlib.util
@@ -12,6 +12,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tf2caffe.failure import Failure, first_line
 from tf2caffe.frontend import keras_file, loops, original, training_graph
 from tf2caffe.frontend.inline import TRAINING
+from tf2caffe.frontend.tflite.load import load_tflite
 from tf2caffe.frontend.trace import (
     REACHES,
     Trace,
@@ -26,12 +27,16 @@ from tf2caffe.frontend.trace import (
 
 
 class Wanted(NamedTuple):
-    """What is wanted of a file: the input's size, a signature, the names of inputs and outputs."""
+    """What is wanted of a file: the input's size, a signature, the names of inputs and outputs.
+
+    `dequantise` takes a quantised `.tflite` as floats.
+    """
 
     shape: list | None = None
     signature: str | None = None
     inputs: list | None = None
     outputs: list | None = None
+    dequantise: bool = False
 
 
 class Stored:
@@ -64,7 +69,7 @@ def load(path, custom=None, **wanted):
     for fits, loader in LOADERS.items():
         if path.suffix == fits or (path.is_dir() and fits == "/"):
             return loader(path, Wanted(**wanted))
-    kinds = "a .keras, .h5, .pb or .meta file, or a SavedModel folder"
+    kinds = "a .keras, .h5, .pb, .meta or .tflite file, or a SavedModel folder"
     raise Failure(f"{path} is not {kinds}")
 
 
@@ -335,5 +340,6 @@ LOADERS = {
     ".hdf5": load_keras,
     ".pb": load_frozen,
     ".meta": load_checkpoint,
+    ".tflite": load_tflite,
     "/": load_saved_model,
 }

@@ -84,6 +84,20 @@ class Chain:
             tensor = tf.reduce_sum(self.last.tensor, axes)
             self.add("Sum", tensor, attrs={"axis": axes, "keep_dims": False})
 
+    def along(self, axis, matrix, constant):
+        """An axis multiplied by a matrix (out, in)."""
+        array = np.asarray(matrix, np.float32)
+        rest = [at for at in range(len(self.last.shape)) if at != axis]
+        product = tf.tensordot(array, self.last.tensor, [[1], [axis]])  # the axis comes first
+        tensor = tf.transpose(product, np.argsort([axis, *rest]).tolist())
+        attrs = {"sizes": list(tensor.shape)}
+        self.add("Along", tensor, {f"along{axis}": constant(array)}, attrs)
+
+    def first(self, axis, count, constant):
+        """The first elements along an axis."""
+        if count != self.last.shape[axis]:
+            self.along(axis, np.eye(count, self.last.shape[axis]), constant)
+
     def every(self, step):
         """Each `step`-th element of the last axis, from the first on."""
         shape, tensor = self.last.shape, self.last.tensor[..., ::step]

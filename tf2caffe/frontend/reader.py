@@ -6,7 +6,18 @@ again (see `recognise`): BatchNorm, which Keras 3 lowers to Rsqrt, Mul, Sub, Add
 kernels.
 """
 
-from tf2caffe.frontend import batch, channels, choices, expand, linear, settings, tail, unsupported
+from tf2caffe.frontend import (
+    batch,
+    channels,
+    choices,
+    expand,
+    linear,
+    rows,
+    settings,
+    spectra,
+    tail,
+    unsupported,
+)
 from tf2caffe.frontend.draft import Op, compute_together, live
 from tf2caffe.frontend.extract import extract
 from tf2caffe.frontend.naming import name_ops
@@ -33,6 +44,7 @@ def read(trace, name, names=None, classes=()):
     compute_together(trace, [constant for op in ops for constant in op.constants.values()])
     graph = Graph(name, *_parts(inputs, ops, outputs), list(classes), names or {})
     graph.left = tail.lines(trace, {tensor: op.name for tensor, op in raw.items()})
+    graph.remarks = trace.remarks
     graph.unused = [name for name in every if name not in graph.inputs]
     trace.known = {op.tensor.op.name: op.name for op in ops}
     return graph, {op.name: op.tensor.name for op in [*inputs, *ops]}
@@ -44,11 +56,13 @@ def _recognised(trace, ops, outputs):
     settings.resolve(ops)
     for recognise in OF_IMAGES:
         recognise(ops)
+    ops = rows.dilate(live(ops, outputs.values()), trace)
     ops = channels.put_last(live(ops, outputs.values()), trace)
     for recognise in RECOGNISERS:
         ops = live(ops, outputs.values())
         recognise(ops)
     ops = live(choices.settle_all(live(ops, outputs.values()), trace), outputs.values())
+    ops = live(spectra.settle_all(ops, trace), outputs.values())
     linear.settle_all(ops, trace)
     ops = live(expand.expanded(ops, trace), outputs.values())
     ops = batch.lift(ops, Op)

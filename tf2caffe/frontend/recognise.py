@@ -153,7 +153,7 @@ def _dilation(ops):
     """
     for op in ops:
         inner = op.inputs[0] if op.type == "BatchToSpaceND" else None
-        outer = inner.inputs[0] if inner is not None and _is_undilated(inner) else None
+        outer = inner.inputs[0] if inner is not None and is_undilated(inner) else None
         if outer is None or outer.type != "SpaceToBatchND" or not _is_whole_block(op, outer):
             continue
         first = inner.attrs["data_format"] == "NCHW"
@@ -185,7 +185,7 @@ def _dilated_pads(op, inner, outer, channels_first):
     return [end for pair in pads for end in pair]
 
 
-def _is_undilated(op):
+def is_undilated(op):
     """Whether it is a convolution of images that cuts no corners: VALID, neither strides nor
     dilations, and a constant kernel."""
     plain = op.type in ("Conv2D", "DepthwiseConv2dNative") and len(op.inputs) == 1
@@ -294,6 +294,7 @@ def _bias(ops):
         if source.type not in BIASED or op.shape != source.shape:
             continue
         alone = readers[id(source)] == 1 and "bias" not in source.constants
+        alone = alone and source.attrs.get("data_format") != "NCDHW"
         channels = source.shape[-1]
         if alone and vector.shape[-1:] == (channels,) and vector.size == channels:
             op.become(source, bias=Constant(bare(vector.tensor), vector.trace))
@@ -345,7 +346,7 @@ PRODUCTS = ("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum", "MatMul")
 TINY = float(np.finfo(np.float32).tiny)
 
 
-BIASED = tuple(name for name, op in OPS.items() if "bias?" in op.weights)
+BIASED = (*(name for name, op in OPS.items() if "bias?" in op.weights), "Conv3D")
 
 # Of images that may still have their channels first.
 OF_IMAGES = _repeat, _dilation

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from tf2caffe.failure import Failure, refuse_idle
 from tf2caffe.frontend import tf_import
 from tf2caffe.frontend.keras_file import load_checkpoint
+from tf2caffe.nearby import absent, refuse_other_kinds
 from tf2caffe.paths import Handoff
 
 
@@ -36,30 +37,38 @@ def handoff_of(model, name=None, folder=".", network=None):
     return Handoff(folder, name or getattr(model, "name", "net"))
 
 
-def check_options(model, network=None, custom=None, signature=None, inputs=None, outputs=None):
+def check_options(
+    model, network=None, custom=None, signature=None, inputs=None, outputs=None, dequantise=False
+):
     """Raise `Failure` where an option is given that this kind of model has no use for."""
     if not is_path(model):
         needed = "the model is in memory"
         refuse_idle(needed, custom=custom, signature=signature, inputs=inputs, outputs=outputs)
+        refuse_idle(needed, dequantise=dequantise)
         return
     path = Path(model)
     if network:
         refuse_idle(f"{model} is a network of models/", custom=custom)
-    if network or path.suffix not in (".pb", ".meta"):
-        needed = f"only the ops of a .pb or .meta are named, and {model} is neither"
+    if network or path.suffix not in (".pb", ".meta", ".tflite"):
+        needed = f"only what is in a .pb, .meta or .tflite is named, and {model} is none"
         refuse_idle(needed, inputs=inputs, outputs=outputs)
-    if network or not path.is_dir():
-        needed = f"only a SavedModel folder has signatures, and {model} is none"
+    if network or path.suffix != ".tflite":
+        refuse_idle(f"only a .tflite is quantised, and {model} is none", dequantise=dequantise)
+    if network or not (path.is_dir() or path.suffix == ".tflite"):
+        needed = f"only a SavedModel folder and a .tflite have signatures, and {model} is neither"
         refuse_idle(needed, signature=signature)
     if not network and not path.exists():
-        raise Failure(f"{path} does not exist")
+        raise Failure(absent(path))
+    if not network:
+        refuse_other_kinds(path)
 
 
 def open_model(model, *, name=None, folder=".", network=None, shape=None, custom=None, **wanted):
     """The `Source` of a model: a path, a Keras model, a `Trace`, or a registered network.
 
     `network` is the registered network's module; its checkpoint is read, and its CAFFE_NAMES and
-    CLASSES name what they name. `wanted` are `signature`, `inputs` and `outputs`. Raises `Failure`
+    CLASSES name what they name. `wanted` are `signature`, `inputs`, `outputs` and
+    `dequantise`. Raises `Failure`
     where the model cannot be loaded, traced or read.
     """
     check_options(model, network, custom, **wanted)

@@ -29,7 +29,8 @@ class Trace:
     `inputs` and `outputs` map the model's own names to tensors' names (`x:0`), `variables` a
     placeholder's name to (the variable's name, the variable or its value). `layers` are the names
     of the Keras layers, where there are any, `graph` is that of the `GraphDef`, if there is one.
-    `unused` are inputs that the model's user named, but that no output depends on. `together` are
+    `unused` are inputs that the model's user named, but that no output depends on, `remarks` lines
+    about how the file was taken. `together` are
     tensors that are worth computing at once, as soon as one of them is asked for; `known` maps an
     op's name in the graph to the one that the user knows, once that is found. `named` are the ops
     that the option --outputs can name, where there is such an option; `left` are outputs whose end
@@ -49,6 +50,7 @@ class Trace:
     reason: str = "it was not loaded from a file"
     unused: list = field(default_factory=list)
     named: frozenset = frozenset()
+    remarks: list = field(default_factory=list)
     together: set = field(default_factory=set, init=False, repr=False)
     computed: dict = field(default_factory=dict, init=False, repr=False)
     known: dict = field(default_factory=dict, init=False, repr=False)
@@ -361,7 +363,17 @@ def _check_given(name, shape, given):
     """Raise `Failure` unless --shape can be the shape of this input."""
     if given[0] != 1 or not shape[1:].is_compatible_with(given[1:]):
         text = ",".join(map(str, given))
-        raise Failure(f"--shape {text}: input {name} is {shape}, and the batch is 1")
+        raise Failure(
+            f"--shape {text}: input {name} is {shape}, and the batch is 1{_hint(given, shape)}"
+        )
+
+
+def _hint(given, shape):
+    """The --shape that was meant, if that is plain."""
+    for meant in ([1, *given], [1, *given[2:], *given[1:2]]):
+        if shape[1:].is_compatible_with(meant[1:]):
+            return f"; try --shape {','.join(map(str, meant))}"
+    return ""
 
 
 def _named(structure, names):

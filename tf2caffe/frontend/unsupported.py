@@ -234,7 +234,8 @@ WHY = {
     ),
     **dict.fromkeys(
         ("AvgPool3D", "Conv3D", "Conv3DBackpropInputV2", "MaxPool3D"),
-        "tf2caffe converts windows of two dimensions only; end the network before it",
+        "of windows of three dimensions tf2caffe converts convolutions and pooling of one volume, "
+        "without groups, not transposed; end the network before it",
     ),
     **dict.fromkeys(
         ("FakeQuantWithMinMaxArgs", "FakeQuantWithMinMaxVars",
@@ -254,6 +255,7 @@ WHY = {
         ("ReadVariableOp", "VarHandleOp", "Variable", "VariableV2"),
         "a variable whose value is not in the file; save the model together with it",
     ),
+    "CropAndResize": "it fills what lies beyond the image with a number, which " + TAKEN,
     "Cast": "it changes the type within the network, Caffe computes in float32; leave it out",
     "GatherV2": "a lookup with other indices for each of a batch (batch_dims), which " + TAKEN,
     "Placeholder": "it is fed from outside, but is none of the inputs; name it with --inputs, or "

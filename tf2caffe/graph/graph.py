@@ -67,7 +67,7 @@ class Graph:
     `unused` inputs of the model none of them depends; `left` has a line for each output whose end
     is left to the caller. `names` are the Caffe names that differ from
     the layers' own, `classes` the labels of the answers, if the network has any, `source` tells
-    which state of the model this was.
+    which state of the model this was, `remarks` how its file was taken.
     """
 
     name: str
@@ -79,6 +79,7 @@ class Graph:
     source: str = ""
     unused: list = field(default_factory=list)
     left: list = field(default_factory=list)
+    remarks: list = field(default_factory=list)
 
     @property
     def layouts(self):
@@ -106,6 +107,8 @@ class Graph:
         return self.names.get(layer, layer)
 
     def print_unused(self):
+        for remark in self.remarks:
+            print(remark)
         for name in self.unused:
             print(f"input {name} is left out: no output depends on it")
         for line in self.left:
