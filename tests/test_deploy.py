@@ -433,9 +433,9 @@ def test_scripts(built, runtime):
     ]
     rows = [line.rsplit(maxsplit=3) for line in said.out.splitlines()[-5:]]
     assert rows[:3] == [
-        ["layers", "17", "12"],
-        ["parameters", "813,404", "813,258"],
-        ["multiply-adds", "1,824,000", "1,824,000"],
+        ["TensorFlow", "inspectable", "deploy"],
+        ["parameters", "813,402", "813,404", "813,258"],
+        ["multiply-adds", "1,824,000", "1,824,000", "1,824,000"],
     ]
     ended = run("caffe_predict.py", "--dir", work, "--deploy", "--runtime", runtime.name)
     assert (ended.status, ended.err) == (0, "")
