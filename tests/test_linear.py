@@ -237,3 +237,11 @@ def test_layer_deployed(name, runtime, tmp_path):
 
 def test_shifted_windows_deployed(runtime, tmp_path):
     deployed(graph_trace(swin, (1, 6, 8, 4)), tmp_path, runtime)
+
+
+def test_what_moves_nothing(opencv, tmp_path):
+    """It is a Reshape, whose blob is that of what it reads, and its probes too."""
+    converted = assert_equal(
+        graph_trace(lambda x: tf.roll(x, 0, 1) + 0.5, (1, 3)), tmp_path, opencv
+    )
+    assert [node.op for node in converted.graph.nodes] == ["Reshape", "AddV2"]
