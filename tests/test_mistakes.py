@@ -146,7 +146,7 @@ MISTAKES = {
     "save_weights.py mnist": "unknown model 'mnist'; the known ones: mnistcls",
     "build_caffe.py": r"tf_weights/mnistcls/graph.json does not exist; .*\(step 4\)",
     "build_caffe.py my.keras": r"does not exist \(did you mean tf_weights/my\?\); .*save_weights",
-    "build_caffe.py nets/my.prototxt": "is a path; this step takes the name .* such as my",
+    "build_caffe.py out/my": "is a path; this step takes the name .* such as my",
     "build_caffe.py my": "tf_weights/my/graph.json is damaged .*save_weights.py",
     "caffe_predict.py": "nets/mnistcls.blobs.json does not exist; build_caffe.py",
     "caffe_predict.py --runtime opencv --caffe-python x": "contradict each other",
