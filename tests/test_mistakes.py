@@ -116,7 +116,7 @@ MISTAKES = {
     "tf2caffe my.keras --images photos --scale 0": "argument --scale: '0' is not a number other",
     "tf2caffe my.keras --mean 1": "--mean does nothing here: there are no images",
     # labels and layers
-    "tf2caffe my.keras --labels few.txt": "--labels does nothing here: only --pictures",
+    "tf2caffe my.keras --labels few.txt": "--labels has 2 lines, the network 5 answers",
     "tf2caffe my.keras --pictures --labels nowhere.txt": "nowhere.txt: No such file",
     "tf2caffe my.keras --pictures --labels latin.txt": "latin.txt is not a text file in UTF-8",
     "tf2caffe my.keras --pictures --labels few.txt": "--labels has 2 lines, the network 5 answers",
@@ -141,7 +141,7 @@ MISTAKES = {
     "tf_predict.py my": "unknown model 'my'; .*of your own is named by its file: my.keras",
     "save_weights.py mnist": "unknown model 'mnist'; the known ones: mnistcls",
     "build_caffe.py": r"tf_weights/mnistcls/graph.json does not exist; .*\(step 4\)",
-    "build_caffe.py my.keras": r"does not exist \(did you mean tf_weights/my\?\); .*save_weights",
+    "build_caffe.py my.keras": "tf_weights/my/graph.json is damaged",
     "build_caffe.py out/my": "is a path; this step takes the name .* such as my",
     "build_caffe.py my": "tf_weights/my/graph.json is damaged .*save_weights.py",
     "caffe_predict.py": "nets/mnistcls.blobs.json does not exist; build_caffe.py",
