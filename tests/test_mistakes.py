@@ -55,7 +55,6 @@ FILES = {
     "nothing.keras": b"",
     "net.onnx": b"x",
     "net.pth": b"x",
-    "net.ckpt.index": b"x",
     "net.ckpt.meta": b"x",
     "my.json": b"{}",
     "few.txt": b"a\nb\n",

@@ -31,7 +31,6 @@ def suggestion(path):
 def refuse_other_kinds(path):
     """Raise `Failure` where what is at `path` cannot be a model, whatever kind is looked for."""
     if path.is_dir():
-        _refuse_folder(path)
         return
     name = path.name.lower()
     for ending, what in KINDS.items():
