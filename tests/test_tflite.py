@@ -322,7 +322,7 @@ def test_cut(tmp_path, pycaffe):
     """Between tensors of the file, by their own names, or as step 3 prints them."""
     path = plain(tmp_path)
     names = [node.name for node in Converted(loaded(path), tmp_path / "all").graph.nodes]
-    assert "functional/act/Relu6" in {name.replace("_1", "") for name in names}
+    assert any(name.endswith("/Relu6") for name in names)
     graph = File(path).model.subgraphs[0]
     known = [graph.tensors[op.outputs[0]].name.decode() for op in graph.operators]
     start, end = (next(n for n in known if n.split(";")[0].endswith(e)) for e in ("/Relu6", "/Add"))

@@ -50,7 +50,7 @@ def check_options(
     if network:
         refuse_idle(f"{model} is a network of models/", custom=custom)
     if network or path.suffix not in (".pb", ".meta", ".tflite"):
-        needed = f"only what is in a .pb, .meta or .tflite is named, and {model} is none"
+        needed = f"only the ops of a .pb or .meta and a .tflite's tensors are named, not {model}'s"
         refuse_idle(needed, inputs=inputs, outputs=outputs)
     if network or path.suffix != ".tflite":
         refuse_idle(f"only a .tflite is quantised, and {model} is none", dequantise=dequantise)
