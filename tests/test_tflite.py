@@ -419,6 +419,17 @@ def test_no_batch(tmp_path):
         loaded(path)
 
 
+def test_no_numbers(tmp_path):
+    path = plain(tmp_path)
+    model = File(path).model
+    model.subgraphs[0].tensors[model.subgraphs[0].inputs[0]].type = schema.TensorType.STRING
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    path.write_bytes(builder.Output())
+    with pytest.raises(Failure, match="image.* holds no numbers"):
+        loaded(path)
+
+
 def test_idle(tmp_path):
     path = plain(tmp_path)
     with pytest.raises(Failure, match="--dequantise does nothing here: no op of .*my.tflite"):

@@ -201,7 +201,11 @@ class Part:
         )
 
     def dtype(self, at):
-        return tf.as_dtype(DTYPES[self.tensors[at].type])
+        tensor = self.tensors[at]
+        if tensor.type not in DTYPES:
+            said = f"{self.file.path}: {plain_name(name(tensor))} holds no numbers (type "
+            raise Failure(f"{said}{tensor.type} of TFLite's schema); cut it off with --inputs")
+        return tf.as_dtype(DTYPES[tensor.type])
 
     def packed(self):
         """This part as a `.tflite` of its own (bytes), every tensor with the index it has here."""
