@@ -15,6 +15,7 @@ MODELS = {
     "signature of a .keras": ("my.keras --signature a", "--signature does nothing .* SavedModel"),
     "signature of a .pb": ("my.pb --signature a", "--signature does nothing here"),
     "signature of mnistcls": ("mnistcls --signature a", "--signature does nothing here"),
+    "a .keras taken as floats": ("my.keras --dequantise", "--dequantise .* only a .tflite is"),
     "layers of mnistcls": ("mnistcls --custom my.py", "--custom does nothing here: mnistcls is a"),
 }  # fmt: skip
 INPUTS = {
