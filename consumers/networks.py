@@ -143,6 +143,62 @@ def windows():
     return keras.Model(data, [layer(data) for layer in convolutions + poolings])
 
 
+def attention():
+    """A block of a vision transformer: patches, attention of two heads, an MLP."""
+    data = keras.Input((8, 12, 6), name="data")
+    x = layers.Reshape((6, 8))(layers.Conv2D(8, 4, 4)(data))
+    x = x + layers.MultiHeadAttention(2, 4)(*[layers.LayerNormalization()(x)] * 2)
+    x = x + layers.Dense(8)(layers.Dense(16, activation="relu")(layers.LayerNormalization()(x)))
+    moved = ops.transpose(layers.Reshape((2, 3, 8))(x), (0, 3, 1, 2))
+    return keras.Model(data, [layers.Dense(3)(ops.mean(x, axis=1)), layers.Dense(4)(moved)])
+
+
+def head():
+    """As SSD ends: reshapes, joins, softmax over the classes, boxes decoded from slices."""
+    data = keras.Input((9, 11, 6), name="data")
+    small = layers.Conv2D(8, 3, 2, padding="same", activation="relu")(data)
+    scores, boxes = [], []
+    for maps in (data, small):
+        scores.append(layers.Reshape((-1, 4))(layers.Conv2D(2 * 4, 3, padding="same")(maps)))
+        boxes.append(layers.Reshape((-1, 4))(layers.Conv2D(2 * 4, 3, padding="same")(maps)))
+    boxes = layers.Concatenate(axis=1)(boxes)
+    centre, size = boxes[..., :2] * 0.1 + 0.5, ops.exp(boxes[..., 2:] * 0.2)
+    decoded = ops.concatenate([centre - size / 2.0, centre + size / 2.0], axis=-1)
+    return keras.Model(data, [layers.Softmax()(layers.Concatenate(axis=1)(scores)), decoded])
+
+
+def recurrent():
+    """Cells of loops, unrolled."""
+    data = keras.Input((9, 11, 6), name="data")
+    rows = layers.Reshape((5, 3))(layers.Dense(15)(layers.GlobalAveragePooling2D()(data)))
+    both = layers.Bidirectional(layers.LSTM(4, return_sequences=True))(rows)
+    return keras.Model(data, layers.Dense(3)(layers.GRU(5)(both)))
+
+
+def first():
+    """As networks with channels first begin and end."""
+    data, form = keras.Input((6, 9, 11), name="data"), {"data_format": "channels_first"}
+    x = layers.Conv2D(8, 3, 2, "same", **form)(data)
+    x = layers.ReLU()(layers.BatchNormalization(axis=1)(x))
+    gate = layers.GlobalAveragePooling2D(**form, keepdims=True)(x)
+    x = x * layers.Conv2D(8, 1, activation="sigmoid", **form)(gate)
+    x = layers.Concatenate(axis=1)([x, layers.AveragePooling2D(3, 1, "same", **form)(x)])
+    return keras.Model(data, [x, layers.Dense(5)(layers.Flatten(**form)(x))])
+
+
+def choices():
+    """What chooses by the data, with sides that meet; volumes; crops and spectra."""
+    data = keras.Input((8, 10, 6), name="data")
+    outputs = [ops.soft_shrink(data), ops.sparse_plus(data), layers.ReLU(2.0, 0.1)(data)]
+    outputs += [tf_layer(lambda x: tf.where(x > 0.0, x, tf.exp(x) - 1.0))(data)]
+    volume = layers.Reshape((4, 5, 4, 6))(data)
+    outputs += [layers.Conv3D(4, 3, padding="same", activation="relu")(volume)]
+    outputs += [layers.MaxPooling3D(2)(volume), layers.AveragePooling3D(2, padding="same")(volume)]
+    outputs += [tf_layer(lambda x: tf.image.crop_and_resize(x, [BOX], [0], [3, 4]))(data)]
+    outputs += [tf_layer(lambda x: tf.math.real(tf.signal.rfft(x)))(data)]
+    return keras.Model(data, outputs)
+
+
 def activations():
     """Those that Caffe has, and those that are written out of others."""
     data = keras.Input((9, 11, 6), name="data")
@@ -242,6 +298,7 @@ def tf_layer(function):
     return type("Function", (layers.Layer,), {"call": lambda self, x: function(x)})()
 
 
+BOX = [0.1, 0.2, 0.8, 0.9]
 PADS = [[0, 0], [1, 0], [2, 1], [0, 0]]
 
 # Settings that are told apart by their values too.
@@ -256,6 +313,11 @@ NETWORKS = {
     "segmenter": segmenter,
     "transformer": transformer,
     "windows": windows,
+    "attention": attention,
+    "head": head,
+    "recurrent": recurrent,
+    "first": first,
+    "choices": choices,
     "activations": activations,
     "arithmetic": arithmetic,
     "reductions": reductions,

@@ -17,10 +17,10 @@ ROOMS = {
     "caffe": {"graph"},
     "proof": {"graph", "caffe"},
     "pictures": {"proof"},  # compare.png marks what the proof judged
-    "frontend": {"graph", "caffe"},  # step 4 names the files as Caffe does
+    "frontend": {"graph", "caffe", "proof"},  # step 4 names files as Caffe does, errors as step 6
     "training": {"frontend"},
 }
-BESIDE = {"failure", "files", "paths", "records"}  # any room may import them, and they none
+BESIDE = {"failure", "files", "nearby", "paths", "records"}  # any room may import them
 
 
 def imported(file):

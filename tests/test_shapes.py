@@ -209,6 +209,7 @@ def inputs(dice):
 
 CASES = {
     "AbsVal": plain,
+    "Threshold": plain,
     "ArgMax": argmax,
     "BatchNorm": lambda dice: (
         [dice.shape(2)], {"batch_norm_param": {"use_global_stats": True}},

@@ -122,10 +122,45 @@ def parser(doc):
 
 
 def add_name(parser):
-    """The network's name, for the steps that read what earlier steps wrote."""
+    """The network's name, of the steps that read what others wrote; `find_name` reads it."""
     parser.add_argument(
-        "name", nargs="?", default="mnistcls", type=network, help="default: %(default)s"
-    )
+        "name", nargs="?", default="mnistcls",
+        help="its name, the model's file, or one of its files in nets/ (default: %(default)s)",
+    )  # fmt: skip
+
+
+def find_name(args):
+    """Replace a path in `args.name` by the network's name, and set `dir` and `deploy` by it.
+
+    A model's file stands for the name that steps 3 and 4 give it, a file in nets/ for its network.
+    Raises `Failure` where --dir names another folder than the path.
+    """
+    path, files = Path(args.name), (".prototxt", ".caffemodel", ".blobs.json", ".parity.json")
+    suffix = next((end for end in files if path.name.endswith(end)), None)
+    if suffix is None:
+        known = (".keras", ".h5", ".hdf5", ".pb", ".meta", ".tflite")
+        if path.suffix in known or (len(path.parts) > 1 and path.is_dir()):
+            args.name = path.stem
+        elif {"/", os.sep} & {*args.name}:
+            known = f"this step takes the name of a network, such as {path.stem}"
+            raise Failure(f"{args.name} is a path; {known}, its model, or its prototxt")
+        return
+    name = path.name.removesuffix(suffix)
+    args.name = name.removesuffix(".deploy")
+    if name != args.name and hasattr(args, "deploy"):
+        args.deploy = True
+    _set_folder(args, path)
+
+
+def _set_folder(args, path):
+    """A file of DIR/nets tells DIR."""
+    folder = path.absolute().parent
+    if folder.name != "nets":
+        told = f"{path} is not in a folder called nets, as the files of build_caffe.py are"
+        raise Failure(f"{told}; give the network's name, and --dir")
+    if args.dir != Path(".") and args.dir.absolute() != folder.parent:
+        raise Failure(f"{path} and --dir {args.dir} name two folders; give one of them")
+    args.dir = path.parent.parent if len(path.parts) > 1 else folder.parent
 
 
 def add_model(parser, **default):
@@ -162,18 +197,39 @@ def model_options(args):
 
 def add_input(parser):
     """The options for the network's input; `input_options` collects them."""
+    parser.add_argument(
+        "--images", type=Path, metavar="PATH", help="an image or a folder of images"
+    )
+    add_preprocessing(parser)
+    parser.add_argument(
+        "--input", type=Path, metavar="FILE", help=".npy (N, ...) or .npz, as the model reads it"
+    )
+
+
+def add_preprocessing(parser):
+    """The options of what is done to images first; `preprocessing` collects them."""
     add = parser.add_argument
-    add("--images", type=Path, metavar="PATH", help="an image or a folder of images")
     add("--bgr", action="store_true", help="put the image's channels in the order blue, green, red")
-    add("--mean", type=numbers, metavar="B,G,R", help="subtract this mean first (default: 0)")
-    add("--scale", type=factor, help="then multiply by this factor (default: 1)")
-    add("--input", type=Path, metavar="FILE", help=".npy (N, ...) or .npz, as the model reads it")
+    add("--mean", type=numbers, metavar="R,G,B", help="subtract this mean first (default: 0)")
+    add("--std", type=numbers, metavar="R,G,B", help="then divide by this")
+    add("--scale", type=factor, help="or multiply by this factor, such as 1/255 (default: 1)")
+    add(
+        "--fold-preprocessing", action="store_true",
+        help="make that a part of the network, which then takes red, green, blue of 0..255",
+    )  # fmt: skip
+
+
+def preprocessing(args):
+    """The options of `add_preprocessing` as one. Raises `Failure` where they contradict."""
+    from tf2caffe.proof.preprocessing import Preprocessing
+
+    given = {name: getattr(args, name) for name in ("bgr", "mean", "std", "scale")}
+    return Preprocessing.of(**given, folded=args.fold_preprocessing)
 
 
 def input_options(args):
-    """The options of `add_input` as `inputs.load` and `prove` take them."""
-    taken = {name: getattr(args, name) for name in ("images", "bgr", "mean", "scale")}
-    return {"data": args.input} | taken
+    """The options of `add_input` as `inputs.load` takes them."""
+    return {"data": args.input, "images": args.images, "preprocessing": preprocessing(args)}
 
 
 def add_layers(parser):
@@ -240,14 +296,6 @@ def folder(text):
         if part.exists() and not part.is_dir():
             raise argparse.ArgumentTypeError(f"{part} is a file, not a folder")
     return path
-
-
-def network(text):
-    """The name of a network; for a path its name is told."""
-    if {"/", os.sep} & {*text}:
-        known = f"this step takes the name of a network, such as {Path(text).stem}"
-        raise argparse.ArgumentTypeError(f"{text} is a path; {known}")
-    return text
 
 
 def told(what):
@@ -326,9 +374,10 @@ def positive(text):
 
 @told("a number other than 0")
 def factor(text):
-    """A finite number other than 0."""
-    value = number(text)
-    if value == 0:
+    """A finite number other than 0, or a fraction such as 1/255."""
+    above, _, below = text.partition("/")
+    value = number(above) / (number(below) if below else 1)
+    if value == 0 or not isfinite(value):
         raise ValueError
     return value
 

@@ -26,7 +26,7 @@ def load(path, form, build, again):
     form, or `build` raises `ValueError`.
     """
     if not path.exists():
-        raise Failure(absent(path, again))
+        raise Failure(absent(path, again.removesuffix(" again")))
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         check(record, form)

@@ -86,9 +86,10 @@ def frozen(network, folder):
 
 def checkpoint(network, folder):
     """Through a graph and a session of TF1, unless there are Keras's layers in it."""
-    if any(step.op.startswith("keras") for step in network.steps):
-        return traced(network, folder)
     constants = network.weights
+    kept = [one for weights in constants for one in weights.kept]
+    if any(isinstance(one, keras.layers.Layer) for one in kept):
+        return traced(network, folder)
     with tf.Graph().as_default(), v1.Session() as session:
         inputs = [v1.placeholder(spec.dtype, spec.shape, spec.name) for spec in specs(network)]
         network.weights = [stored(weights) for weights in constants]

@@ -8,9 +8,12 @@ import tensorflow as tf
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from tests.fuzz.steps import STEPS, Weights
+from tests.fuzz import more_steps
+from tests.fuzz import steps as usual_steps
+from tests.fuzz.steps import Weights
 from tf2caffe.caffe.targets import TARGETS
 
+STEPS = usual_steps.STEPS | more_steps.STEPS
 IMAGES, NOISE = 2, 1e-4
 LARGEST = 4096  # numbers in one tensor
 RANGE = 1e-6, 1e8  # what the largest number of a tensor may be

@@ -11,6 +11,7 @@ Where they jump, it takes a Step, which is 1 where x > c and else 0:
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.eager import context
 
 from tf2caffe.frontend.copies import copied, operands
 from tf2caffe.frontend.draft import Constant, Op
@@ -255,7 +256,7 @@ def _value(side, x, number):
     ]
     arguments = [argument.name for argument in raw.op_def.input_arg]
     many = raw.op_def.input_arg[0].number_attr
-    with tf.init_scope():
+    with context.eager_mode():
         values = [tf.constant(value, tf.float32) for value in values]
         fed = {arguments[0]: values} if many else dict(zip(arguments, values, strict=True))
         return float(getattr(tf.raw_ops, side.type)(**fed, **side.attrs))

@@ -9,6 +9,7 @@ matrices are numpy's or TensorFlow's own answer to that.
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.eager import context
 
 from tf2caffe.frontend.draft import constants
 
@@ -166,7 +167,7 @@ def _box(op, box):
 def _cropped_eye(op, length, ends, out):
     eye = np.eye(length, dtype=np.float32)[None, :, None]  # (1, length, 1, length)
     box, method = [[ends[0], 0.0, ends[1], 0.0]], op.attrs["method"]
-    with tf.init_scope():
+    with context.eager_mode():
         return tf.image.crop_and_resize(eye, box, [0], [out, 1], method).numpy()[0, :, 0]
 
 

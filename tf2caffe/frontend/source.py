@@ -67,28 +67,32 @@ def check_options(
         refuse_other_kinds(path)
 
 
-def open_model(model, *, name=None, folder=".", network=None, shape=None, custom=None, **wanted):
+def open_model(
+    model, *, name=None, folder=".", network=None, shape=None, custom=None, preprocessing=None,
+    **wanted,
+):  # fmt: skip
     """The `Source` of a model: a path, a Keras model, a `Trace`, or a registered network.
 
     `network` is the registered network's module; its checkpoint is read, and its CAFFE_NAMES and
-    CLASSES name what they name. `wanted` are `signature`, `inputs`, `outputs` and
-    `dequantise`. Raises `Failure`
-    where the model cannot be loaded, traced or read.
+    CLASSES name what they name. A `preprocessing` that is folded becomes a part of the model.
+    `wanted` are `signature`, `inputs`, `outputs` and `dequantise`. Raises `Failure` where the model
+    cannot be loaded, traced or read.
     """
     check_options(model, network, custom, **wanted)
     handoff = handoff_of(model, name, folder, network)
     if not is_path(model):
-        return _in_memory(model, handoff, shape, wanted)
+        return _in_memory(model, handoff, shape, wanted, preprocessing)
     if network:
-        source = _registered(model, handoff, network, shape, wanted)
+        source = _registered(model, handoff, network, shape, wanted, preprocessing)
         source.model = handoff.checkpoint.name
     else:
-        source = _of_file(Path(model), handoff, dict(wanted, custom=custom, shape=shape))
+        options = dict(wanted, custom=custom, shape=shape)
+        source = _of_file(Path(model), handoff, options, preprocessing)
         source.model = Path(model).resolve().name
     return source
 
 
-def _in_memory(model, handoff, shape, wanted):
+def _in_memory(model, handoff, shape, wanted, preprocessing=None):
     tf_import.tensorflow()
     from tf2caffe.frontend import trace
 
@@ -100,10 +104,11 @@ def _in_memory(model, handoff, shape, wanted):
         handoff,
         lambda: wanted_part(model if ready else trace.keras_trace(model, shape), wanted),
         lambda: checksum(weight.numpy().tobytes() for weight in weights),
+        preprocessing=preprocessing,
     )
 
 
-def _registered(model, handoff, network, shape, wanted):
+def _registered(model, handoff, network, shape, wanted, preprocessing=None):
     """The checkpoint is looked at before TensorFlow is imported, which takes seconds."""
     handoff.checkpoint = Handoff(handoff.root, model).checkpoint
     trained = load_checkpoint(handoff)
@@ -115,15 +120,18 @@ def _registered(model, handoff, network, shape, wanted):
         lambda: fingerprint(handoff.checkpoint),
         getattr(network, "CAFFE_NAMES", None),
         getattr(network, "CLASSES", ()),
+        preprocessing,
     )
 
 
-def _of_file(path, handoff, options):
+def _of_file(path, handoff, options, preprocessing=None):
     tf_import.tensorflow()
     from tf2caffe.frontend import load
 
     others = [options["weights"]] if options.get("weights") else []
-    return read(handoff, lambda: load.load(path, **options), lambda: fingerprint(path, *others))
+    given = {"preprocessing": preprocessing}
+    state = lambda: fingerprint(path, *others)  # noqa: E731
+    return read(handoff, lambda: load.load(path, **options), state, **given)
 
 
 def wanted_part(traced, wanted):
@@ -133,15 +141,21 @@ def wanted_part(traced, wanted):
     return part.between(traced, wanted.get("inputs"), wanted.get("outputs"))
 
 
-def read(handoff, traced, state, names=None, classes=()):
-    """The `Source` of what `traced()` gives; `state()`, a checksum, is computed beside it."""
-    from tf2caffe.frontend import reader
+def read(handoff, traced, state, names=None, classes=(), preprocessing=None):
+    """The `Source` of what `traced()` gives; `state()`, a checksum, is computed beside it.
+
+    Behind a `preprocessing` that is folded, the state is another one.
+    """
+    from tf2caffe.frontend import preprocess, reader
 
     with ThreadPoolExecutor(1) as beside:
         found = beside.submit(state)
-        trace = traced()
+        trace, folded = traced(), preprocessing is not None and preprocessing.folded
+        trace = preprocess.folded(trace, preprocessing) if folded else trace
         graph, tensors = reader.read(trace, handoff.name, names, classes)
         graph.source = found.result()
+        if folded:
+            graph.source += f"+{checksum([repr(preprocessing).encode()])[:8]}"
     return Source(handoff, trace, graph, tensors)
 
 

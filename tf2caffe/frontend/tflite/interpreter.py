@@ -126,7 +126,7 @@ class Interpreted(Original):
         worst = max(difference(found[key], expected[key]) for key in expected)
         return (
             f"the file itself, run by TFLite's interpreter, rounds activations to whole numbers: "
-            f"its outputs differ by up to {worst:.1e} of their scale"
+            f"its outputs differ by up to {worst:.1%} of their largest value"
         )
 
     def _of_file(self, inputs):

@@ -74,7 +74,7 @@ def remarks(part, wanted, stored):
     elif part.rewritten:
         said.append(
             f"{part.file.path} has weights of whole numbers, taken as the floats that their scales "
-            f"describe; where TFLite's kernels round the inputs of these {len(part.rewritten)} "
-            "ops to 8 bits, the network here does not"
+            f"describe; TFLite's kernels may round the inputs of these {len(part.rewritten)} ops "
+            "to 8 bits, the network here does not"
         )
     return said

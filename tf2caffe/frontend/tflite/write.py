@@ -148,7 +148,11 @@ class Writer:
 def _is_op(text):
     """Whether the last part of a name is an op's, not a layer's."""
     bare = re.sub(r"_\d+$", "", text)
-    return op_def_registry.get(bare) is not None or bare in LOWER
+    return any(
+        op_def_registry.get(kind) is not None or kind in LOWER
+        for kind in (bare, bare[:-1], bare[:-2])  # the converter adds a number: MatMul2
+        if bare[len(kind) :].isdigit() or kind == bare
+    )
 
 
 def sanitised(text):
