@@ -116,8 +116,12 @@ def found(known, name, option):
     for key in (name, plain(name)):
         if key in known:
             return known[key]
-    plain_names = [key for key in known if ":" not in key]
-    ends = [key for key in plain_names if key.endswith(f"/{name}")]
-    near = [*ends[:3], *difflib.get_close_matches(name, plain_names)]
+    named = [key for key in known if ":" not in key]
+    ends = [key for key in named if key.endswith(f"/{plain(name)}")]
+    if len({known[key] for key in ends}) == 1:  # a layer of a model in a model
+        return known[ends[0]]
+    last = {key.rpartition("/")[2]: key for key in reversed(named)}
+    like = [last[part] for part in difflib.get_close_matches(name, last)]
+    near = [*ends[:3], *difflib.get_close_matches(name, named), *like]
     near = ", ".join(dict.fromkeys(near)) or "none; step 3 prints them all"
     raise Failure(f"{option} {name}: nothing is called so; names like it: {near}")
