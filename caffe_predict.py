@@ -3,9 +3,9 @@
 Reads   nets/NAME.prototxt, .caffemodel and .blobs.json, activations/NAME.npz.
 Writes  imgs/NAME/caffe/convs.png, denses.png and res10.png (as TensorFlow's, on the same scale),
         imgs/NAME/compare.png (TensorFlow, Caffe, their difference) and nets/NAME.parity.json.
-        The exit status is 0 only if every layer and every answer agree. With --deploy it
-        compares nets/NAME.deploy.* and draws no pictures. With --export-calibration DIR it also
-        writes the inputs as a chip's quantiser reads them.
+        The exit status is 0 only if every layer and every answer agree. With --deploy it is
+        the form nets/NAME.deploy.* that is compared: imgs/NAME/compare-deploy.png. With
+        --export-calibration DIR the inputs, as a chip's quantiser reads them.
 
     python caffe_predict.py
 """
@@ -36,10 +36,8 @@ def main():
         result = verdict.judge(found, runtime, args.tolerance)
     parity.print_table(result.rows, kept.shown)
     print()
-    if not args.deploy:
-        drawn = args.layers, table.answers, classes
-        for path in layers.draw_caffe(found.handoff, result.rows, kept, *drawn):
-            print(f"wrote: {path}")
+    for path in layers.draw_caffe(result, args.layers, classes):
+        print(f"wrote: {path}")
     print(f"wrote: {result.save()}\n")
     if not result.equal:
         sys.exit(str(result))
@@ -53,7 +51,7 @@ def arguments():
     cli.add_name(parser)
     cli.add_proof(parser)
     add = parser.add_argument
-    add("--deploy", action="store_true", help="compare the deploy form; draws no pictures")
+    add("--deploy", action="store_true", help="compare that form")
     add(
         "--export-calibration", type=Path, metavar="DIR",
         help="write each input there as .npy (1, C, H, W), and a list with one line per input",
@@ -66,7 +64,7 @@ def arguments():
 def check_options(args):
     """Raise `Failure` where options contradict each other."""
     if args.deploy:
-        refuse_idle("no pictures are drawn with --deploy", layers=args.layers, labels=args.labels)
+        refuse_idle("no answers are drawn with --deploy", labels=args.labels)
     if args.export_calibration and args.export_calibration.is_file():
         raise Failure(f"--export-calibration {args.export_calibration} is a file, not a folder")
 

@@ -16,7 +16,7 @@ def main():
     import models
     from tf2caffe.frontend import images
     from tf2caffe.frontend.keras_file import load_checkpoint
-    from tf2caffe.pictures import figures
+    from tf2caffe.pictures import figures, layers
 
     network, handoff = models.module(args.name), Handoff(args.dir, args.name)
     names, pixels = images.test_images(handoff, network.SHAPE)
@@ -26,8 +26,11 @@ def main():
     probabilities = model(pixels, training=False)["probs"].numpy()
     answers = [(network.CLASSES[row.argmax()], f"{row.max():.2%}") for row in probabilities]
     print_table(names, answers)
+    expected = images.expected(images.test_folder(handoff), names)
+    told, right = layers.captions(probabilities, network.CLASSES, expected)
     picture = handoff.tf_imgs / "res10.png"
-    figures.draw_answers(picture, pixels, [f"{label}  {sure}" for label, sure in answers])
+    heading = [(f"{args.name} in TensorFlow: label and confidence", figures.INK)]
+    figures.draw_answers(picture, pixels, told, right, heading)
     print(f"wrote: {picture}")
 
 

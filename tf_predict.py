@@ -26,15 +26,19 @@ def main():
     model = source.open_model(args.model, network=network, **cli.model_options(args))
     model.graph.print_unused()
     print_ops(model, args.all)
-    arrays, names = inputs.load(handoff, model.graph.inputs, **options)
+    arrays, names = inputs.load(
+        handoff, model.graph.inputs, bool(model.graph.channels_first()), **options
+    )
     shown = inputs.position(args.image, names)
     layers.check(args.layers, [node.name for node in model.graph.nodes if node.shape[1:]])
-    kept = api.computed(model, arrays, names, shown)
+    facts = inputs.facts(handoff, names, **options)
+    kept = api.computed(model, arrays, names, shown, facts)
     print(f"\n{names[shown]}, layer by layer:\n")
     of_shown = {name: one for name, one in kept.of_shown().items() if one.dtype.kind == "f"}
     activations.print_statistics(of_shown)
     print(f"\nthe model as it was loaded, {kept.original}\n")
-    for path in layers.draw_layers(handoff.tf_imgs, layers.chosen(of_shown, args.layers)):
+    drawn = layers.chosen(of_shown, args.layers)
+    for path in layers.draw_layers(handoff.tf_imgs, drawn, image=names[shown]):
         print(f"wrote: {path}")
     activations.save(handoff.activations, kept)
     print(f"wrote: {handoff.activations} ({len(names)} images, {len(kept.layers)} layers)")

@@ -11,6 +11,7 @@ from keras import layers, ops
 
 from models import mnistcls
 from tests.harness import randomise
+from tf2caffe.caffe import schema
 
 
 def built(name):
@@ -50,7 +51,7 @@ def settings(message):
     """The settings that a layer's message gives; with their value if that is a choice."""
     for param in (value for field, value in message.ListFields() if field.message_type):
         for field, value in getattr(param, "ListFields", list)():
-            texts = [f"{item:g}" for item in (value if field.is_repeated else [value])
+            texts = [f"{item:g}" for item in (value if schema.is_repeated(field) else [value])
                      if field.name in CHOICES]  # fmt: skip
             yield " ".join([field.name, *texts])
 

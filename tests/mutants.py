@@ -484,7 +484,7 @@ MUTANTS = [
     ),
     Mutant(
         "proof: layers alone are not looked at",
-        "first_stray", "not row.own <= tolerance", "False",
+        "fault", "not row.own <= tolerance", "False",
         "differs", "test_parity",
     ),
     Mutant(
@@ -509,7 +509,7 @@ MUTANTS = [
     ),
     Mutant(
         "proof: layers on the probes are not looked at",
-        "first_stray", "row.probed is not None and not row.probed <= tolerance", "False",
+        "fault", "row.probed is not None and not row.probed <= tolerance", "False",
         "bound or users_input", "test_probes",
     ),
     Mutant(

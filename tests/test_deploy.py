@@ -447,6 +447,7 @@ def test_scripts(built, runtime):
     assert {path: after[path] for path in before} == before
     assert {str(path) for path in after.keys() - before.keys()} == {
         "imgs/mnistcls/caffe-net-deploy.png", "imgs/mnistcls/caffe-net-deploy.svg",
+        "imgs/mnistcls/compare-deploy.png",
         *(f"nets/mnistcls.deploy.{end}" for end in
           ("prototxt", "caffemodel", "blobs.json", "parity.json")),
     }  # fmt: skip

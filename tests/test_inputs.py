@@ -151,7 +151,10 @@ def test_layers_that_are_drawn(capsys):
 def test_labels(tmp_path):
     (tmp_path / "labels.txt").write_text("cat\ndog\n")
     classes = layers.labels(tmp_path / "labels.txt")
-    assert layers.captions(np.float32([[0.25, 0.75]]), classes) == ["dog  75.00%"]
+    sure = np.float32([[0.25, 0.75]])
+    assert layers.captions(sure, classes) == (["dog  75.00%"], [None])
+    assert layers.captions(sure, classes, ["dog"]) == (["dog  75.00%\nexpected: dog"], [True])
+    assert layers.captions(sure, classes, ["cat"])[1] == [False]
     with pytest.raises(Failure, match="2 lines, the network 3 answers"):
         layers.captions(np.zeros((1, 3)), classes)
     (tmp_path / "labels.txt").write_bytes(b"\xff\xfe")

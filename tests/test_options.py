@@ -52,8 +52,6 @@ USAGE = {
 LATER = {
     "list and deploy": ("build_caffe.py", "--target list --deploy", "--deploy does nothing here"),
     "list and prototxt": ("build_caffe.py", "--target list --prototxt x", "--prototxt does"),
-    "layers that are not drawn": (
-        "caffe_predict.py", "--deploy --layers a", "--layers does nothing here: no pictures"),
     "labels that are not drawn": (
         "caffe_predict.py", "--deploy --labels a", "--labels does nothing here"),
     "a Python for OpenCV": (

@@ -313,7 +313,9 @@ def test_planted_fault(planted, runtime):
     else:
         assert ended.err.startswith(f"NOT EQUAL: {op} (Caffe: ")
         record = json.loads((folder / "nets/mnistcls.parity.json").read_text())
-        assert op in record["verdict"] and runtime.name in record["runtime"]
+        assert record["verdict"] == "not equal" and op in record["reason"]
+        assert [one["tensorflow"] for one in record["layers"] if not one["pass"]][0] == op
+        assert runtime.name in record["runtime"]
 
 
 def test_steps_3_and_4_on_two_states_of_the_network(finished, tmp_path):

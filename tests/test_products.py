@@ -19,7 +19,13 @@ def matmul(**turned):
 
 
 def einsum(equation):
-    return lambda x, y: tf.einsum(equation, x, y)
+    def one(x):
+        return tf.einsum(equation, x)
+
+    def two(x, y):
+        return tf.einsum(equation, x, y)
+
+    return two if "," in equation else one
 
 
 def by_einsum(equation, *shape):
@@ -71,6 +77,15 @@ COMPUTED = {
     "dots": (einsum("...ij,...jk->...ik"), (1, 6, 3, 5), (1, 6, 5, 2)),
     "dots_of_ranks": (einsum("b...ij,bjk->b...ik"), (1, 2, 6, 3, 5), (1, 5, 2)),
     "dots_last": (einsum("bi...,bj...->bij..."), (1, 3, 4, 2), (1, 5, 4, 2)),
+    "alone_turned": (einsum("bij->bji"), (1, 3, 5)),
+    "alone_as_it_is": (einsum("bij->bij"), (1, 3, 5)),
+    "alone_summed": (einsum("bijk->bkj"), (1, 3, 5, 2)),
+    "alone_all_summed": (einsum("bij->"), (1, 3, 5)),
+    "alone_dots": (einsum("...ij->...ji"), (1, 2, 3, 5)),
+    "diagonal": (einsum("bii->bi"), (1, 5, 5)),
+    "diagonal_of_three": (einsum("bijii->bji"), (1, 3, 2, 3, 3)),
+    "trace": (einsum("bii->b"), (1, 5, 5)),
+    "diagonals_multiplied": (einsum("bii,bjij->bij"), (1, 5, 5), (1, 3, 5, 3)),
     "no_arrow": (einsum("bij,bjk"), (1, 3, 5), (1, 5, 2)),
     "images_as_sequences": (
         lambda x, y: tf.matmul(
@@ -96,6 +111,12 @@ CONSTANT = {
     "matrix_right": (lambda x: tf.matmul(x, fixed(4, 6)), (1, 5, 4)),
     "matrix_right_5d": (lambda x: tf.matmul(x, fixed(4, 6)), (1, 2, 3, 5, 4)),
     "matrix_right_of_batch_1": (lambda x: tf.matmul(x, fixed(1, 4, 6)), (1, 5, 4)),
+    "diagonal_of_weights": (
+        lambda x: tf.einsum("bij,jj->bij", x, fixed(4, 4)), (1, 5, 4)
+    ),
+    "diagonal_with_weights": (
+        lambda x: tf.einsum("bii,ik->bk", x, fixed(5, 4)), (1, 5, 5)
+    ),
     "matrix_left": (lambda x: tf.matmul(fixed(6, 5), x), (1, 5, 4)),
     "matrix_left_turned": (lambda x: tf.matmul(fixed(5, 6), x, transpose_a=True), (1, 5, 4)),
     "matrix_left_both": (

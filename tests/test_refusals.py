@@ -80,8 +80,6 @@ REFUSED = {
                     r"\(ArgMax\): .* end the network before it|\(Cast\)"),
     "argmax": (lambda x: tf.reshape(tf.argmax(x, -1), [1, 48]), MAPS,
                r"\(ArgMax\): .* end the network before it"),
-    "channels first": (lambda x: tf.nn.max_pool2d(x, 2, 2, "VALID", data_format="NCHW"), MAPS,
-                       r"\(MaxPool\): .* channels_last"),
     "pooled channels": (lambda x: tf.nn.max_pool(x, [1, 1, 1, 2], [1, 1, 1, 2], "VALID"), MAPS,
                         r"\(MaxPool\): ksize \[1, 1, 1, 2\] .* channels"),
     "batch averaged": (lambda x: tf.reduce_mean(x, [0, 1, 2], keepdims=True), MAPS,
@@ -107,6 +105,7 @@ CONVERTED = {
     "padded vector": (lambda x: tf.pad(x, [[0, 0], [1, 1]]), VECTOR),
     "padded channels": (lambda x: tf.pad(x, [[0, 0], [0, 0], [0, 0], [1, 1]]), MAPS),
     "backwards": (lambda x: x[:, ::-1], MAPS),
+    "channels first": (lambda x: tf.nn.max_pool2d(x, 2, 2, "VALID", data_format="NCHW"), MAPS),
     "broadcast rank": (lambda x: x * tf.reduce_mean(x, [1, 2]), MAPS),
 }
 

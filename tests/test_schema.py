@@ -74,8 +74,8 @@ def theirs(ask):
 
 def field_record(field):
     owner = field.message_type or field.enum_type
-    default = [] if field.is_repeated else field.default_value
-    label = field.LABEL_REPEATED if field.is_repeated else field.LABEL_OPTIONAL
+    default = [] if schema.is_repeated(field) else field.default_value
+    label = field.LABEL_REPEATED if schema.is_repeated(field) else field.LABEL_OPTIONAL
     owner = owner.full_name if owner else None
     return [field.number, field.type, label, field.is_packed, owner, str(default)]
 
@@ -123,12 +123,12 @@ def fill(message, random):
     for field in message.DESCRIPTOR.fields:
         if field.message_type:
             child = getattr(message, field.name)
-            fill(child.add() if field.is_repeated else child, random)
+            fill(child.add() if schema.is_repeated(field) else child, random)
             continue
         value = VALUES[field.cpp_type](random)
         if field.enum_type:
             value = int(random.integers(len(field.enum_type.values)))
-        if field.is_repeated:
+        if schema.is_repeated(field):
             getattr(message, field.name).extend([value, value])
         else:
             setattr(message, field.name, value)

@@ -118,15 +118,15 @@ def print_proof(args, *verdicts):
     from tf2caffe.pictures import layers
     from tf2caffe.proof import calibration, parity
 
-    found, rows = verdicts[0].found, verdicts[0].rows
+    found = verdicts[0].found
     if args.export_calibration:
         count = calibration.export(args.export_calibration, found.table.inputs, found.kept)
         print(f"wrote: {args.export_calibration / calibration.LIST} ({count} inputs)")
     if args.pictures:
         classes = layers.check_drawn(found.table, args.layers, args.labels)
-        drawn = args.layers, found.table.answers, classes
-        for path in layers.draw_caffe(found.handoff, rows, found.kept, *drawn):
-            print(f"wrote: {path}")
+        for verdict in verdicts:
+            for path in layers.draw_caffe(verdict, args.layers, classes):
+                print(f"wrote: {path}")
     for verdict in verdicts:
         print(f"\n{verdict.found.handoff.prototxt} in {verdict.runtime}")
         if args.verbose:

@@ -110,13 +110,13 @@ def leave(built, diagram=True):
     ]
 
 
-def computed(source, inputs, images, shown=0):
+def computed(source, inputs, images, shown=0, facts=None):
     """Step 3: what TensorFlow's layers compute of `inputs`, {input: (N, ...) float32}, and probes.
 
-    `images` are the names of the N images. Returns `Activations`. Raises `Failure` where what was
-    traced is not what the model itself gives.
+    `images` are the names of the N images, `facts` what `inputs.facts` gives. Returns
+    `Activations`. Raises `Failure` where what was traced is not what the model itself gives.
     """
-    from tf2caffe.frontend import original
+    from tf2caffe.frontend import original, tf_import
     from tf2caffe.frontend.source import run
     from tf2caffe.proof import probes
 
@@ -124,7 +124,9 @@ def computed(source, inputs, images, shown=0):
     told = original.compared(source, inputs, layers)
     probed = probes.computed(source.graph, source.trace, source.tensors)
     state = source.graph.source
-    return activations.Activations(inputs, layers, images, shown, state, told, probed)
+    made = {"versions": tf_import.versions()} | (facts or {})
+    made |= {"model": source.model} if source.model else {}
+    return activations.Activations(inputs, layers, images, shown, state, told, made, probed)
 
 
 def prove(
@@ -179,8 +181,11 @@ def _kept(source, given, image):
     from tf2caffe.frontend import inputs
 
     inputs.check(source.handoff, **given, image=image)
-    arrays, names = inputs.load(source.handoff, source.graph.inputs, **given)
-    return computed(source, arrays, names, inputs.position(image, names))
+    arrays, names = inputs.load(
+        source.handoff, source.graph.inputs, bool(source.graph.channels_first()), **given
+    )
+    facts = inputs.facts(source.handoff, names, **given)
+    return computed(source, arrays, names, inputs.position(image, names), facts)
 
 
 def started(runtime, caffe_python, timeout, network):

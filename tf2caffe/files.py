@@ -78,7 +78,8 @@ def save(path, arrays):
 
 def _read(read):
     try:
-        with warnings.catch_warnings(action="ignore"):  # of headers that Python 2 wrote
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of headers that Python 2 wrote
             return read()
     except (FileNotFoundError, Damaged):
         raise

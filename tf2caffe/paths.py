@@ -4,8 +4,10 @@ import contextlib
 import ctypes
 import errno
 import os
+import platform
 import re
 import shutil
+import sys
 from pathlib import Path
 
 from tf2caffe.failure import Failure
@@ -25,6 +27,7 @@ class Handoff:
         self.imgs = root / "imgs" / name
         self.diagram = self.imgs / ("caffe-net-deploy.png" if deploy else "caffe-net.png")
         self.diagram_svg = self.diagram.with_suffix(".svg")
+        self.compare = self.imgs / ("compare-deploy.png" if deploy else "compare.png")
         self.tf_imgs = self.imgs / "tf"
         self.caffe_imgs = self.imgs / "caffe"
         self.activations = root / "activations" / f"{name}.npz"
@@ -34,11 +37,12 @@ class Handoff:
         self.caffemodel = root / "nets" / f"{form}.caffemodel"
         self.blobs = root / "nets" / f"{form}.blobs.json"
         self.parity = root / "nets" / f"{form}.parity.json"
+        self.report = root / "report.html"
 
 
 def _check(name):
     """A network's name becomes files' names, each in its folder and none like a temporary's."""
-    if not name or name[0] == "." or "/" in name or not name.isprintable():
+    if not name or name[0] == "." or {"/", os.sep} & {*name} or not name.isprintable():
         raise Failure(f"{name!r} cannot be in the names of files; name the network with --name")
     if name.endswith(".deploy"):
         raise Failure(f"{name}: build_caffe.py --deploy writes files of this name; change --name")
@@ -75,7 +79,7 @@ def temporary_beside(path):
     It bears the machine's name, since several may share the folder, and the process's number.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    ours = f".{path.stem}.{os.uname().nodename}"
+    ours = f".{path.stem}.{platform.node()}"
     former = re.compile(rf"{re.escape(ours)}\.(\d{{1,9}}){re.escape(path.suffix)}")
     for file in path.parent.iterdir():
         found = former.fullmatch(file.name)
@@ -90,6 +94,8 @@ def temporary_beside(path):
 
 
 def is_alive(process):
+    if sys.platform == "win32":
+        return True  # not known: there os.kill(process, 0) would send it Ctrl-C
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -127,7 +133,9 @@ def take_place(temporary, path):
 
 def exchange(first, second):
     """Let two files or folders change places at once; False where that cannot be done."""
-    rename = getattr(ctypes.CDLL(None), "renameat2", None)  # Linux's
+    if sys.platform != "linux":
+        return False
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
     here, swap = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
     return rename and not rename(here, os.fsencode(first), here, os.fsencode(second), swap)
 

@@ -53,7 +53,11 @@ def _made(name, op):
     from tf2caffe.frontend import expand, linear, recognise
 
     found = [op.settle] if op.settle else []
-    found += [made for made in recognise.RECOGNISERS if name in (made.__doc__ or "")]
+    found += [
+        made
+        for made in (*recognise.OF_IMAGES, *recognise.RECOGNISERS)
+        if name in (made.__doc__ or "")
+    ]
     found += [linear.settle_all] if name in linear.AXES else []
     found += [expand.EXPANDED[name]] if name in expand.EXPANDED else []
     return found[0].__doc__.splitlines()[0]

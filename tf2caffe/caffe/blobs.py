@@ -33,7 +33,7 @@ class Table:
 
     Several blobs may hold the same output of TensorFlow's: that of the layer, and that which is the
     net's output. `ops` are all of TensorFlow's, those too of which Caffe has no blob; `outputs` are
-    the model's, in its order.
+    the model's, in its order; `target` is what the network was built for.
     """
 
     inputs: list
@@ -43,17 +43,18 @@ class Table:
     source: str
     ops: list
     outputs: list
+    target: str = ""
 
     @classmethod
-    def of(cls, net):
-        """The table of a network that was mapped from a graph."""
+    def of(cls, net, target=""):
+        """The table of a network that was mapped from a graph for this target."""
         graph = net.graph
         entries = [Blob(name, blob, net.layouts[name]) for name, blob in net.blobs.items() if blob]
         inputs = [entry for entry in entries if entry.name in graph.inputs]
         layers = [entry for entry in entries if entry.name not in graph.inputs]
         layers += [Blob(*copy) for copy in net.copies]
         rest = graph.classes, graph.source, ops_of(graph), net.results
-        return cls(inputs, layers, answers(graph, layers), *rest)
+        return cls(inputs, layers, answers(graph, layers), *rest, target)
 
     def write(self, path):
         """One line an entry."""
@@ -148,4 +149,5 @@ FORM = {
     "source": str,
     "ops": [{"name": str, "op": str, "reads": [str]}],
     "outputs": [OUTPUT],
+    "target?": str,
 }

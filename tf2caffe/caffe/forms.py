@@ -2,6 +2,7 @@
 
 import filecmp
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import NamedTuple
 
 from tf2caffe.caffe import blobs, folding, handwritten, lowering, mapping, targets
@@ -56,11 +57,12 @@ def unchecked(handoff, target=None, deploy=False, output_order=None, prototxt=No
     target = targets.TARGETS[name]
     if prototxt:
         net, table = handwritten.load(prototxt, network)
+        table = replace(table, target=name)
         forms = [Form(handoff, net, handwritten.text(prototxt, net), table)]
     else:
         net = mapping.build(network, target, output_order or "tensorflow")
         fitted = lowering.fit(net, target)
-        forms = [Form(handoff, fitted, fitted.prototxt(), blobs.Table.of(net))]
+        forms = [Form(handoff, fitted, fitted.prototxt(), blobs.Table.of(net, name))]
     if deploy:
         forms.append(_deployed(network, net, forms[0], target))
     return Built(network, net, forms)
@@ -124,7 +126,8 @@ def _remove_deployed(handoff):
     """Remove an earlier build's deploy form, which is of another network."""
     former = Handoff(handoff.root, handoff.name, deploy=True)
     files = former.parity, former.blobs, former.prototxt, former.caffemodel
-    for path in (*files, former.diagram, former.diagram_svg):
+    compared = former.imgs.glob(f"{former.compare.stem}*.png")
+    for path in (*files, former.diagram, former.diagram_svg, *compared):
         remove(path)
 
 

@@ -34,10 +34,17 @@ class Mapping(Builder):
         super().__init__(graph.name, graph.names)
         self.graph, self.target = graph, target
         self.layouts = graph.layouts
-        self.final = final if output_order == "tensorflow" else lambda layout: layout
+        self.as_it_lies, self.first = output_order != "tensorflow", graph.channels_first()
         self.last = outputs.last(graph)
         self.blobs, self.arranged, self.results, self.copies = {}, {}, [], []
         self.pieces = {}  # op -> its top of the Slice that was made for another op
+
+    def final(self, tensor):
+        """How a tensor lies that is an output."""
+        layout = self.layouts[tensor]
+        if self.as_it_lies:
+            return layout
+        return layout.as_tensorflow() if tensor in self.first else final(layout)
 
     def rename(self, name):
         """Give the last layer, and its blob, the name that the node has; return it."""
@@ -186,7 +193,7 @@ def _finished(node, net, blob, made):
     The op's own layers are those after the first `made`.
     """
     layout = net.layouts[node.name]
-    wanted = net.layouts[node.name] = net.final(layout)
+    wanted = net.layouts[node.name] = net.final(node.name)
     if layout.lies_as(wanted):
         return blob
     if node.op == "ConcatV2" and layout.index:
@@ -209,7 +216,7 @@ def _end(net):
         if blob in shared:
             found[at] = _copied(net, tensor, blob)
         if found[at] != net.blobs[tensor]:
-            net.copies.append((tensor, found[at], net.final(net.layouts[tensor])))
+            net.copies.append((tensor, found[at], net.final(tensor)))
     makers = {layer.tops[0]: layer for layer in net.layers}
     last = [makers[blob] for blob in found]
     net.layers = [layer for layer in net.layers if layer not in last] + last
@@ -241,7 +248,7 @@ def _in_final_order(net, tensor, once):
     One does, if the tensor is not an output `once`.
     """
     made, name = len(net.layers), _name_of_last(net, tensor)
-    blob = net.put_in_order(name, tensor, net.final(net.layouts[tensor]))
+    blob = net.put_in_order(name, tensor, net.final(tensor))
     return net.rename(name) if once and len(net.layers) > made else blob
 
 
@@ -253,7 +260,7 @@ def _name_of_last(net, tensor):
 
 
 def _result(net, end, tensor, blob):
-    order = described(net.final(net.layouts[tensor]))
+    order = described(net.final(tensor))
     return outputs.Output(end.name, end.op, blob, list(net.shapes[blob]), order, end.axis)
 
 

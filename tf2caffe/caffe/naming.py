@@ -26,5 +26,7 @@ def name_files(graph):
 
 
 def _unique(name, taken):
-    taken[name] += 1
-    return name if taken[name] == 1 else _unique(f"{name}_{taken[name] - 1}", taken)
+    """`name`, or with a number behind it; macOS and Windows know no capitals in file names."""
+    known = name.casefold()
+    taken[known] += 1
+    return name if taken[known] == 1 else _unique(f"{name}_{taken[known] - 1}", taken)

@@ -165,12 +165,18 @@ def prototxt(name, layers):
     return "\n".join(blocks)
 
 
+def is_repeated(field):
+    """Whether a field holds a list; protobuf has `is_repeated` since 6.31, and soon no `label`."""
+    known = getattr(field, "is_repeated", None)
+    return field.label == field.LABEL_REPEATED if known is None else known
+
+
 def _fields(layer):
     lines = []
     for field, value in layer.ListFields():
         if field.name == "blobs":
             continue
-        values = value if field.is_repeated else [value]
+        values = value if is_repeated(field) else [value]
         for item in values:
             if field.message_type:
                 lines.append(f"  {field.name} {{ {_one_line(item)} }}\n")

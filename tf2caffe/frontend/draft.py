@@ -84,7 +84,8 @@ class Op:
     def replace(self, other):
         """Be another op, which computes the same: whatever reads this one reads that."""
         self.become(other)
-        self.former, self.tensor = self.former or self.tensor, other.tensor
+        self.former = self.tensor if self.former is None else self.former
+        self.tensor = other.tensor
 
     def become(self, other, **constants):
         """Take the place of the op before this one: its type and operands, and more constants."""

@@ -39,6 +39,24 @@ def rerouted(graph_def, ops):
     for node in graph_def.node if names else ():
         for at, name in enumerate(node.input):
             node.input[at] = names.get(name, name)
+    return _without(graph_def, names)
+
+
+def _without(graph_def, names):
+    """The graph without those of the named ops with channels first that nothing reads any more.
+
+    TensorFlow has no kernel for some of them, and looks for one though they are not run.
+    """
+    gone = {
+        node.name
+        for node in graph_def.node
+        if node.name in names and "data_format" in node.attr
+        if node.attr["data_format"].s == b"NCHW"
+    }
+    if gone:
+        gone -= {name.partition(":")[0] for node in graph_def.node for name in node.input}
+        kept = [node for node in graph_def.node if node.name not in gone]
+        graph_def = tf.compat.v1.GraphDef(node=kept, versions=graph_def.versions)
     return graph_def
 
 
@@ -115,9 +133,9 @@ def _given(attrs):
 # Op -> the ops that come before it; it becomes another one itself.
 EXPANDED = {
     **dict.fromkeys(
-        ("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum", "MatMul"),
-        _by(products.weighted),
+        ("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "MatMul"), _by(products.weighted)
     ),
+    **dict.fromkeys(("Einsum", "EinsumDiagonal"), _by(products.einsum)),
     **dict.fromkeys(("AvgPool", "Conv2D", "DepthwiseConv2dNative", "MaxPool"), _one_image),
     "BroadcastTo": _by(linear.broadcast),
     "Pack": _pack,

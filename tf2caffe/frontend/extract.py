@@ -94,7 +94,7 @@ def _op(raw, output, operands):
     draft = Op(raw.type, output, attrs={key: plain(raw.get_attr(key)) for key in attributes})
     if output.value_index and raw.type in (*OPS, *FORMS):
         draft.type = f"{raw.type}:{output.value_index}"  # which no record has
-    names = _operand_names(record.operands if record else (), len(operands))
+    names = operand_names(record.operands if record else (), len(operands))
     for name, operand in zip(names, operands, strict=True):
         if not isinstance(operand, Op):
             draft.constants[name] = operand
@@ -106,7 +106,7 @@ def _op(raw, output, operands):
     return draft
 
 
-def _operand_names(names, count):
+def operand_names(names, count):
     """A name for each of an op's operands: `values*` of ConcatV2 is values0, values1, ..."""
     many = count - len(names) + 1
     found = []

@@ -10,6 +10,7 @@ from tf2caffe.failure import Failure, first_line
 
 PROJECT = Path(__file__).resolve().parents[2]
 ORIENTATION = ExifTags.Base.Orientation
+EXPECTED = "expected.txt"
 KINDS = {".png", ".jpg", ".jpeg", ".bmp"}
 
 
@@ -22,6 +23,27 @@ def test_folder(handoff):
 def test_images(handoff, shape):
     """The network's test images as `load_images` gives them."""
     return load_images(test_folder(handoff) or handoff.test_images, shape)
+
+
+def expected(source, names):
+    """The label that each image should get, as EXPECTED beside it says; None if it is not there.
+
+    A line of that file is an image's name and its label, with blanks between.
+    """
+    folder = Path(source) if Path(source).is_dir() else Path(source).parent
+    path = folder / EXPECTED
+    if not path.is_file():
+        return None
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise Failure(f"{path} is not a text file in UTF-8") from None
+    pairs = [line.split(maxsplit=1) for line in lines if line.strip()]
+    short = [pair[0] for pair in pairs if len(pair) < 2]
+    if short:
+        raise Failure(f"{path}: {short[0]} has no label; write the image's name, then its label")
+    known = {name: label.strip() for name, label in pairs}
+    return [known.get(name) for name in names]
 
 
 def load_images(source, shape):
@@ -58,7 +80,8 @@ def load_image(file, shape):
 def open_image(file):
     """The image, fully read: a damaged file is found here. It is upright, as viewers show it."""
     try:
-        with warnings.catch_warnings(action="ignore"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file) as image:
                 deep = is_deep(image)

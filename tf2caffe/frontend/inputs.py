@@ -28,12 +28,13 @@ def check(handoff, *, data=None, images=None, bgr=False, mean=None, scale=None, 
         raise Failure(f"--input {data} does not exist")
 
 
-def load(handoff, shapes, *, data=None, images=None, bgr=False, mean=None, scale=None):
+def load(handoff, shapes, first=False, *, data=None, images=None, bgr=False, mean=None, scale=None):
     """What the network is run on: ({input: (N, ...) float32}, the images' names).
 
-    `shapes` are the inputs' by name, batch first. `data`, else `images`, else the network's test
-    images, else random numbers. `data` is the path of a .npy or .npz, an array, or {input: array}.
-    Raises `Failure` where it does not fit the network.
+    `shapes` are the inputs' by name, batch first; `first` tells that images have channels first.
+    `data`, else `images`, else the network's test images, else random numbers. `data` is the path
+    of a .npy or .npz, an array, or {input: array}. Raises `Failure` where it does not fit the
+    network.
     """
     if isinstance(data, str | os.PathLike):
         return arrays(Path(data), shapes)
@@ -41,11 +42,19 @@ def load(handoff, shapes, *, data=None, images=None, bgr=False, mean=None, scale
         return given(data, shapes)
     folder = images or files_of_images.test_folder(handoff)
     if folder is not None:
-        return pictures(folder, shapes, bgr, mean, scale)
+        return pictures(folder, shapes, bgr, mean, scale, first)
     print(f"input: random (standard normal, seed {SEED}); --images or --input take your own\n")
     random = np.random.default_rng(SEED)
     made = {name: random.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
     return made, ["random"]
+
+
+def facts(handoff, names, *, data=None, images=None, **_):
+    """What is known of what `load` gave besides, as `Activations.made` has it."""
+    folder = images or files_of_images.test_folder(handoff)
+    if data is not None or folder is None:
+        return {}
+    return {"expected": files_of_images.expected(folder, names)}
 
 
 def position(image, names):
@@ -62,11 +71,15 @@ def position(image, names):
     raise Failure(f"--image {image}: not one of {', '.join(stems)}")
 
 
-def pictures(source, shapes, bgr, mean, scale):
-    """Images, then as Caffe does it: blue first if asked for, minus the mean, times the scale."""
+def pictures(source, shapes, bgr, mean, scale, first=False):
+    """Images, then as Caffe does it: blue first if asked for, minus the mean, times the scale.
+
+    With `first` the network takes their channels first.
+    """
     if len(shapes) != 1 or len(next(iter(shapes.values()))) != 4:
         raise Failure(f"the network takes {shapes}, not one image; give it with --input")
     ((name, shape),) = shapes.items()
+    shape = (shape[0], *shape[2:], shape[1]) if first else shape
     if shape[3] not in (1, 3):
         raise Failure(f"input {name} has {shape[3]} channels, an image 1 or 3; use --input")
     mean, scale = mean or [0.0], scale or 1.0
@@ -77,6 +90,7 @@ def pictures(source, shapes, bgr, mean, scale):
     names, pixels = files_of_images.load_images(source, shape[1:])
     pixels = pixels[..., ::-1] if bgr else pixels
     pixels = (pixels - np.float32(mean)) * np.float32(scale)
+    pixels = pixels.transpose(0, 3, 1, 2) if first else pixels
     return {name: np.ascontiguousarray(pixels, np.float32)}, names
 
 

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import re
-import resource
 import textwrap
 import zipfile
 from pathlib import Path
@@ -62,6 +61,8 @@ def bounded(size):
     if not status.exists():
         yield
         return
+    import resource  # Windows has none
+
     used = 1024 * int(re.search(r"VmData:\s+(\d+) kB", status.read_text())[1])
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     limits = [limit for limit in (soft, used + size) if limit != resource.RLIM_INFINITY]

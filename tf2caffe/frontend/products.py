@@ -16,9 +16,8 @@ from tf2caffe.graph import contraction
 
 def settle(op):
     """Spell the product as an equation; `op` is a draft of which both operands are computed."""
-    if op.type != "EinsumDiagonal":
-        op.attrs = {"equation": equation(op, [len(operand.shape) for operand in op.inputs])}
-        op.type = "Einsum"
+    op.attrs = {"equation": equation(op, [len(operand.shape) for operand in op.inputs])}
+    op.type = "Einsum"
 
 
 def equation(op, ranks):
@@ -85,6 +84,15 @@ class Chain:
             tensor = tf.reduce_sum(self.last.tensor, axes)
             self.add("Sum", tensor, attrs={"axis": axes, "keep_dims": False})
 
+    def every(self, step):
+        """Each `step`-th element of the last axis, from the first on."""
+        shape, tensor = self.last.shape, self.last.tensor[..., ::step]
+        attrs = {
+            "begin": [0] * len(shape), "sizes": list(tensor.shape),
+            "strides": [1] * (len(shape) - 1) + [step],
+        }  # fmt: skip
+        self.add("StridedSlice", tensor, attrs=attrs)
+
     def end(self, op):
         """Let `op` be the last of them; return the others."""
         self.reshape(op.shape)
@@ -99,6 +107,65 @@ def is_dense(op):
     return matrix and not op.attrs["transpose_a"]
 
 
+def einsum(op, draft, constant):
+    """One tensor alone, along diagonals, or with weights; of two computed ones nothing is left."""
+    if len(op.tensor.op.inputs) == 1:
+        return _alone(op, draft)
+    made = _without_diagonals(op, draft, constant) if op.type == "EinsumDiagonal" else []
+    return made + weighted(op, draft, constant)
+
+
+def _alone(op, draft):
+    """Einsum(x, "bij->bji") -> Transpose; axes that the result lacks are summed before."""
+    chain = Chain(op.inputs[0], draft)
+    (letters,), result = contraction.parse(plain(op.attrs["equation"], [len(chain.last.shape)]))
+    letters = _diagonals(chain, letters)
+    chain.sum([at for at, letter in enumerate(letters) if letter not in result])
+    letters = [letter for letter in letters if letter in result]
+    chain.transpose([letters.index(letter) for letter in result])
+    if not chain.made:
+        op.type, op.attrs = "Reshape", {"shape": list(op.shape)}
+        return []
+    return chain.end(op)
+
+
+def _without_diagonals(op, draft, constant):
+    """Einsum(x, y, "bii,bij->bj") -> Einsum(diagonal of x, y, "bi,bij->bj")."""
+    given, chains, inputs, constants, letters = iter(op.inputs), [], [], {}, []
+    names = ("inputs0", "inputs1")
+    ranks = [len(operand.shape) for operand in op.tensor.op.inputs]
+    axes, result = contraction.parse(plain(op.attrs["equation"], ranks))
+    for name, own in zip(names, axes, strict=True):
+        once = "".join(dict.fromkeys(own))
+        if name in op.constants:
+            constants[name] = constant(tf.einsum(f"{own}->{once}", op.constants[name].tensor))
+            letters.append((once, constants[name].tensor))
+            continue
+        chains.append(Chain(next(given), draft))
+        once = _diagonals(chains[-1], own)
+        inputs.append(chains[-1].last)
+        letters.append((once, inputs[-1].tensor))
+    equation = f"{letters[0][0]},{letters[1][0]}->{result}"
+    tensor = tf.einsum(equation, *(tensor for _, tensor in letters))
+    op.replace(draft("Einsum", tensor, inputs, constants, {"equation": equation}))
+    return [made for chain in chains for made in chain.made]
+
+
+def _diagonals(chain, letters):
+    """Of axes with the same letter leave one, which runs along the diagonal; return the letters."""
+    for letter in dict.fromkeys(letters):
+        count = letters.count(letter)
+        if count > 1:
+            rest = [at for at, one in enumerate(letters) if one != letter]
+            same = [at for at, one in enumerate(letters) if one == letter]
+            chain.transpose(rest + same)
+            size, kept = chain.last.shape[-1], chain.last.shape[: len(rest)]
+            chain.reshape((*kept, size**count))
+            chain.every(sum(size**power for power in range(count)))
+            letters = "".join(letters[at] for at in rest) + letter
+    return letters
+
+
 def weighted(op, draft, constant):
     """The ops before `op` that make it a product with weights that Caffe has; `op` is the last.
 
@@ -109,7 +176,7 @@ def weighted(op, draft, constant):
         none common          MatMul, if what is summed lies last; or Along
         else                 Conv2D, of as many groups as there are common elements
     """
-    if is_dense(op) or not op.constants or op.type == "EinsumDiagonal":
+    if is_dense(op) or not op.constants:
         return []
     bias = op.constants.pop("bias", None)
     (x, other, result), chain = _sides(op), Chain(op.inputs[0], draft)

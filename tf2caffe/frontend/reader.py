@@ -6,11 +6,11 @@ again (see `recognise`): BatchNorm, which Keras 3 lowers to Rsqrt, Mul, Sub, Add
 kernels.
 """
 
-from tf2caffe.frontend import batch, expand, linear, unsupported
+from tf2caffe.frontend import batch, channels, expand, linear, settings, unsupported
 from tf2caffe.frontend.draft import Op, arrays, compute_together, live, plain
 from tf2caffe.frontend.extract import extract
 from tf2caffe.frontend.naming import name_ops
-from tf2caffe.frontend.recognise import RECOGNISERS
+from tf2caffe.frontend.recognise import OF_IMAGES, RECOGNISERS
 from tf2caffe.frontend.tf_import import uncollected
 from tf2caffe.graph.graph import Graph, Node, Weight
 from tf2caffe.graph.ops import ROLES
@@ -40,6 +40,11 @@ def read(trace, name, names=None, classes=()):
 
 def _recognised(trace, ops, outputs):
     """The ops that are left when every recogniser has rewritten what it knows."""
+    ops = live(ops, outputs.values())
+    settings.resolve(ops)
+    for recognise in OF_IMAGES:
+        recognise(ops)
+    ops = channels.put_last(live(ops, outputs.values()), trace)
     for recognise in RECOGNISERS:
         ops = live(ops, outputs.values())
         recognise(ops)

@@ -11,7 +11,7 @@ from math import prod
 import numpy as np
 import tensorflow as tf
 
-from tf2caffe.frontend import products, settings
+from tf2caffe.frontend import products
 from tf2caffe.frontend.draft import Constant, bare, plain
 from tf2caffe.frontend.prelu import recognise_prelu
 from tf2caffe.graph.ops import OPS
@@ -156,38 +156,41 @@ def _dilation(ops):
         outer = inner.inputs[0] if inner is not None and _is_undilated(inner) else None
         if outer is None or outer.type != "SpaceToBatchND" or not _is_whole_block(op, outer):
             continue
-        block, pads = op.attrs["block_shape"], _dilated_pads(op, inner, outer)
+        first = inner.attrs["data_format"] == "NCHW"
+        block, pads = op.attrs["block_shape"][-2:], _dilated_pads(op, inner, outer, first)
         op.become(inner)
         op.inputs = outer.inputs
         op.attrs |= {
-            "dilations": [1, *block, 1], "padding": "EXPLICIT", "explicit_paddings": pads
+            "dilations": [1, 1, *block] if first else [1, *block, 1],
+            "padding": "EXPLICIT", "explicit_paddings": pads,
         }  # fmt: skip
 
 
 def _is_whole_block(after, before):
     """Whether BatchToSpaceND undoes SpaceToBatchND of an image, and crops only at the ends."""
     block, crops = after.attrs["block_shape"], after.attrs["crops"]
-    same = len(block) == 2 and block == before.attrs["block_shape"]
+    form = after.inputs[0].attrs["data_format"]
+    images = len(block) == 2 if form == "NHWC" else len(block) == 3 and block[0] == 1
+    same = images and block == before.attrs["block_shape"]
     return same and not any(first for first, _ in crops)
 
 
-def _dilated_pads(op, inner, outer):
+def _dilated_pads(op, inner, outer, channels_first):
     """The zeros before and after each axis, in one list; less than none where more is cropped."""
-    pads = [[0, 0]]
-    paddings = zip((1, 2), op.attrs["block_shape"], outer.attrs["paddings"], strict=True)
-    for axis, step, (first, _) in paddings:
-        reach = step * (inner.constants["filter"].shape[axis - 1] - 1)
-        pads.append([first, op.shape[axis] + reach - outer.inputs[0].shape[axis] - first])
-    return [end for pair in [*pads, [0, 0]] for end in pair]
+    pads, axes = [[0, 0]] * 4, (2, 3) if channels_first else (1, 2)
+    paddings = zip(axes, op.attrs["block_shape"][-2:], outer.attrs["paddings"][-2:], strict=True)
+    for at, (axis, step, (first, _)) in enumerate(paddings):
+        reach = step * (inner.constants["filter"].shape[at] - 1)
+        pads[axis] = [first, op.shape[axis] + reach - outer.inputs[0].shape[axis] - first]
+    return [end for pair in pads for end in pair]
 
 
 def _is_undilated(op):
     """Whether it is a convolution of images that cuts no corners: VALID, neither strides nor
-    dilations, channels last, and a constant kernel."""
+    dilations, and a constant kernel."""
     plain = op.type in ("Conv2D", "DepthwiseConv2dNative") and len(op.inputs) == 1
     plain = plain and "filter" in op.constants and op.attrs["padding"] == "VALID"
-    ones = plain and {*op.attrs["strides"], *op.attrs["dilations"]} == {1}
-    return ones and op.attrs["data_format"] == "NHWC"
+    return plain and {*op.attrs["strides"], *op.attrs["dilations"]} == {1}
 
 
 def _padded_pool(ops):
@@ -344,8 +347,11 @@ TINY = float(np.finfo(np.float32).tiny)
 
 BIASED = tuple(name for name, op in OPS.items() if "bias?" in op.weights)
 
+# Of images that may still have their channels first.
+OF_IMAGES = _repeat, _dilation
+
 # In this order.
 RECOGNISERS = (
-    settings.resolve, _products, _divide_no_nan, _plain_argmax, _finite, _computed_bias, _dilation,
-    _padded_pool, _pixelwise_dense, _repeat, _elu, recognise_prelu, _batch_norm, _bias,
+    _products, _divide_no_nan, _plain_argmax, _finite, _computed_bias,
+    _padded_pool, _pixelwise_dense, _elu, recognise_prelu, _batch_norm, _bias,
 )  # fmt: skip

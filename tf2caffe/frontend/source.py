@@ -1,7 +1,7 @@
 """The model that a user names, or has in memory: found, loaded, traced and read."""
 
+import hashlib
 import os
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,10 +15,14 @@ from tf2caffe.paths import Handoff
 
 
 class Source:
-    """A traced model: its `trace`, its `graph`, and `tensors`, the trace's tensor of each node."""
+    """A traced model: its `trace`, its `graph`, and `tensors`, the trace's tensor of each node.
+
+    `model` is the name of the file it was read from; None of a model in memory.
+    """
 
     def __init__(self, handoff, trace, graph, tensors):
         self.handoff, self.trace, self.graph, self.tensors = handoff, trace, graph, tensors
+        self.model = None
 
 
 def is_path(model):
@@ -61,11 +65,13 @@ def open_model(model, *, name=None, folder=".", network=None, shape=None, custom
     check_options(model, network, custom, **wanted)
     handoff = handoff_of(model, name, folder, network)
     if not is_path(model):
-        source = _in_memory(model, handoff, shape)
-    elif network:
+        return _in_memory(model, handoff, shape)
+    if network:
         source = _registered(model, handoff, network, shape)
+        source.model = handoff.checkpoint.name
     else:
         source = _of_file(Path(model), handoff, dict(wanted, custom=custom, shape=shape))
+        source.model = Path(model).resolve().name
     return source
 
 
@@ -135,10 +141,11 @@ def _blocks(file, size=1 << 22):
 
 
 def checksum(blocks):
-    found = 0
+    """SHA-256: of a model that is one file, what `sha256sum` prints."""
+    found = hashlib.sha256()
     for block in blocks:
-        found = zlib.crc32(block, found)
-    return f"{found:08x}"
+        found.update(block)
+    return found.hexdigest()
 
 
 def run(source, inputs):

@@ -24,6 +24,12 @@ def tensorflow():
     return tensorflow
 
 
+def versions():
+    """The versions of TensorFlow, and of Keras if it was imported, {name: version}."""
+    names = ("tensorflow", "keras")
+    return {name: sys.modules[name].__version__ for name in names if name in sys.modules}
+
+
 @contextlib.contextmanager
 def _log_level(level, name="TF_CPP_MIN_LOG_LEVEL"):
     """Set from which level on TensorFlow logs, which it looks up once, unless the user has."""
@@ -76,7 +82,7 @@ def stderr_without(pattern):
     """Hold back what is written to file descriptor 2; lines unlike `pattern` come out after all."""
     sys.stderr.flush()
     kept = os.dup(2)
-    with tempfile.TemporaryFile("w+", errors="replace") as held:
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as held:
         os.dup2(held.fileno(), 2)
         try:
             yield

@@ -18,6 +18,7 @@ from tensorflow.python.framework import op_def_registry
 from tf2caffe.failure import Failure
 from tf2caffe.frontend import loops, original, tf_import
 from tf2caffe.frontend.inline import inlined
+from tf2caffe.frontend.integers import take_floats
 from tf2caffe.graph.graph import LARGEST
 
 
@@ -50,7 +51,8 @@ class Trace:
     known: dict = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self):
-        if _take_floats(self.graph_def, self.inputs) or self.graph is None:
+        rewritten = take_floats(self.graph_def, self.inputs)
+        if _take_defaults(self.graph_def, self.inputs) or rewritten or self.graph is None:
             self.graph = imported(self.graph_def)
         _refuse_harm(self.graph)
 
@@ -194,29 +196,19 @@ def known_size(op):
     return tf.get_static_value(op.outputs[0]) if op.type in ("Shape", "Size", "Rank") else None
 
 
-def _take_floats(graph_def, inputs):
-    """Make each input that is cast to float32 at once a float32, as Caffe's are.
+def _take_defaults(graph_def, inputs):
+    """Make each PlaceholderWithDefault that is no input an Identity: its own shape says less.
 
     Returns whether there was one.
     """
-    nodes, reading = {node.name: node for node in graph_def.node}, {}
-    for node in graph_def.node:
-        for read in node.input:
-            reading.setdefault(read.removesuffix(":0"), {})[node.name] = node
-    names = [tensor.removesuffix(":0") for tensor in inputs.values()]
-    taken = [name for name in names if _is_cast(reading.get(name, {}).values())]
-    for name in taken:
-        nodes[name].attr["dtype"].type = FLOAT32
-        for node in reading[name].values():
-            node.attr["T" if node.op == "Shape" else "SrcT"].type = FLOAT32
-    return bool(taken)
-
-
-def _is_cast(readers):
-    """Whether nothing is made of an input but float32, and its shape asked for."""
-    casts = [node for node in readers if node.op == "Cast"]
-    others = [node for node in readers if node.op not in ("Cast", "Shape")]
-    return bool(casts) and not others and all(c.attr["DstT"].type == FLOAT32 for c in casts)
+    fed = {tensor.removesuffix(":0") for tensor in inputs.values()}
+    found = [node for node in graph_def.node if node.op == "PlaceholderWithDefault"]
+    found = [node for node in found if node.name not in fed]
+    for node in found:
+        node.op = "Identity"
+        node.attr["T"].type = node.attr["dtype"].type
+        del node.attr["dtype"], node.attr["shape"]
+    return bool(found)
 
 
 @cache
@@ -470,8 +462,6 @@ def placeholder(name, value):
 # Random ops that their arguments do not show, and ops that draw nothing though they take a seed.
 DRAWS = re.compile(r"^Stateful(Random|Standard|Truncated|Uniform)|^RngReadAndSkip|RngBitGenerator")
 SEEDED = re.compile(r"^StatelessRandomGetKeyCounter|^Cudnn|^ComputeAccidentalHits|Dataset")
-
-FLOAT32 = tf.float32.as_datatype_enum
 
 ELSE = "build the model without it, or end the network before it"
 

@@ -189,7 +189,6 @@ CHOICES = ("Select", "SelectV2")
 
 # Why an op is refused, where more can be said than that it is not converted.
 WHY = {
-    "EinsumDiagonal": "a product along a diagonal, which " + TAKEN,
     **dict.fromkeys(
         ("If", "Merge", "RefMerge", "RefSwitch", "StatelessIf", "Switch"),
         "control flow that the data decide, Caffe has no branches; decide it (training? which "

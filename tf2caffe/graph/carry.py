@@ -13,7 +13,7 @@ def carry(graph):
 
     Raises `Failure` that lists each op through which a layout cannot be carried.
     """
-    layouts = {name: usual(shape[1:]) for name, shape in graph.inputs.items()}
+    layouts = graph.input_layouts()
     wanted, problems = _wanted(graph), []
     for node in graph.nodes:
         rule = OPS[node.op].layout

@@ -15,7 +15,7 @@ import numpy as np
 from tf2caffe import files, records
 from tf2caffe.failure import Failure
 from tf2caffe.graph import layout, ops
-from tf2caffe.graph.layout import Layout, usual
+from tf2caffe.graph.layout import Layout, plain, usual
 from tf2caffe.records import ANY, SIZE
 
 VERSION = 3
@@ -81,8 +81,24 @@ class Graph:
     @property
     def layouts(self):
         """How every input and op lies in its Caffe blob, {name: Layout}."""
-        inputs = {name: usual(shape[1:]) for name, shape in self.inputs.items()}
-        return inputs | {node.name: node.layout for node in self.nodes}
+        return self.input_layouts() | {node.name: node.layout for node in self.nodes}
+
+    def input_layouts(self):
+        """How the inputs lie: channels first, wherever TensorFlow has them."""
+        first = self.channels_first()
+        return {
+            name: (plain if name in first else usual)(shape[1:])
+            for name, shape in self.inputs.items()
+        }
+
+    def channels_first(self):
+        """The names of the inputs and ops that are images with channels first in TensorFlow too.
+
+        Their readers, or they themselves, are transposes that the front end made.
+        """
+        turned = [node for node in self.nodes if node.attrs.get("data_format") == "NCHW"]
+        turned = [node for node in turned if node.op == "Transpose" and len(node.shape) == 4]
+        return {node.inputs[0] if node.attrs["perm"][-1] == 1 else node.name for node in turned}
 
     def caffe_name(self, layer):
         return self.names.get(layer, layer)

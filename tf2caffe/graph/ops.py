@@ -314,7 +314,8 @@ OPS = {
     "Sum": reduction("total"),
     "Tanh": unary(WIDE_4),
     "Transpose": Op(
-        ("x", "perm!"), "shape", shapes.transpose, layouts.transpose, {"perm": INTEGERS}
+        ("x", "perm!"), "shape", shapes.transpose, layouts.transpose,
+        {"perm": INTEGERS, "data_format?": FORMAT}, added=("data_format",),
     ),
 }  # fmt: skip
 

@@ -5,13 +5,15 @@ pixel on one `Page`, text by Pillow: of matplotlib's, a large network's diagram 
 """
 
 import re
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from matplotlib.transforms import Affine2D
 from PIL import Image, ImageDraw, ImageFont
 
@@ -22,14 +24,17 @@ FONTS = f"{matplotlib.get_data_path()}/fonts/ttf"  # the same picture on every m
 INK, FAINT, LINE, PAPER, WHITE = "#1f2933", "#6b7785", "#aab3bd", "#f4f6f8", "#ffffff"
 BLUE, ORANGE, GREEN, RED = "#2f6db3", "#e07b1a", "#1d8348", "#c62828"
 HEAT = matplotlib.colormaps["viridis"].with_extremes(bad=RED)  # bad: NaN and infinity
-SIGNED = matplotlib.colormaps["RdBu_r"].with_extremes(bad=INK)
+PALE = 1e-7  # of a layer's scale: what rounding in float32 leaves, drawn palest
+ERRORS = matplotlib.colormaps["YlGnBu"].with_extremes(over=RED, bad=RED)
 
 ROWS_A_PAGE = 16
 CHANNELS_SHOWN, TILE = 10, 112
-COMPARED_CHANNELS, COMPARED_TILE = 6, 56
+COMPARED_CHANNELS, COMPARED_TILE, COMPARED_ROW = 6, 56, 122
 ANSWERS_A_ROW, ANSWERS_SHOWN, ANSWER_TILE = 5, 20, 196
+LOSS_TEXT = 14  # points of 1/72 inch, of DPI pixels an inch
 VALUES_LABELLED = 10
 MARGIN, GAP = 24, 8
+HEADING, HEADING_LINE = 12, 24  # pixels: below a page's heading, each line of it
 PANEL, PANEL_TOP = COMPARED_CHANNELS * (COMPARED_TILE + GAP) - GAP, 17
 SMALL, NORMAL, LARGE = 11, 13, 14
 ALIGNED = {"left": 0, "center": 0.5, "right": 1}  # how much of a text is left of its place
@@ -58,6 +63,10 @@ class Page:
     def image(self, x, y, pixels):
         """Copy (H, W, 3) `pixels` to the sheet as they are."""
         self.sheet.paste(Image.fromarray(np.ascontiguousarray(pixels)), (int(x), int(y)))
+
+    def frame(self, left, top, right, bottom, color=RED, width=3):
+        """The outline of a rectangle."""
+        ImageDraw.Draw(self.sheet).rectangle([left, top, right, bottom], outline=color, width=width)
 
     def save(self, path):
         with replacing(path) as temporary:
@@ -135,16 +144,32 @@ def save_pages(path, pages):
     return written
 
 
-def row_pages(rows, width, row_height, draw_row):
-    """Yield pages of `rows`, each drawn by `draw_row(page, y, row)`; no rows: a page saying so."""
+def row_pages(rows, width, row_height, draw_row, heading=()):
+    """Yield pages of `rows`, each drawn by `draw_row(page, y, row)`; no rows: a page saying so.
+
+    `heading` are the lines above them on each page, (text, colour) each.
+    """
+    top = heading_height(heading)
     for first in range(0, max(1, len(rows)), ROWS_A_PAGE):
         shown = rows[first : first + ROWS_A_PAGE]
-        page = Page(width, 2 * MARGIN - 2 * GAP + max(1, len(shown)) * row_height)
+        page = Page(width, top + 2 * MARGIN - 2 * GAP + max(1, len(shown)) * row_height)
+        draw_heading(page, heading)
         for index, row in enumerate(shown):
-            draw_row(page, MARGIN + index * row_height, row)
+            draw_row(page, top + MARGIN + index * row_height, row)
         if not shown:
-            page.text(MARGIN, MARGIN + LARGE, "no layers of this kind", color=FAINT)
+            page.text(MARGIN, top + MARGIN + LARGE, "no layers of this kind", color=FAINT)
         yield page
+
+
+def heading_height(heading):
+    return len(heading) * HEADING_LINE + HEADING if heading else 0
+
+
+def draw_heading(page, heading):
+    """The lines at the head of a page, the first one in bold."""
+    for at, (line, color) in enumerate(heading):
+        line = shortened(line, page.width - 2 * MARGIN, LARGE, at == 0)
+        page.text(MARGIN, MARGIN + LARGE + at * HEADING_LINE, line, LARGE, color, at == 0)
 
 
 def finite(array):
@@ -236,15 +261,18 @@ def draw_mosaic(page, x, y, array, spans, side, colours):
         draw_tile(page, x + index * (side + GAP), y, pixels, side)
 
 
-def draw_title(page, y, name, array, width):
-    """The layer's name in bold and its shape."""
+def draw_title(page, y, name, array, width, count=None):
+    """The layer's name in bold and its shape; how many channels are drawn, if not all `count`."""
     shape = "×".join(str(size) for size in np.shape(array))
+    channels = as_channels(array).shape[-1]
+    if count and channels > count:
+        shape += f"  ·  {count} of {channels} channels"
     name = shortened(name, width - text_width(shape) - 2 * GAP, LARGE, True)
     page.text(MARGIN, y + LARGE, name, LARGE, bold=True)
     page.text(MARGIN + text_width(name, LARGE, True) + 2 * GAP, y + LARGE, shape, color=FAINT)
 
 
-def draw_channels(path, layers, limits=None):
+def draw_channels(path, layers, limits=None, heading=()):
     """A row a layer, `min|max` over each of its first ten channels; return the pages' paths.
 
     `layers` is name -> (H, W, C). Every channel has its own colour scale; `limits`, as from
@@ -253,12 +281,12 @@ def draw_channels(path, layers, limits=None):
     limits = channel_limits(layers) | (limits or {})
     rows = [(name, array, limits[name]) for name, array in layers.items()]
     width = 2 * MARGIN + CHANNELS_SHOWN * (TILE + GAP) - GAP
-    return save_pages(path, row_pages(rows, width, TILE + 62, draw_channel_row))
+    return save_pages(path, row_pages(rows, width, TILE + 62, draw_channel_row, heading))
 
 
 def draw_channel_row(page, y, row):
     name, array, spans = row
-    draw_title(page, y, name, array, page.width - 2 * MARGIN)
+    draw_title(page, y, name, array, page.width - 2 * MARGIN, CHANNELS_SHOWN)
     for index, channel in enumerate(np.moveaxis(as_channels(array), -1, 0)[:CHANNELS_SHOWN]):
         text, color = span_text(channel)
         middle = MARGIN + index * (TILE + GAP) + TILE / 2
@@ -266,7 +294,7 @@ def draw_channel_row(page, y, row):
     draw_mosaic(page, MARGIN, y + 38, array, spans, TILE, HEAT)
 
 
-def draw_bars(path, layers, limits=None):
+def draw_bars(path, layers, limits=None, heading=()):
     """A row of bars a layer, at most ten of them with their values; return the pages' paths.
 
     `layers` is name -> (F,); `limits`, as from `bar_limits` under the same names, sets the scales.
@@ -274,7 +302,7 @@ def draw_bars(path, layers, limits=None):
     limits = bar_limits(layers) | (limits or {})
     rows = [(name, np.ravel(array), limits[name]) for name, array in layers.items()]
     width = 2 * MARGIN + CHANNELS_SHOWN * (TILE + GAP) - GAP
-    return save_pages(path, row_pages(rows, width, 170, draw_bar_row))
+    return save_pages(path, row_pages(rows, width, 170, draw_bar_row, heading))
 
 
 def draw_bar_row(page, y, row):
@@ -332,21 +360,23 @@ def rgb(color):
     return np.frombuffer(bytes.fromhex(color[1:]), np.uint8)
 
 
-def draw_answers(path, images, captions, right=None):
+def draw_answers(path, images, captions, right=None, heading=()):
     """Up to twenty images, five in a row, a caption over each; return the path.
 
     An image is (H, W), (H, W, 1) or (H, W, 3) in any range of values. A caption may have several
-    lines. `right` holds True, False or None for each: green, red or plain.
+    lines. `right` holds True, False or None for each: green, red with a frame, or plain.
     """
     right = [None] * len(images) if right is None else right
     answers = list(zip(images, captions, right, strict=True))[:ANSWERS_SHOWN]
-    heading = 22 * max([1, *(caption.count("\n") + 1 for _, caption, _ in answers)])
-    across, down = ANSWER_TILE + 2 * GAP, ANSWER_TILE + heading + 2 * GAP
-    rows = max(1, -(-len(answers) // ANSWERS_A_ROW))
-    page = Page(2 * MARGIN + ANSWERS_A_ROW * across - 2 * GAP, 2 * MARGIN + rows * down - 2 * GAP)
+    room = 22 * max([1, *(caption.count("\n") + 1 for _, caption, _ in answers)])
+    across, down = ANSWER_TILE + 2 * GAP, ANSWER_TILE + room + 2 * GAP
+    rows, top = max(1, -(-len(answers) // ANSWERS_A_ROW)), heading_height(heading) + MARGIN
+    width = 2 * MARGIN + ANSWERS_A_ROW * across - 2 * GAP
+    page = Page(width, top + MARGIN + rows * down - 2 * GAP)
+    draw_heading(page, heading)
     for index, answer in enumerate(answers):
         row, column = divmod(index, ANSWERS_A_ROW)
-        draw_answer(page, MARGIN + column * across, MARGIN + row * down, heading, answer)
+        draw_answer(page, MARGIN + column * across, top + row * down, room, answer)
     page.save(path)
     return Path(path)
 
@@ -358,6 +388,8 @@ def draw_answer(page, x, y, heading, answer):
         line = shortened(line, ANSWER_TILE, 15, True)
         page.text(x + ANSWER_TILE / 2, y + 15 + 22 * index, line, 15, color, True, "center")
     draw_tile(page, x, y + heading, photograph(image), ANSWER_TILE)
+    if right is False:
+        page.frame(x, y + heading, x + ANSWER_TILE - 1, y + heading + ANSWER_TILE - 1, width=4)
 
 
 def photograph(image):
@@ -378,11 +410,16 @@ def draw_losses(path, steps, train, test_steps, test):
     everything = finite([*train, *test])
     if (everything > 0).all() and everything.max(initial=1) > 20 * everything.min(initial=1):
         axes.set_yscale("log")
-    axes.set_xlabel("training step")
-    axes.set_ylabel("cross-entropy loss")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.tick_params(labelsize=LOSS_TEXT)
+    axes.set_title("loss while training", fontsize=LOSS_TEXT, loc="left")
+    axes.set_xlabel("training step", fontsize=LOSS_TEXT)
+    axes.set_ylabel("cross-entropy loss", fontsize=LOSS_TEXT)
     axes.grid(color="#e3e7eb")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, fontsize=LOSS_TEXT)
     with replacing(path) as temporary:
         FigureCanvasAgg(figure).print_png(temporary)
     return Path(path)
@@ -398,32 +435,85 @@ def smoothed(values):
     return averages
 
 
-def draw_comparison(path, rows):
+class Compared(NamedTuple):
+    """A layer on both sides, (H, W, C) or (F,): names, arrays, relative error and its bound.
+
+    `scale` is what the error is relative to (default: the largest number of TensorFlow's), `fault`
+    says why the layer is not equal.
+    """
+
+    name: str
+    blob: str
+    tf: np.ndarray
+    caffe: np.ndarray
+    error: float
+    bound: float = 1e-5
+    scale: float | None = None
+    fault: str | None = None
+
+    def relative(self):
+        """The size of the difference at each place, relative to the scale; NaN if not finite."""
+        difference = np.abs(finite(self.caffe) - finite(self.tf))
+        scale = self.scale or np.abs(span(self.tf)).max() or 1
+        return difference / scale
+
+
+def draw_comparison(path, rows, heading=()):
     """TensorFlow, Caffe and their difference, a row a layer; return the pages' paths.
 
-    `rows` are (TensorFlow's name, Caffe's blob, TensorFlow's array, Caffe's array, relative error),
-    the arrays (H, W, C), of which the first channels are shown, or (F,). Both sides are drawn on
-    TensorFlow's scale, the difference on one of its own, symmetric around zero.
+    `rows` are `Compared`, or tuples of what that has. Both sides are drawn on TensorFlow's scale,
+    the difference on one that the bound sets: see `error_colours`. The first row with a fault has a
+    frame.
     """
-    width = 3 * (PANEL + MARGIN) + MARGIN
-    return save_pages(path, row_pages(list(rows), width, COMPARED_TILE + 66, draw_compared))
+    rows, width = [Compared(*row) for row in rows], 3 * (PANEL + MARGIN) + MARGIN
+    bad = next((row for row in rows if row.fault), None)
+    heading = [*heading, ("", INK)] if heading else ()  # the last line is the colours' key
+
+    def draw_row(page, y, row):
+        draw_compared(page, y, row)
+        if row is bad:
+            page.frame(GAP, y - GAP, page.width - GAP, y + COMPARED_ROW - 2 * GAP)
+
+    pages = row_pages(rows, width, COMPARED_ROW, draw_row, heading)
+    return save_pages(path, map(partial(with_key, heading=heading), pages))
+
+
+def with_key(page, heading):
+    """The page with the key of the difference's colours in the last line of its heading."""
+    if heading:
+        draw_key(page, MARGIN, MARGIN + (len(heading) - 1) * HEADING_LINE)
+    return page
+
+
+def draw_key(page, x, y):
+    """What the colours of a difference say, from pale to beyond the bound."""
+    ramp, beyond = np.linspace(0, 1, 160), np.full(28, 2.0)
+    parts = ["difference, of the layer's scale:", f"{number(PALE)} or less", ramp, "the bound"]
+    for part in (*parts, beyond, "beyond it"):
+        if isinstance(part, str):
+            page.text(x, y + LARGE, part, SMALL, FAINT)
+            x += text_width(part, SMALL) + GAP
+        else:
+            strip = np.broadcast_to(part, (LARGE, part.size))
+            page.image(x, y + 3, ERRORS(strip, bytes=True)[..., :3])
+            x += part.size + GAP
 
 
 def draw_compared(page, y, row):
-    tf_name, blob, tf_array, caffe_array, error = row
-    verdict = f"relative error {number(error)}"
+    verdict = f"relative error {number(row.error)}, bound {number(row.bound)}"
     room = page.width - 2 * MARGIN - 4 * GAP - text_width(verdict, bold=True)
     half = room // 2 - TILE
-    names = f"{shortened(tf_name, half, LARGE, True)} → {shortened(blob, half, LARGE, True)}"
-    draw_title(page, y, names, tf_array, room)
-    color = INK if np.isfinite(error) else RED
+    names = f"{shortened(row.name, half, LARGE, True)} → {shortened(row.blob, half, LARGE, True)}"
+    count = None if is_vector(np.asarray(row.tf)) else COMPARED_CHANNELS
+    draw_title(page, y, names, row.tf, room, count)
+    color = INK if row.error <= row.bound and not row.fault else RED
     page.text(page.width - MARGIN, y + LARGE, verdict, NORMAL, color, True, "right")
-    tf_array, caffe_array = np.asarray(tf_array), np.asarray(caffe_array)
+    tf_array, caffe_array = np.asarray(row.tf), np.asarray(row.caffe)
     x, step = MARGIN, (page.width - MARGIN) // 3
     draw_panel(page, x, y + 24, ("TensorFlow", *span_text(tf_array)), tf_array, tf_array)
     draw_panel(page, x + step, y + 24, ("Caffe", *span_text(caffe_array)), caffe_array, tf_array)
     if tf_array.shape == caffe_array.shape:
-        draw_difference(page, x + 2 * step, y + 24, tf_array, caffe_array)
+        draw_difference(page, x + 2 * step, y + 24, row)
     else:
         shape = "×".join(str(size) for size in caffe_array.shape)
         draw_panel_title(page, x + 2 * step, y + 24, "difference", f"none: Caffe has {shape}", RED)
@@ -439,17 +529,34 @@ def draw_panel(page, x, y, title, array, reference):
         draw_mosaic(page, x, y + PANEL_TOP, array, spans, COMPARED_TILE, HEAT)
 
 
-def draw_difference(page, x, y, tf_array, caffe_array):
-    """Caffe less TensorFlow; the scale reaches as far either way as the greatest difference."""
-    difference = finite(caffe_array) - finite(tf_array)
-    reach = np.abs(span(difference)).max()
+def draw_difference(page, x, y, row):
+    """How far Caffe is from TensorFlow, in colours that the bound sets; a vector as a strip."""
+    relative = row.relative()
+    reach = np.abs(span(finite(row.caffe) - finite(row.tf))).max()
     draw_panel_title(page, x, y, "difference", f"at most {number(reach)}", FAINT)
-    if is_vector(difference):
-        draw_panel_bars(page, x, y, difference, -reach, reach, ORANGE)
+    shades = error_shades(relative, row.bound)
+    if is_vector(shades):
+        strip = np.ravel(shades)
+        cells = largest_of(strip, PANEL) if strip.size else np.zeros(PANEL)
+        pixels = ERRORS(np.broadcast_to(cells, (COMPARED_TILE, PANEL)), bytes=True)[..., :3]
+        page.image(x, y + PANEL_TOP, pixels)
     else:
-        reach = reach or 1  # no difference at all: the middle of the scale
-        spans = np.outer([-reach, reach], np.ones(COMPARED_CHANNELS))
-        draw_mosaic(page, x, y + PANEL_TOP, difference, spans, COMPARED_TILE, SIGNED)
+        spans = np.outer([0, 1], np.ones(COMPARED_CHANNELS))
+        draw_mosaic(page, x, y + PANEL_TOP, shades, spans, COMPARED_TILE, ERRORS)
+
+
+def error_shades(relative, bound):
+    """0 for PALE or less, 1 at the bound, on a scale of logarithms; 2 beyond it; NaN stays."""
+    bound = max(bound, 10 * PALE)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shades = np.clip(np.log(relative / PALE) / np.log(bound / PALE), 0, 1)
+    return np.where(relative > bound, 2, np.where(np.isfinite(relative), shades, np.nan))
+
+
+def largest_of(vector, width):
+    """A vector as `width` cells: each the largest of the numbers that it stands for."""
+    starts = np.arange(width) * vector.size // width
+    return np.maximum.reduceat(vector, starts)
 
 
 def draw_panel_title(page, x, y, side, text, color):

@@ -5,6 +5,7 @@ from fnmatch import fnmatch
 import numpy as np
 
 from tf2caffe.failure import Failure, refuse_idle
+from tf2caffe.proof import parity
 
 DRAWN = 48  # layers, unless some are chosen: three pages
 
@@ -49,51 +50,84 @@ def chosen(layers, patterns=None):
     return {names[at]: layers[names[at]] for at in np.linspace(0, len(names) - 1, DRAWN, dtype=int)}
 
 
-def draw_layers(folder, layers, scale=None):
+def draw_layers(folder, layers, scale=None, side="TensorFlow", image=""):
     """`convs.png` and `denses.png` of arrays without a batch axis, in the colours of `scale`.
 
     `scale` are the layers (TensorFlow's) that set the limits of the colours and bars; by default
-    the layers themselves. Returns the paths.
+    the layers themselves. `side` and `image` stand above. Returns the paths.
     """
     from tf2caffe.pictures import figures  # imports matplotlib
 
     convs = {name: array for name, array in layers.items() if array.ndim == 3}
     denses = {name: array for name, array in layers.items() if array.ndim == 1}
-    scale = scale or layers
-    written = []
+    scale, written = scale or layers, []
+    heading = [(" · ".join(filter(None, [side, image])), figures.INK)]
     if convs:
         limits = figures.channel_limits({name: scale[name] for name in convs})
-        written += figures.draw_channels(folder / "convs.png", convs, limits)
+        written += figures.draw_channels(folder / "convs.png", convs, limits, heading)
     if denses:
         limits = figures.bar_limits({name: scale[name] for name in denses})
-        written += figures.draw_bars(folder / "denses.png", denses, limits)
+        written += figures.draw_bars(folder / "denses.png", denses, limits, heading)
     return written
 
 
-def draw_caffe(handoff, rows, kept, patterns=None, answers=(), classes=()):
-    """The pictures of Caffe's side, and of both side by side; return their paths.
+def draw_caffe(verdict, patterns=None, classes=()):
+    """The pictures of Caffe's side, and of both side by side; of the deploy form these alone.
 
-    `rows` are a proof's, `kept` TensorFlow's activations. If there are `classes`, each image is
-    drawn with its label, which the last of the layers `answers` gives.
+    Returns their paths. If there are `classes`, each image is drawn with its label.
     """
-    from tf2caffe.pictures import figures  # imports matplotlib
+    found, kept = verdict.found, verdict.found.kept
+    first = {row.name: row for row in reversed(verdict.rows)}  # of blobs that hold the same
+    first = {row.name: row for row in verdict.rows if first[row.name] is row}
+    drawn, written = list(chosen(first, patterns).values()), []
+    if not found.reference:
+        caffe = {row.blob: row.caffe[kept.shown] for row in drawn}
+        tf = {row.blob: row.tf[kept.shown] for row in drawn}
+        side = "Caffe", kept.images[kept.shown]
+        written = draw_layers(found.handoff.caffe_imgs, caffe, tf, *side)
+        written += draw_labels(verdict, classes)
+    return written + draw_compared(verdict, drawn)
 
-    first = {row.name: row for row in reversed(rows)}  # of blobs that hold the same
-    first = {row.name: row for row in rows if first[row.name] is row}
-    drawn = chosen(first, patterns).values()
-    caffe = {row.blob: row.caffe[kept.shown] for row in drawn}
-    tf = {row.blob: row.tf[kept.shown] for row in drawn}
-    written = draw_layers(handoff.caffe_imgs, caffe, tf)
-    found = [row for row in rows if row.name in answers]
-    if classes and found and len(kept.inputs) == 1:
-        path = handoff.caffe_imgs / "res10.png"
-        (pixels,) = kept.inputs.values()
-        figures.draw_answers(path, pixels, captions(found[-1].caffe, classes))
-        written.append(path)
-    compared = [
-        (row.name, row.blob, row.tf[kept.shown], row.caffe[kept.shown], row.error) for row in drawn
-    ]
-    return written + figures.draw_comparison(handoff.imgs / "compare.png", compared)
+
+def draw_labels(verdict, classes):
+    """`res10.png`: each image with Caffe's label; none where there are no classes or answers."""
+    from tf2caffe.pictures import figures
+
+    found, kept = verdict.found, verdict.found.kept
+    answers = [row for row in verdict.rows if row.name in found.table.answers]
+    if not (classes and answers and len(kept.inputs) == 1):
+        return []
+    path, (pixels,) = found.handoff.caffe_imgs / "res10.png", kept.inputs.values()
+    expected = kept.made.get("expected")
+    told, right = captions(answers[-1].caffe, classes, expected)
+    heading = [(f"{found.handoff.name} in Caffe: label and confidence", figures.INK)]
+    return [figures.draw_answers(path, pixels, told, right, heading)]
+
+
+def draw_compared(verdict, rows):
+    """`compare.png`: these rows of the proof, below the verdict and the bound."""
+    from tf2caffe.pictures import figures
+
+    found, kept = verdict.found, verdict.found.kept
+    compared = [comparison(row, kept.shown, verdict.tolerance) for row in rows]
+    form = ", deploy form" if found.reference else ""
+    sides = f"TensorFlow and Caffe ({verdict.runtime}), {len(rows)} of {len(verdict.rows)} layers"
+    heading = [
+        (f"{found.handoff.name}{form} · {kept.images[kept.shown]} · {sides}", figures.INK),
+        (str(verdict), figures.GREEN if verdict.equal else figures.RED),
+        (f"bound: {verdict.tolerance:g} of its scale for each layer alone, and for the first "
+         f"{parity.SHALLOW} from the input on; as much more for each layer beyond", figures.FAINT),
+    ]  # fmt: skip
+    return figures.draw_comparison(found.handoff.compare, compared, heading)
+
+
+def comparison(row, image, tolerance):
+    """A row of the proof for one image, as it is drawn: a `figures.Compared`."""
+    from tf2caffe.pictures import figures
+
+    bound, fault = parity.allowed(row.depth, tolerance), parity.fault(row, tolerance)
+    sides = row.tf[image], row.caffe[image]
+    return figures.Compared(row.name, row.blob, *sides, row.error, bound, row.scale, fault)
 
 
 def labels(path):
@@ -109,7 +143,17 @@ def check_labels(count, classes):
         raise Failure(f"--labels has {len(classes)} lines, the network {count} answers")
 
 
-def captions(probabilities, classes):
-    """Label and confidence of each image."""
+def captions(probabilities, classes, expected=None):
+    """(label and confidence of each image, whether it is right).
+
+    `expected` are the labels that the images should get, None where it is not known.
+    """
     check_labels(probabilities.shape[1], classes)
-    return [f"{classes[row.argmax()]}  {row.max():.2%}" for row in probabilities]
+    expected = expected or [None] * len(probabilities)
+    told, right = [], []
+    for row, wanted in zip(probabilities, expected, strict=True):
+        label = classes[row.argmax()]
+        told.append(f"{label}  {row.max():.2%}")
+        told[-1] += f"\nexpected: {wanted}" if wanted is not None else ""
+        right.append(None if wanted is None else label == wanted)
+    return told, right

@@ -10,7 +10,10 @@ from dataclasses import dataclass, field
 from itertools import accumulate, groupby, pairwise
 from statistics import median
 
-from fast_sugiyama import from_edges
+try:
+    from fast_sugiyama import from_edges
+except ImportError:  # it has no wheel for Python 3.10
+    from tf2caffe.pictures.sugiyama import from_edges
 
 MARGIN, STEM, CURVE = 24, 18, 22  # below a row: the wires straight, a shape beside them; curved
 ASIDE, LANE, GUTTER = 34, 8, 34  # between boxes; wires that run side by side; between columns

@@ -4,16 +4,24 @@ Arrays are float32 with the images first and the channels last: (N, H, W, C), (N
 show one of the images, all of them are compared.
 """
 
+import json
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from tf2caffe import files
+from tf2caffe import files, records
 from tf2caffe.failure import Failure
 from tf2caffe.paths import replacing
 from tf2caffe.proof.probes import VERSION, Probes
 
 PROBES = ("regions", "outputs", "floors")
+# How the activations were made; `preprocessing` has the form of `preprocessing.FORM`.
+MADE = {
+    "model?": str,
+    "versions?": {str: str},
+    "preprocessing?": records.ANY,
+    "expected?": ([(str, None)], None),
+}
 RESERVED = ("input:", "layer:", "@")
 
 
@@ -22,7 +30,8 @@ class Activations:
     """`inputs` and `layers` by name, the images' names, and which of them is shown.
 
     `source` tells which state of the model it was, `original` whether the outputs were compared
-    with the model itself, or why not, `probes` what each layer is fed besides.
+    with the model itself, or why not, `probes` what each layer is fed besides. `made` says how all
+    this was made, as step 6 reports it: the model's file, versions, the preprocessing.
     """
 
     inputs: dict
@@ -31,6 +40,7 @@ class Activations:
     shown: int
     source: str = field(default="")
     original: str = field(default="")
+    made: dict = field(default_factory=dict)
     probes: Probes | None = field(default=None, repr=False)
 
     def of_shown(self):
@@ -51,6 +61,7 @@ def save(path, activations):
         "@shown": np.array(activations.shown),
         "@source": np.array(activations.source),
         "@original": np.array(activations.original),
+        "@made": np.array(json.dumps(activations.made)),
         "@probes": np.array(VERSION),
     }
     for kind in PROBES:
@@ -68,12 +79,14 @@ def load(path):
     try:
         found = files.arrays(path)
         images, shown, source = (found.pop(f"@{name}") for name in ("images", "shown", "source"))
-        original = str(found.pop("@original", ""))
+        original, made = (str(found.pop(name, "")) for name in ("@original", "@made"))
         parts = _probes(found)
         inputs = {name[6:]: found.pop(name) for name in list(found) if name.startswith("input:")}
         found = {name.removeprefix("layer:"): array for name, array in found.items()}
         activations = Activations(inputs, found, images.tolist(), int(shown), str(source))
         activations.original, activations.probes = original, parts
+        activations.made = json.loads(made) if made else {}
+        records.check(activations.made, MADE)
         arrays = [*inputs.values(), *found.values()]
         if not inputs or any(len(array) != len(activations.images) for array in arrays):
             raise ValueError("not as many outputs as images")

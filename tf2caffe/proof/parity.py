@@ -5,13 +5,11 @@ it, which tells a layer's own error from what it inherited; and the layer alone 
 `probes`), by channel, because a user's input leaves much of a network in the dark.
 """
 
-import json
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from tf2caffe.failure import Failure
-from tf2caffe.paths import replacing
 from tf2caffe.proof import apart, on_probes
 from tf2caffe.proof.activations import statistics
 from tf2caffe.proof.errors import relative_error, scales
@@ -42,6 +40,13 @@ class Row:
     probed: float | None = None
     channel: int = 0
     plain: tuple = (0.0, 0.0)
+
+    @property
+    def scale(self):
+        """What `error` is relative to."""
+        difference = float(np.abs(self.caffe - self.tf).max())
+        known = 0 < self.error < np.inf and np.isfinite(difference)
+        return difference / self.error if known else float(np.abs(self.tf).max())
 
 
 @dataclass
@@ -162,22 +167,27 @@ def allowed(depth, tolerance):
 
 
 def first_stray(rows, tolerance):
-    """The first row that is not equal, and why; (None, None) if all are.
+    """The first row that is not equal, and why; (None, None) if all are."""
+    found = ((row, fault(row, tolerance)) for row in rows)
+    return next(((row, why) for row, why in found if why), (None, None))
+
+
+def fault(row, tolerance):
+    """Why a row is not equal; None if it is.
 
     Equal is: alone, within the tolerance, on TensorFlow's own input and on the probes; from the
     network's input on, within what is `allowed`.
     """
-    for row in rows:
-        bound = allowed(row.depth, tolerance)
-        if not row.own <= tolerance:
-            why = f"by {row.own:.1e} of its scale on TensorFlow's own input, {tolerance:g} is"
-            return row, f"{why} allowed"
-        if row.probed is not None and not row.probed <= tolerance:
-            why = f"by {row.probed:.1e} of the scale of its channel {row.channel} on the probes"
-            return row, f"{why}, {tolerance:g} is allowed"
-        if not row.error <= bound:
-            return row, f"by {row.error:.1e} of its scale, {bound:.1g} is allowed {row.depth} deep"
-    return None, None
+    bound = allowed(row.depth, tolerance)
+    if not row.own <= tolerance:
+        why = f"by {row.own:.1e} of its scale on TensorFlow's own input"
+        return f"{why}, {tolerance:g} is allowed"
+    if row.probed is not None and not row.probed <= tolerance:
+        why = f"by {row.probed:.1e} of the scale of its channel {row.channel} on the probes"
+        return f"{why}, {tolerance:g} is allowed"
+    if not row.error <= bound:
+        return f"by {row.error:.1e} of its scale, {bound:.1g} is allowed {row.depth} deep"
+    return None
 
 
 def disagreements(rows, answers, tolerance):
@@ -217,38 +227,3 @@ def by_allowance(rows, tolerance):
         if row.plain[0] > allowed(row.depth, tolerance) >= row.error
         or row.plain[1] > tolerance >= row.own
     ]
-
-
-def save(path, proof, runtime, tolerance, verdict, outputs=(), original=""):
-    """Write `NAME.parity.json`."""
-    record = {
-        "verdict": verdict,
-        "tolerance": tolerance,
-        "runtime": runtime,
-        "model_as_loaded": original,
-        "outputs": [vars(output) for output in outputs],
-        "numbers": {
-            "in_caffemodel": proof.reach.total,
-            "reached": proof.reach.reached,
-            "not_reached": proof.reach.missed,
-        },
-        "not_on_probes": proof.unprobed,
-        "layers": [
-            {
-                "tensorflow": row.name,
-                "caffe": row.blob,
-                "error": finite(row.error),
-                "own_error": finite(row.own),
-                "probe_error": None if row.probed is None else finite(row.probed),
-                "depth": row.depth,
-            }
-            for row in proof.rows
-        ],
-    }
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-
-
-def finite(error):
-    """JSON knows no infinity."""
-    return error if np.isfinite(error) else None

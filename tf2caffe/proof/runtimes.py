@@ -205,7 +205,10 @@ class Runtime:
     def _kill(self):
         """Kill the child and what it started."""
         with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+            if hasattr(os, "killpg"):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            else:  # Windows
+                self.process.kill()
 
     def _told(self, refusal, prototxt, caffemodel):
         """The refusal in one line that begins with the file at fault, as the user named it."""

@@ -8,7 +8,7 @@ from tf2caffe.caffe import blobs, outputs
 from tf2caffe.caffe.blobs import Table
 from tf2caffe.failure import Failure
 from tf2caffe.paths import Handoff
-from tf2caffe.proof import activations, parity
+from tf2caffe.proof import activations, parity, record
 from tf2caffe.proof.activations import Activations
 from tf2caffe.proof.parity import Proof
 from tf2caffe.proof.runtimes import Network
@@ -94,10 +94,9 @@ class Verdict:
             yield f"measured against the terms of their sums, which nearly cancel: {names}"
 
     def save(self):
-        """Write `NAME.parity.json`; return its path."""
-        path, told = self.found.handoff.parity, "equal" if self.equal else self.why
-        rest = self.found.table.outputs, self.found.kept.original
-        parity.save(path, self.proof, self.runtime, self.tolerance, told, *rest)
+        """Write `NAME.parity.json` (see docs/proof.md); return its path."""
+        path = self.found.handoff.parity
+        record.write(path, record.of(self))
         return path
 
 

@@ -5,10 +5,14 @@ Runs in any Python from 3.6 that has numpy; the workers beside it import it as a
 
 import json
 import os
-import resource
 import sys
 
 import numpy as np
+
+try:
+    import resource
+except ImportError:  # Windows has none, and leaves no core files
+    resource = None
 
 
 def send(stream, message, arrays):
@@ -41,7 +45,8 @@ def serve(version, run):
 
     What libraries print goes to standard error, which the parent keeps; no core file is left.
     """
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if resource:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     send(answers, {"version": version}, {})
