@@ -472,7 +472,7 @@ MUTANTS = [
     ),
     Mutant(
         "proof: the model itself is not looked at",
-        "_error", "_difference(traced, expected)", "0.0",
+        "_error", "difference(traced, expected)", "0.0",
         "planted", "test_original",
     ),
     Mutant(

@@ -356,7 +356,7 @@ def test_statistics_of_the_batch_are_not_folded():
     blobs = [numbers(3), np.abs(numbers(3)), np.ones(1, np.float32)]
     net.add("BatchNorm", "norm", "data", blobs, batch_norm_param={"use_global_stats": False})
     add_convolution(net, "conv", "norm")
-    assert kinds(folding.deploy(net, {"conv"})) == ["BatchNorm", "Convolution"]
+    assert kinds(folding.deploy(net, {"conv"})) == ["BatchNorm", "Scale", "Convolution"]
 
 
 def test_dense_layer_on_an_image(runtime, tmp_path):
@@ -410,7 +410,7 @@ def test_no_weight_is_copied(tmp_path):
 
 
 LAYERS = [
-    "data", "input/bias", "bn01", "relu01", "pool01", "bn02", "relu02", "pool02",
+    "data", "input/bias", "conv01", "relu01", "pool01", "conv02", "relu02", "pool02",
     "dense01", "relu03", "dense02", "prob",
 ]  # fmt: skip
 

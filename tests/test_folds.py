@@ -132,10 +132,10 @@ LEFT = {
     "shift, scale": ("Scale", "Bias Scale"),
     "shift, scale, convolution": ("Convolution", "Bias Convolution"),
     "norm": ("Scale", "BatchNorm Scale"),
-    "norm, convolution": ("Convolution", "BatchNorm Convolution"),
+    "norm, convolution": ("Convolution", "BatchNorm Scale Convolution"),
     "copy, norm": ("Convolution", "Convolution BatchNorm Scale"),
     "copy, shift, scale": ("Convolution Convolution", "Convolution Convolution"),
-    "repeat, norm": ("Deconvolution Convolution", "Deconvolution BatchNorm Convolution"),
+    "repeat, norm": ("Deconvolution Convolution", "Deconvolution BatchNorm Scale Convolution"),
 }
 
 

@@ -73,7 +73,7 @@ MISTAKES = {
     "tf2caffe empty": "empty is a folder without saved_model.pb",
     "tf2caffe net.onnx": "net.onnx is a model in ONNX",
     "tf2caffe net.pth": "net.pth is a model of PyTorch",
-    "tf2caffe net.ckpt.index": "net.ckpt.meta is damaged, or not what its name says",
+    "tf2caffe net.ckpt.index": "net.ckpt.index does not exist",
     "tf2caffe my.json": "my.json is no model of Keras",
     "tf2caffe my.weights.h5": "holds weights alone, not the network",
     "tf2caffe exported/1/saved_model.pb": "is part of a SavedModel; give its folder: exported/1",

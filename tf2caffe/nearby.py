@@ -21,7 +21,7 @@ def suggestion(path):
         path = path.parent
     with contextlib.suppress(OSError):
         names = sorted(one.name for one in path.parent.iterdir() if one.name[0] != ".")
-        names.sort(key=lambda name: Path(name).suffix not in MODELS)
+        names.sort(key=lambda name: (*MODELS, Path(name).suffix).index(Path(name).suffix))
         found = [name for name in names if name == path.stem or name.startswith(f"{path.name}.")]
         found = found or difflib.get_close_matches(path.name, names, 1, 0.8)
         return path.with_name(found[0]) if found else None

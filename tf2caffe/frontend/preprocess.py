@@ -28,9 +28,18 @@ class Prepared:
     def taken(self, inputs):
         return inputs
 
+    def allowed(self, output):
+        return self.original.allowed(output)
+
+    def remarks(self, inputs, expected):
+        return self.original.remarks(self._made(inputs), expected)
+
     def __call__(self, inputs):
+        return self.original(self._made(inputs))
+
+    def _made(self, inputs):
         made = {name: self.preprocessing.apply(array) for name, array in inputs.items()}
-        return self.original(self.original.taken(made))
+        return self.original.taken(made)
 
 
 def folded(trace, preprocessing):
@@ -48,7 +57,7 @@ def folded(trace, preprocessing):
     ends, layers = (trace.inputs, trace.outputs), {node.name.partition("/")[0] for node in added}
     layers = trace.layers | layers if trace.layers else trace.layers
     made = traces.Trace(graph_def, *ends, trace.variables, layers)
-    made.reason, made.unused = trace.reason, trace.unused
+    made.reason, made.unused, made.remarks = trace.reason, trace.unused, trace.remarks
     made.original = trace.original and Prepared(trace.original, preprocessing)
     return made
 
