@@ -80,6 +80,24 @@ class RKNN(Apart):
         return arrays
 
 
+class MNN(Apart):
+    """MNN's converter, and its engine on the CPU."""
+
+    name, title, worker, needs = "mnn", "MNN", HERE / "mnn_worker.py", "MNN"
+
+
+class Nncase(Apart):
+    """The Kendryte K210's compiler, and its simulator in single precision."""
+
+    name, title, worker, needs = "nncase", "nncase", HERE / "nncase_worker.py", "nncase"
+
+
+class HHB(Apart):
+    """T-Head's compiler, which runs what it compiled on this processor."""
+
+    name, title, worker, needs = "hhb", "HHB", HERE / "hhb_worker.py", "HHB"
+
+
 class Netron:
     """Netron's own reader, run without its window: it must find every layer and every weight."""
 
@@ -125,4 +143,12 @@ def layers(net, weights):
     ]
 
 
-CONSUMERS = {"opencv": OpenCV, "openvino": OpenVINO, "netron": Netron, "rknn": RKNN}
+CONSUMERS = {
+    "opencv": OpenCV,
+    "openvino": OpenVINO,
+    "netron": Netron,
+    "rknn": RKNN,
+    "mnn": MNN,
+    "nncase": Nncase,
+    "hhb": HHB,
+}
