@@ -5,6 +5,7 @@
 """
 
 import os
+import platform
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +14,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 from consumers.offline import cut_off  # noqa: E402
 
 cut_off()
+TARGET = f"llvm -mtriple={platform.machine()}-linux-gnu"  # its own default is another processor
 
 os.environ["PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"] = "python"  # its schema is of protobuf 3
 
@@ -26,7 +28,15 @@ from tf2caffe.proof.workers.protocol import serve  # noqa: E402
 
 
 def run(request, inputs):
-    """The blobs asked for: the network's outputs, which it gives in the file's order."""
+    """The blobs asked for; a refusal is the last line of what TVM raises, after a traceback."""
+    try:
+        return computed(request, inputs)
+    except Exception as error:
+        raise ValueError(str(error).strip().rpartition("\n")[2]) from None
+
+
+def computed(request, inputs):
+    """The network's outputs, which it gives in the file's order."""
     init, net = caffe_pb2.NetParameter(), caffe_pb2.NetParameter()
     init.ParseFromString(Path(request["caffemodel"]).read_bytes())
     text_format.Merge(Path(request["prototxt"]).read_text(), net)
@@ -35,7 +45,9 @@ def run(request, inputs):
         :2
     ]
     with tvm.transform.PassContext(opt_level=2):
-        library = relay.build(module, target="llvm", params=params)
+        library = relay.build(
+            module, target=f"llvm -mtriple={platform.machine()}-linux-gnu", params=params
+        )
     executor = graph_executor.GraphModule(library["default"](tvm.cpu()))
     executor.run(**inputs)
     count = executor.get_num_outputs()
