@@ -1,4 +1,6 @@
 # make               everything: .venv, then the six steps for mnistcls, as far as they are out of date
+# make MODEL=my.keras  converts a model of yours and proves it, in both forms: report.html, nets/;
+#                    OPTIONS="--target rknn --images photos" are the command's
 # make check         the linter and the tests of a minute: each op in OpenCV, the proof, the schema
 # make test          the linter and all tests; those that need pycaffe are skipped where there is none
 # make test-onednn   the op tests in OpenCV, once without TensorFlow's oneDNN and once with it
@@ -44,9 +46,14 @@ checkpoint := checkpoints/mnistcls.keras checkpoints/.mnistcls.trained
 .NOTPARALLEL:
 .PRECIOUS: checkpoints/mnistcls.keras
 
+ifdef MODEL
+all: .venv/installed
+	$(python) -m tf2caffe "$(MODEL)" --deploy $(OPTIONS)
+else
 # The six steps in order.
 all: $(checkpoint) imgs/mnistcls/tf/res10.png activations/mnistcls.npz \
     tf_weights/mnistcls/graph.json nets/mnistcls.prototxt nets/.mnistcls.proven
+endif
 
 $(checkpoint) &: train.py $(training) | .venv/installed
 	$(python) train.py

@@ -1,7 +1,8 @@
 """Step 5 of 6: build the Caffe network. Needs neither Caffe nor TensorFlow.
 
-Reads   tf_weights/NAME/ (graph.json and the weights); with --prototxt a network written by hand,
-        whose layers take the saved weights by name.
+Reads   tf_weights/NAME/ (graph.json and the weights), and of activations/NAME.npz, where it is
+        there, what step 3 did to the images, for the prototxt's comment; with --prototxt a network
+        written by hand, whose layers take the saved weights by name.
 Writes  nets/NAME.prototxt, nets/NAME.caffemodel, nets/NAME.blobs.json (which blob contains
         which of TensorFlow's outputs) and imgs/NAME/caffe-net.png and .svg (the network drawn);
         with --deploy also the form for chips: nets/NAME.deploy.* and
@@ -17,15 +18,19 @@ from tf2caffe.paths import Handoff
 
 def main():
     args = arguments()
+    cli.find_name(args)
     from tf2caffe import api
     from tf2caffe.caffe import cost, forms, listing, outputs, targets
+    from tf2caffe.proof import activations
 
     if args.target == "list":
         needed = "--target list builds nothing"
         refuse_idle(needed, prototxt=args.prototxt, deploy=args.deploy)
         targets.print_all()
         return
-    built = forms.build(Handoff(args.dir, args.name), **cli.form_options(args))
+    handoff = Handoff(args.dir, args.name)
+    made = activations.made_of(handoff.activations)
+    built = forms.build(handoff, **cli.form_options(args), made=made)
     first = built.forms[0]
     listing.print_layers(first.net)
     if args.prototxt:

@@ -19,6 +19,7 @@ from tf2caffe.failure import Failure, refuse_idle
 
 def main():
     args = arguments()
+    cli.find_name(args)
     from tf2caffe.pictures import layers
     from tf2caffe.proof import calibration, parity, runtimes, verdict
 

@@ -8,6 +8,7 @@ Writes  tf_weights/NAME/graph.json (the network, one line an op) and one .npy a 
 """
 
 from tf2caffe import cli
+from tf2caffe.failure import Failure, refuse_idle
 
 
 def main():
@@ -16,8 +17,8 @@ def main():
     from tf2caffe.frontend import weights
     from tf2caffe.frontend.source import open_model
 
-    network = models.named(args.model)
-    source = open_model(args.model, network=network, **cli.model_options(args))
+    given = {"network": models.named(args.model), "preprocessing": preprocessing(args)}
+    source = open_model(args.model, **given, **cli.model_options(args))
     source.graph.print_unused()
     for weight in source.graph.weights():
         print(weight.source.name)
@@ -31,7 +32,20 @@ def main():
 def arguments():
     parser = cli.parser(__doc__)
     cli.add_model(parser, nargs="?", default="mnistcls")
+    cli.add_preprocessing(parser)
     return parser.parse_args()
+
+
+def preprocessing(args):
+    """What is to be a part of the network. Raises `Failure` where it is not to be, and given."""
+    given = {name: getattr(args, name) for name in ("bgr", "mean", "std", "scale")}
+    if not args.fold_preprocessing:
+        refuse_idle("step 3 prepares the images, this one only with --fold-preprocessing", **given)
+        return None
+    found = cli.preprocessing(args)
+    if not found.given:
+        raise Failure("--fold-preprocessing needs one of --bgr, --mean, --std and --scale")
+    return found
 
 
 if __name__ == "__main__":

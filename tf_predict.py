@@ -6,7 +6,7 @@ Writes  imgs/NAME/tf/convs.png and denses.png (one image through every layer), a
         activations/NAME.npz (the input and every layer's output, for all images).
 
     python tf_predict.py
-    python tf_predict.py my.keras --images photos --mean 104,117,123 --bgr
+    python tf_predict.py my.keras --images photos --mean 123,117,104 --bgr
 """
 
 from tf2caffe import cli
@@ -23,7 +23,8 @@ def main():
     network, options = models.named(args.model), cli.input_options(args)
     handoff = source.handoff_of(args.model, args.name, args.dir, network)
     inputs.check(handoff, **options, image=args.image)
-    model = source.open_model(args.model, network=network, **cli.model_options(args))
+    given = {"preprocessing": options["preprocessing"], "network": network}
+    model = source.open_model(args.model, **given, **cli.model_options(args))
     model.graph.print_unused()
     print_ops(model, args.all)
     arrays, names = inputs.load(

@@ -43,8 +43,17 @@ def test_a_model_in_memory_and_its_file_give_the_same(tmp_path):
     found = [contents(tmp_path / folder / "nets") for folder in ("memory", "file")]
     for one in found:  # they hold the checksum of the model, in memory another than the file's
         assert one.pop("small.blobs.json") and one.pop("small.deploy.blobs.json")
-    assert found[0] == found[1]
-    assert len(found[0]) == 4
+        assert one.pop("small.prototxt") and one.pop("small.deploy.prototxt")
+    assert found[0] == found[1] and len(found[0]) == 2
+    for form in ("small", "small.deploy"):
+        texts = [
+            (tmp_path / f"{where}/nets/{form}.prototxt").read_text() for where in ("memory", "file")
+        ]
+        assert all(text.startswith("# made by tf2caffe ") for text in texts)
+        first, second = (
+            [line for line in text.splitlines() if line[:8] != "# model:"] for text in texts
+        )
+        assert first == second
 
 
 def test_proof_of_another_state_is_refused(tmp_path):

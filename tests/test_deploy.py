@@ -433,16 +433,16 @@ def test_scripts(built, runtime):
     ]
     rows = [line.rsplit(maxsplit=3) for line in said.out.splitlines()[-5:]]
     assert rows[:3] == [
-        ["layers", "17", "12"],
-        ["parameters", "813,404", "813,258"],
-        ["multiply-adds", "1,824,000", "1,824,000"],
+        ["TensorFlow", "inspectable", "deploy"],
+        ["parameters", "813,402", "813,404", "813,258"],
+        ["multiply-adds", "1,824,000", "1,824,000", "1,824,000"],
     ]
     ended = run("caffe_predict.py", "--dir", work, "--deploy", "--runtime", runtime.name)
     assert (ended.status, ended.err) == (0, "")
     assert ended.out.splitlines()[-1].startswith("EQUAL: all 8 layers within 1e-05")
     record = json.loads((work / "nets/mnistcls.deploy.parity.json").read_text())
     assert [layer["caffe"] for layer in record["layers"]] == [
-        "input/bias", "bn01", "pool01", "bn02", "pool02", "dense01", "dense02", "prob",
+        "input/bias", "conv01", "pool01", "conv02", "pool02", "dense01", "dense02", "prob",
     ]  # fmt: skip
     after = contents(work)
     assert {path: after[path] for path in before} == before
@@ -458,11 +458,11 @@ def test_script_tells_a_wrong_kernel(built, runtime):
     work, _, _ = built
     path = work / "nets/mnistcls.deploy.caffemodel"
     net = schema.NetParameter.FromString(path.read_bytes())
-    (blob,) = (layer.blobs[1] for layer in net.layer if layer.name == "bn02")
+    (blob,) = (layer.blobs[1] for layer in net.layer if layer.name == "conv02")
     blob.data = (np.frombuffer(blob.data, np.float32) * 1.001).tobytes()
     path.write_bytes(net.SerializeToString())
     ended = run("caffe_predict.py", "--dir", work, "--deploy", "--runtime", runtime.name)
-    assert ended.status == 1 and ended.err.startswith("NOT EQUAL: relu2/Relu (Caffe: bn02) is")
+    assert ended.status == 1 and ended.err.startswith("NOT EQUAL: relu2/Relu (Caffe: conv02) is")
 
 
 def test_script_without_the_deploy_form(work):

@@ -138,6 +138,8 @@ def test_every_file_of_ours_exists(page):
     """Each path into one of our folders, in prose or in a command."""
     rooms = "tf2caffe|models|tests|tools|consumers|benchmarks|docs"
     named = {
-        name for span in code(page) for name in re.findall(rf"\b(?:{rooms})/[\w./]+\.\w+", span)
+        name
+        for span in code(page)
+        for name in re.findall(rf"\b(?<!\w/)(?:{rooms})/[\w./]+\.\w+", span)
     }
     assert {name for name in named if not (ROOT / name).exists()} == set()

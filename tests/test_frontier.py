@@ -18,6 +18,7 @@ ROOMS = {
     "proof": {"graph", "caffe"},
     "pictures": {"proof"},  # compare.png marks what the proof judged
     "frontend": {"graph", "caffe", "proof"},  # step 4 names files as Caffe does, errors as step 6
+    "report": {"graph", "caffe", "proof", "pictures"},
     "training": {"frontend"},
 }
 BESIDE = {"failure", "files", "nearby", "paths", "records"}  # any room may import them

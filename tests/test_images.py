@@ -104,14 +104,32 @@ def test_colours_that_do_not_fit(pixels, tmp_path, capsys):
     assert said == "" and np.array_equal(array[..., 0], 255 * (pixels[..., 0] > 127))
 
 
-def test_sixteen_bits(tmp_path):
+def test_sixteen_bits(tmp_path, capsys):
+    """The upper eight are what a viewer shows; other numbers have no such range."""
     deep = np.arange(30, dtype=np.uint16).reshape(6, 5) * 2000
     Image.fromarray(deep).save(tmp_path / "grey.png")
     (tmp_path / "colour.png").write_bytes(png_of_sixteen_bits(deep))
     for name in ("grey.png", "colour.png"):
-        for shape in (COLOUR, GREY):
-            with pytest.raises(Failure, match=f"{name}: more than 8 bits a channel; save it"):
-                images.load_image(tmp_path / name, shape)
+        for channels in (3, 1):
+            found = images.load_image(tmp_path / name, (6, 5, channels))
+            assert (
+                "16 bits a channel, of which the network gets the upper 8"
+                in capsys.readouterr().out
+            )
+            assert np.abs(found[..., 0] - (deep >> 8)).max() <= (channels == 1)  # grey is a mean
+    Image.fromarray(deep.astype(np.float32)).save(tmp_path / "floats.tiff")
+    with pytest.raises(Failure, match="floats.tiff: its pixels are no whole numbers of 8 or 16"):
+        images.load_image(tmp_path / "floats.tiff", (6, 5, 1))
+
+
+def test_notes_of_many_images_are_one(tmp_path, capsys):
+    for count in (3, 9):
+        for at in range(count):
+            Image.new("L", (4 + at, 3)).save(tmp_path / f"a{at}.png")
+        images.load_images(tmp_path, (5, 5, 1))
+        lines = capsys.readouterr().out.splitlines()
+        assert len(lines) == (3 if count == 3 else 2) and "a0.png: 4x3, resized to 5x5" in lines[0]
+    assert lines[1] == "  and 8 more images: resized to 5x5"
 
 
 def png_of_sixteen_bits(grey):

@@ -6,15 +6,17 @@ from PIL import Image
 
 from tf2caffe.failure import Failure
 from tf2caffe.frontend import inputs as given
+from tf2caffe.graph.preprocessing import Preprocessing
 from tf2caffe.paths import Handoff
 from tf2caffe.pictures import layers
 
 IMAGE = (1, 5, 7, 3)
 
 
-def load(folder, shapes=None, **options):
+def load(folder, shapes=None, data=None, images=None, **options):
     """What a network of these inputs is run on, with these options."""
-    return given.load(Handoff(folder, "net"), shapes or {"data": IMAGE}, **options)
+    taken = {"data": data, "images": images, "preprocessing": Preprocessing.of(**options)}
+    return given.load(Handoff(folder, "net"), shapes or {"data": IMAGE}, **taken)
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def photos(tmp_path):
 
 def test_images_are_prepared_as_caffe_does_it(photos, tmp_path):
     folder, pixels = photos
-    options = {"images": folder, "bgr": True, "mean": [104.0, 117.0, 123.0], "scale": 0.5}
+    options = {"images": folder, "bgr": True, "mean": [123.0, 117.0, 104.0], "scale": 0.5}
     inputs, names = load(tmp_path, **options)
     expected = (pixels[..., ::-1] - np.float32([104, 117, 123])) * np.float32(0.5)
     np.testing.assert_array_equal(inputs["data"], expected)

@@ -31,6 +31,27 @@ def area(size, **settings):
 
 # What is done to one tensor -> (function, its shape).
 FUNCTIONS = {
+    "thirds": (lambda x: tf.add_n(tf.split(x, 3, -1)), (1, 2, 3, 2, 180)),
+    "two_of_three": (lambda x: x[..., 60:], (1, 2, 3, 2, 180)),
+    "pad_long_vector": (lambda x: tf.pad(x, [[0, 0], [2, 3]]), (1, 300)),
+    "pad_many_axes_first": (
+        lambda x: tf.pad(x, [[0, 0], [90, 5], *[[0, 0]] * 3]),
+        (1, 90, 2, 1, 3),
+    ),
+    "pad_lifted_again": (
+        lambda x: tf.pad(tf.transpose(windows(x)[None], [0, 2, 1, 3]), [[0, 0], [1, 2], [3, 0],
+                         [0, 0]], constant_values=0.5), IMAGE,
+    ),
+    "pad_sum_of_axis": (
+        lambda x: tf.pad(tf.reduce_sum(tf.reshape(x, (2, 1, 5, 7, 2)), 0), [[0, 0], [1, 1], [2, 0],
+                         [0, 0]]), IMAGE,
+    ),
+    "softmax_of_six_axes": (
+        lambda x: tf.nn.softmax(tf.reshape(x, (1, 5, 1, 7, 2, 2))), IMAGE,
+    ),
+    "softmax_of_six_axes_lifted": (
+        lambda x: tf.nn.softmax(tf.reshape(x, (5, 1, 7, 1, 2, 2))), IMAGE,
+    ),
     "reflect": (lambda x: tf.pad(x, [[0, 0], [1, 2], [3, 0], [0, 0]], "REFLECT"), IMAGE),
     "reflect_channels": (lambda x: tf.pad(x, [[0, 0], [0, 0], [0, 0], [1, 2]], "REFLECT"), IMAGE),
     "symmetric": (lambda x: tf.pad(x, [[0, 0], [1, 2], [3, 0], [0, 0]], "SYMMETRIC"), IMAGE),
@@ -216,3 +237,11 @@ def test_layer_deployed(name, runtime, tmp_path):
 
 def test_shifted_windows_deployed(runtime, tmp_path):
     deployed(graph_trace(swin, (1, 6, 8, 4)), tmp_path, runtime)
+
+
+def test_what_moves_nothing(opencv, tmp_path):
+    """It is a Reshape, whose blob is that of what it reads, and its probes too."""
+    converted = assert_equal(
+        graph_trace(lambda x: tf.roll(x, 0, 1) + 0.5, (1, 3)), tmp_path, opencv
+    )
+    assert [node.op for node in converted.graph.nodes] == ["Reshape", "AddV2"]

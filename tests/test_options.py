@@ -10,13 +10,12 @@ from tests.pipeline import complaint, contents, run
 
 # Options of step 3 or 4 -> the complaint. The model need not exist.
 MODELS = {
-    "inputs of a .keras": ("my.keras --inputs a", "--inputs does nothing here: .*is neither"),
-    "outputs of an .h5": ("my.h5 --outputs a,b", "--outputs does nothing here: only the ops of"),
-    "outputs of a SavedModel": ("saved --outputs a", "--outputs does nothing here"),
-    "outputs of mnistcls": ("mnistcls --outputs a", "--outputs does nothing here"),
+    "weights of a .keras": ("my.keras --weights w.h5", "--weights does nothing here: .*is none"),
+    "two shapes": ("my.keras --shape 1,2 --shape 1,3", "--shape: give each of several inputs with"),
     "signature of a .keras": ("my.keras --signature a", "--signature does nothing .* SavedModel"),
     "signature of a .pb": ("my.pb --signature a", "--signature does nothing here"),
     "signature of mnistcls": ("mnistcls --signature a", "--signature does nothing here"),
+    "a .keras taken as floats": ("my.keras --dequantise", "--dequantise .* only a .tflite is"),
     "layers of mnistcls": ("mnistcls --custom my.py", "--custom does nothing here: mnistcls is a"),
 }  # fmt: skip
 INPUTS = {

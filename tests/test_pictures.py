@@ -455,3 +455,12 @@ def test_coefficients_of_an_eltwise_are_shown():
         net.eltwise("it", operation, "data", "data", factors)
         told[factors] = net.layers[-1].details
     assert told == {(): ["SUM"], (1, 1): ["SUM"], (1, -1): ["SUM 1, -1"], (0.5, 2): ["SUM 0.5, 2"]}
+
+
+@pytest.mark.parametrize("bound", [1e-5, 2e-7, 1e-9, 1e-3])
+def test_colours_of_a_difference_are_tied_to_the_bound(bound):
+    relative = np.array([0.0, bound / 2, bound, bound * 1.01, np.nan])
+    shades = figures.error_shades(relative, bound)
+    assert shades[0] == 0 and (shades[:3] <= 1).all() and shades[3] == 2 and np.isnan(shades[4])
+    red = [tuple(color) for color in figures.ERRORS(shades[3:], bytes=True)[:, :3]]
+    assert red == [tuple(figures.rgb(figures.RED))] * 2

@@ -74,5 +74,17 @@ def test_encodings(file):
         assert binary or elsewhere or "encoding" in given, f"{file.name}:{node.lineno}"
 
 
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_nothing_newer_than_python_3_10(file):
+    text = file.read_text(encoding="utf-8")
+    assert not [name for name in NEWER if name in text]
+
+
+# What came with Python 3.11 or later.
+NEWER = (
+    "file_digest", "add_note", "catch_warnings(action", "contextlib.chdir", "tomllib", "StrEnum",
+    "ExceptionGroup", "except*", "datetime.UTC", "math.cbrt", "math.exp2", "itertools.batched",
+    "import Self", "delete_on_close",
+)  # fmt: skip
 # What opens no file as text.
 OTHER_OPENS = ("Image.open", "os.open", "members.open", "webbrowser.open")

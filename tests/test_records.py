@@ -69,9 +69,10 @@ def test_an_op_has_as_many_operands_in_tensorflow(op):
 
 
 def test_no_hint_for_an_op_that_is_taken():
-    """Of a lookup some are left: those with batch_dims."""
+    """Of some ops a part is left: lookups with batch_dims, crops that fill, volumes in groups."""
     taken = ops.OPS.keys() | ops.FORMS.keys() | settings.PASSING.keys()
-    assert unsupported.WHY.keys() & taken == {"GatherV2"}
+    some = {"AvgPool3D", "Conv3D", "CropAndResize", "GatherV2", "MaxPool3D"}
+    assert unsupported.WHY.keys() & taken == some
 
 
 def test_the_graph_knows_no_tensorflow():

@@ -88,6 +88,8 @@ REFUSED = {
                     r"\(OneHot\): .* end the network before it"),
     "pooled channels": (lambda x: tf.nn.max_pool(x, [1, 1, 1, 2], [1, 1, 1, 2], "VALID"), MAPS,
                         r"\(MaxPool\): ksize \[1, 1, 1, 2\] .* channels"),
+    "far padding": (lambda x: tf.nn.max_pool2d(x, 2, 2, [[0, 0], [3, 3], [3, 3], [0, 0]]), MAPS,
+                    r"\(MaxPool\): Caffe cannot pad"),
     "batch averaged": (lambda x: tf.reduce_mean(x, [0, 1, 2], keepdims=True), MAPS,
                        r"\(Mean\): .* batch"),
     "local norm": (lambda x: tf.nn.lrn(x, bias=0.0), MAPS, r"\(LRN\): bias 0.0"),
@@ -283,7 +285,7 @@ def hand_made_dropout(x):
 
 GRAPHS = {
     "condition": (asked, r"If \(StatelessIf\): control flow .* decide it"),
-    "number": (fed_number, r"strength/Placeholder \(Placeholder\)|strength.*--inputs"),
+    "number": (fed_number, r"\(Placeholder\): it is fed .*--inputs"),
     "variable": (unsaved, r"w.* \(VariableV2\): a variable whose value is not in the file"),
     "dropout": (hand_made_dropout, r"\(RandomUniform\): random numbers"),
 }

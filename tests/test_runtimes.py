@@ -372,7 +372,7 @@ class TestChoice:
         monkeypatch.setenv("CAFFE_PYTHON", "env")
         bvlc, foreign = tmp_path / "bvlc", tmp_path / "foreign"
         bvlc.write_text('layer { name: "x" type: "ReLU" }')
-        foreign.write_text('layer { name: "x" type: "ReLU6" }')
+        foreign.write_text('layer { name: "x" type: "Mish" }')
         assert self.chosen(prototxt=bvlc)[0] == "pycaffe"
         assert self.chosen(prototxt=foreign)[0] == "opencv"
         assert self.chosen("pycaffe", prototxt=foreign)[0] == "pycaffe"

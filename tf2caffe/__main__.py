@@ -1,16 +1,20 @@
 """A TensorFlow or Keras model as a Caffe network, each layer proven equal: steps 3 to 6 at once.
 
 Reads   the model, and its input: --images or --input, else random numbers.
-Writes  below --out nets/NAME.prototxt and .caffemodel, with --deploy nets/NAME.deploy.*, and the
-        other files of the single steps. The exit status is 0 only if every layer and every
-        answer agree, in each form that was built.
+Writes  below --out nets/NAME.prototxt and .caffemodel, with --deploy nets/NAME.deploy.*, the other
+        files of the single steps, and report.html, a page about all of it. The exit status is 0
+        only if every layer and every answer agree, in each form that was built.
 
     tf2caffe my.keras
-    tf2caffe my.keras --images photos --mean 104,117,123 --bgr --deploy --out DIR
+    tf2caffe my.keras --images photos --mean 123,117,104 --bgr --deploy --out DIR
 """
 
 import contextlib
+import os
+import shlex
 import sys
+import time
+from datetime import datetime, timezone
 from pathlib import Path
 
 from tf2caffe import cli
@@ -28,16 +32,15 @@ def main():
     from tf2caffe import api
     from tf2caffe.caffe import targets
     from tf2caffe.pictures import layers
+    from tf2caffe.report import page
 
     if args.target == "list":
         targets.print_all()
         return
-    check_options(args)
-    options = cli.model_options(args) | cli.form_options(args)
+    handoff = check_options(args)
     with engine(args) as chosen:
-        report = print if args.verbose else None
-        conversion = api.convert(args.model, **options, diagram=True, report=report)
-        conversion.source.graph.print_unused()
+        conversion = converted(args, handoff)
+        classes = layers.check_drawn(conversion.forms[0].table, args.layers, args.labels)
         print_conversion(conversion, args.verbose)
         for path in conversion.files:
             print(f"wrote: {path} ({path.stat().st_size:,} bytes)")
@@ -47,11 +50,40 @@ def main():
         given = cli.input_options(args)
         verdicts = [api.prove(conversion, **how, **given, image=args.image)]
         if args.deploy:
-            handoff = conversion.handoff
             verdicts += [api.prove(handoff.name, folder=handoff.root, deploy=True, **how)]
+    draw(args, verdicts, classes)
+    graph = conversion.source.graph
+    page.write(handoff.report, run_of(classes), verdicts, graph, conversion.forms)
+    print(f"wrote: {handoff.report} ({handoff.report.stat().st_size:,} bytes)")
     print_proof(args, *verdicts)
     if not all(verdict.equal for verdict in verdicts):
         sys.exit(1)
+
+
+def converted(args, handoff):
+    """The `Conversion`. What is refused is written to the report too."""
+    from tf2caffe import api
+    from tf2caffe.report import page
+
+    options = cli.model_options(args) | cli.form_options(args)
+    options["preprocessing"] = cli.preprocessing(args)
+    try:
+        report = print if args.verbose else None
+        conversion = api.convert(args.model, **options, diagram=True, report=report)
+    except Failure as failure:
+        page.write_refused(handoff.report, run_of(), handoff.name, failure)
+        raise
+    conversion.source.graph.print_unused()
+    return conversion
+
+
+def run_of(classes=()):
+    """When and how this was run, for the report; SOURCE_DATE_EPOCH sets the date, if it is set."""
+    from tf2caffe.report.page import Run
+
+    seconds = int(os.environ.get("SOURCE_DATE_EPOCH", time.time()))
+    date = datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    return Run(shlex.join(["tf2caffe", *sys.argv[1:]]), date, list(classes))
 
 
 def arguments():
@@ -64,27 +96,27 @@ def arguments():
     add("--export-calibration", type=Path, metavar="DIR", help="write the inputs there as .npy")
     add("--pictures", action="store_true", help="draw both sides' layers, like steps 3 and 6")
     add("--image", metavar="NAME", help="the image to draw (default: img3, else the first)")
-    add("--labels", type=Path, metavar="FILE", help="one label per line, for --pictures")
+    add("--labels", type=Path, metavar="FILE", help="one label per line: names of the answers")
     cli.add_layers(parser)
     add("-v", "--verbose", action="store_true", help="print the weights, layers and errors")
     return parser.parse_args()
 
 
 def check_options(args):
-    """Raise `Failure` where options contradict each other or what they name is not there."""
+    """The folders of the model; `Failure` where options contradict, or name what is not there."""
     from tf2caffe.caffe import forms
     from tf2caffe.frontend import inputs, source
     from tf2caffe.pictures import layers
     from tf2caffe.proof import runtimes
 
     forms.check_options(args.target, args.output_order, args.prototxt)
-    named = args.signature, args.inputs, args.outputs, args.dequantise
-    source.check_options(args.model, None, args.custom, *named)
+    others = {"weights": args.weights, "switches": args.switches, "dequantise": args.dequantise}
+    source.check_options(args.model, None, args.custom, args.signature, **others)
     handoff = source.handoff_of(args.model, args.name, args.dir)
     inputs.check(handoff, **cli.input_options(args), image=args.image)
     runtimes.refuse_python(args.caffe_python if args.runtime == "opencv" else None)
     if not args.pictures:
-        refuse_idle("only --pictures draws them", layers=args.layers, labels=args.labels)
+        refuse_idle("only --pictures draws them", layers=args.layers)
     if args.labels:
         layers.labels(args.labels)
     for option, path in (("--custom", args.custom), ("--prototxt", args.prototxt)):
@@ -92,6 +124,7 @@ def check_options(args):
             raise Failure(f"{option} {absent(path)}")
     if args.export_calibration and args.export_calibration.is_file():
         raise Failure(f"--export-calibration {args.export_calibration} is a file, not a folder")
+    return handoff
 
 
 def engine(args):
@@ -118,20 +151,24 @@ def print_conversion(conversion, verbose):
     print()
 
 
-def print_proof(args, *verdicts):
-    """The proof of each form, its last line the verdict; and the files that it writes."""
+def draw(args, verdicts, classes):
+    """The pictures, and the inputs for a quantiser, if they are asked for."""
     from tf2caffe.pictures import layers
-    from tf2caffe.proof import calibration, parity
+    from tf2caffe.proof import calibration
 
     found = verdicts[0].found
     if args.export_calibration:
         count = calibration.export(args.export_calibration, found.table.inputs, found.kept)
         print(f"wrote: {args.export_calibration / calibration.LIST} ({count} inputs)")
-    if args.pictures:
-        classes = layers.check_drawn(found.table, args.layers, args.labels)
-        for verdict in verdicts:
-            for path in layers.draw_caffe(verdict, args.layers, classes):
-                print(f"wrote: {path}")
+    for verdict in verdicts if args.pictures else ():
+        for path in layers.draw_caffe(verdict, args.layers, classes):
+            print(f"wrote: {path}")
+
+
+def print_proof(args, *verdicts):
+    """The proof of each form, its last line the verdict."""
+    from tf2caffe.proof import parity
+
     for verdict in verdicts:
         print(f"\n{verdict.found.handoff.prototxt} in {verdict.runtime}")
         if args.verbose:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tf2caffe.caffe import forms
 from tf2caffe.failure import Unsupported, refuse_idle
+from tf2caffe.graph.preprocessing import Preprocessing
 from tf2caffe.paths import Handoff
 from tf2caffe.proof import activations, runtimes, verdict
 from tf2caffe.proof.verdict import TOLERANCE
@@ -41,8 +42,9 @@ class Conversion:
 
 def convert(
     model, *, name=None, folder=".", target=None, deploy=False, output_order=None, prototxt=None,
-    allow_cost=False, network=None, shape=None, custom=None, signature=None, inputs=None,
-    outputs=None, dequantise=False, diagram=False, report=None,
+    allow_cost=False, network=None, shape=None, custom=None, weights=None, switches=None,
+    signature=None, inputs=None, outputs=None, dequantise=False, diagram=False, preprocessing=None,
+    report=None,
 ):  # fmt: skip
     """Convert a model and write the network's files below `folder`; return the `Conversion`.
 
@@ -61,15 +63,18 @@ def convert(
     prototxt      the path of a network written by hand, which takes the weights by layer name
     allow_cost    build also what adds more than the bounds of `caffe.cost` to TensorFlow's cost
     diagram       draw the network too: imgs/NAME/caffe-net.png
+    preprocessing a `Preprocessing` of images; if it is `folded`, it becomes a part of the network
     report        is called with a line for each weight
 
     How the model is read:
-    shape         the input's size, [1, H, W, C], where the model leaves it open
+    shape         the input's size, [1, H, W, C], where the model leaves it open; of several inputs
+                  {name: size}
     custom        a Python file that registers custom layers; it is run
     signature     of a SavedModel or a .tflite (default: serving_default, or the only one)
-    inputs        the names of a .pb's or .meta's input ops or a .tflite's input tensors, a list
-                  (default: found)
-    outputs       the names of its outputs, a list (default: found)
+    switches      {name: True, False or a number} of what else a graph is fed
+    weights       the path of the weights of a .json, which holds a model without them
+    inputs        the names of ops or layers behind which the network begins (default: the model's)
+    outputs       the names of those with which it ends (default: the model's)
     dequantise    take a quantised .tflite as the float network that its scales describe
 
     It writes nets/NAME.prototxt, .caffemodel and .blobs.json, with `deploy` NAME.deploy.* (without
@@ -79,22 +84,25 @@ def convert(
     target cannot express, with all causes at once; the files in nets/ are then unchanged.
     """
     from tf2caffe.frontend import source as sources
-    from tf2caffe.frontend import weights
+    from tf2caffe.frontend import weights as writer
 
     named = {"signature": signature, "inputs": inputs, "outputs": outputs}
-    named["dequantise"] = dequantise
+    named |= {"weights": weights, "switches": switches, "dequantise": dequantise}
     given = {"name": name, "folder": folder, "network": network, "shape": shape, "custom": custom}
     prototxt = prototxt and Path(prototxt)
     built_as = {"target": target, "output_order": output_order, "prototxt": prototxt}
     chosen = forms.check_options(**built_as)
     try:
-        source = sources.open_model(model, **given, **named)
-        weights.save(source.graph, source.handoff.weights, report)
+        source = sources.open_model(model, **given, **named, preprocessing=preprocessing)
+        writer.save(source.graph, source.handoff.weights, report)
     except Unsupported as refusal:
         from tf2caffe.frontend import later
 
         raise later.with_target(refusal, chosen, output_order) from None
-    built = forms.build(source.handoff, deploy=deploy, allow_cost=allow_cost, **built_as)
+    made = {"source": source.graph.source, "model": source.model}
+    made["prepared"] = preprocessing.line if preprocessing and preprocessing.given else None
+    built_as |= {"deploy": deploy, "allow_cost": allow_cost, "made": made}
+    built = forms.build(source.handoff, **built_as)
     leave(built.forms, diagram)
     return Conversion(source.handoff, built.forms, source, built.mapped)
 
@@ -140,8 +148,8 @@ def computed(source, inputs, images, shown=0, facts=None):
 
 def prove(
     converted, *, folder=".", deploy=False, tolerance=TOLERANCE, runtime="auto", caffe_python=None,
-    timeout=runtimes.TIMEOUT, data=None, images=None, bgr=False, mean=None, scale=None,
-    image=None,
+    timeout=runtimes.TIMEOUT, data=None, images=None, bgr=False, mean=None, std=None, scale=None,
+    preprocessing=None, image=None,
 ):  # fmt: skip
     """Run the Caffe network beside TensorFlow's, layer by layer; return the `Verdict`.
 
@@ -153,7 +161,9 @@ def prove(
     data          an array (N, ...), {input: (N, ...)}, or the path of a .npy or .npz of such
     images        instead: an image, or a folder of images (default: the network's test images, else
                   random numbers)
-    bgr, mean, scale   how images are prepared: blue first, minus the mean, times the scale
+    bgr, mean, std, scale   how images are prepared: minus the mean (red, green, blue), divided by
+                  std or times the scale, blue first
+    preprocessing the same as a `Preprocessing`, which may be folded, as `convert` took it
     image         the name of the image that pictures show (default: img3, else the first)
 
     How it is compared:
@@ -169,15 +179,18 @@ def prove(
     nets/NAME.parity.json. Raises `Failure` where files are missing or do not fit, or no runtime can
     run the network; a network that is not equal raises nothing.
     """
-    given = {"data": data, "images": images, "bgr": bgr, "mean": mean, "scale": scale}
-    kept = None
+    prepared = {"bgr": bgr, "mean": mean, "std": std, "scale": scale}
+    given, kept = {"data": data, "images": images}, None
     if isinstance(converted, Conversion):
         handoff = converted.handoff
+        given["preprocessing"] = preprocessing or Preprocessing.of(**prepared)
         kept = _kept(converted.source, given, image)
         activations.save(handoff.activations, kept)
         converted, folder = handoff.name, handoff.root
     else:
-        refuse_idle(f"{converted} is a name; its input is on disk", **given, image=image)
+        refuse_idle(
+            f"{converted} is a name; its input is on disk", **given, **prepared, image=image
+        )
     found = verdict.load(converted, folder, deploy, kept)
     with started(runtime, caffe_python, timeout, found.network) as engine:
         result = verdict.judge(found, engine, tolerance)

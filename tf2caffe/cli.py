@@ -122,10 +122,45 @@ def parser(doc):
 
 
 def add_name(parser):
-    """The network's name, for the steps that read what earlier steps wrote."""
+    """The network's name, of the steps that read what others wrote; `find_name` reads it."""
     parser.add_argument(
-        "name", nargs="?", default="mnistcls", type=network, help="default: %(default)s"
-    )
+        "name", nargs="?", default="mnistcls",
+        help="its name, the model's file, or one of its files in nets/ (default: %(default)s)",
+    )  # fmt: skip
+
+
+def find_name(args):
+    """Replace a path in `args.name` by the network's name, and set `dir` and `deploy` by it.
+
+    A model's file stands for the name that steps 3 and 4 give it, a file in nets/ for its network.
+    Raises `Failure` where --dir names another folder than the path.
+    """
+    path, files = Path(args.name), (".prototxt", ".caffemodel", ".blobs.json", ".parity.json")
+    suffix = next((end for end in files if path.name.endswith(end)), None)
+    if suffix is None:
+        known = (".keras", ".h5", ".hdf5", ".pb", ".meta", ".tflite")
+        if path.suffix in known or (len(path.parts) > 1 and path.is_dir()):
+            args.name = path.stem
+        elif {"/", os.sep} & {*args.name}:
+            known = f"this step takes the name of a network, such as {path.stem}"
+            raise Failure(f"{args.name} is a path; {known}, its model, or its prototxt")
+        return
+    name = path.name.removesuffix(suffix)
+    args.name = name.removesuffix(".deploy")
+    if name != args.name and hasattr(args, "deploy"):
+        args.deploy = True
+    _set_folder(args, path)
+
+
+def _set_folder(args, path):
+    """A file of DIR/nets tells DIR."""
+    folder = path.absolute().parent
+    if folder.name != "nets":
+        told = f"{path} is not in a folder called nets, as the files of build_caffe.py are"
+        raise Failure(f"{told}; give the network's name, and --dir")
+    if args.dir != Path(".") and args.dir.absolute() != folder.parent:
+        raise Failure(f"{path} and --dir {args.dir} name two folders; give one of them")
+    args.dir = path.parent.parent if len(path.parts) > 1 else folder.parent
 
 
 def add_model(parser, **default):
@@ -136,34 +171,65 @@ def add_model(parser, **default):
         kinds = f"a network of models/, or your own: {kinds} (default: %(default)s)"
     add("model", **default, help=kinds)
     add("--name", help="the network's name, which the files get (default: the file's stem)")
-    add("--shape", type=shape, metavar="1,H,W,C", help="the input's shape, if it is open")
+    add(
+        "--shape", type=shape, action="append", metavar="[NAME=]1,H,W,C",
+        help="the input's shape, if it is open; of several inputs, each with its name",
+    )  # fmt: skip
     add("--custom", type=Path, metavar="FILE.py", help="run this first, to register custom layers")
+    add("--weights", type=Path, metavar="FILE", help="of a .json, which is a model without them")
+    add(
+        "--set", type=switch, action="append", metavar="NAME=VALUE", dest="switches",
+        help="true, false or a number, for what else a graph is fed, such as whether it is trained",
+    )  # fmt: skip
     add("--signature", help="one of a SavedModel or .tflite (default: serving_default or the only)")
-    add("--inputs", type=names, metavar="A,B", help="of a .pb, .meta or .tflite (default: found)")
-    add("--outputs", type=names, metavar="C,D", help="of a .pb, .meta or .tflite (default: found)")
+    add("--inputs", type=names, metavar="A,B", help="ops or layers behind which the network begins")
+    add("--outputs", type=names, metavar="C,D", help="ops or layers with which it ends")
     add("--dequantise", action="store_true", help="take a quantised .tflite as floats")
 
 
 def model_options(args):
     """The options of `add_model` as `source.open_model` and `convert` take them."""
-    taken = ("name", "shape", "custom", "signature", "inputs", "outputs", "dequantise")
-    return {"folder": args.dir} | {name: getattr(args, name) for name in taken}
+    taken = ("name", "custom", "weights", "signature", "inputs", "outputs", "dequantise")
+    given = {name: getattr(args, name) for name in taken}
+    switches = dict(args.switches) if args.switches else None
+    return {"folder": args.dir, "shape": shapes(args.shape), "switches": switches} | given
 
 
 def add_input(parser):
     """The options for the network's input; `input_options` collects them."""
+    parser.add_argument(
+        "--images", type=Path, metavar="PATH", help="an image or a folder of images"
+    )
+    add_preprocessing(parser)
+    parser.add_argument(
+        "--input", type=Path, metavar="FILE", help=".npy (N, ...) or .npz, as the model reads it"
+    )
+
+
+def add_preprocessing(parser):
+    """The options of what is done to images first; `preprocessing` collects them."""
     add = parser.add_argument
-    add("--images", type=Path, metavar="PATH", help="an image or a folder of images")
     add("--bgr", action="store_true", help="put the image's channels in the order blue, green, red")
-    add("--mean", type=numbers, metavar="B,G,R", help="subtract this mean first (default: 0)")
-    add("--scale", type=factor, help="then multiply by this factor (default: 1)")
-    add("--input", type=Path, metavar="FILE", help=".npy (N, ...) or .npz, as the model reads it")
+    add("--mean", type=numbers, metavar="R,G,B", help="subtract this mean first (default: 0)")
+    add("--std", type=numbers, metavar="R,G,B", help="then divide by this")
+    add("--scale", type=factor, help="or multiply by this factor, such as 1/255 (default: 1)")
+    add(
+        "--fold-preprocessing", action="store_true",
+        help="make that a part of the network, which then takes red, green, blue of 0..255",
+    )  # fmt: skip
+
+
+def preprocessing(args):
+    """The options of `add_preprocessing` as one. Raises `Failure` where they contradict."""
+    from tf2caffe.graph.preprocessing import Preprocessing
+
+    given = {name: getattr(args, name) for name in ("bgr", "mean", "std", "scale")}
+    return Preprocessing.of(**given, folded=args.fold_preprocessing)
 
 
 def input_options(args):
-    """The options of `add_input` as `inputs.load` and `prove` take them."""
-    taken = {name: getattr(args, name) for name in ("images", "bgr", "mean", "scale")}
-    return {"data": args.input} | taken
+    """The options of `add_input` as `inputs.load` takes them."""
+    return {"data": args.input, "images": args.images, "preprocessing": preprocessing(args)}
 
 
 def add_layers(parser):
@@ -232,14 +298,6 @@ def folder(text):
     return path
 
 
-def network(text):
-    """The name of a network; for a path its name is told."""
-    if {"/", os.sep} & {*text}:
-        known = f"this step takes the name of a network, such as {Path(text).stem}"
-        raise argparse.ArgumentTypeError(f"{text} is a path; {known}")
-    return text
-
-
 def told(what):
     """Let argparse tell what is taken, where the decorated function raises `ValueError`."""
 
@@ -258,11 +316,33 @@ def told(what):
 
 @told("sizes between commas, the batch first, such as 1,224,224,3")
 def shape(text):
-    """Positive whole numbers between commas, the batch first."""
-    sizes = [int(size) for size in text.split(",")]
+    """(an input's name or None, positive whole numbers between commas, the batch first)."""
+    name, _, sizes = text.rpartition("=")
+    sizes = [int(size) for size in sizes.split(",")]
     if min(sizes) < 1:
         raise ValueError
-    return sizes
+    return name or None, sizes
+
+
+def shapes(given):
+    """What --shape says, each time that it is given: one shape, or {input's name: its shape}."""
+    if not given:
+        return None
+    if len(given) == 1 and given[0][0] is None:
+        return given[0][1]
+    if any(name is None for name, _ in given):
+        raise Failure("--shape: give each of several inputs with its name, NAME=1,H,W,C")
+    return dict(given)
+
+
+@told("NAME=true, NAME=false or NAME=NUMBER")
+def switch(text):
+    """(a name, true, false or a number)."""
+    name, _, value = text.partition("=")
+    if not name:
+        raise ValueError
+    known = {"true": True, "false": False}
+    return name, known[value.lower()] if value.lower() in known else number(value)
 
 
 @told("names between commas, such as A,B")
@@ -294,9 +374,10 @@ def positive(text):
 
 @told("a number other than 0")
 def factor(text):
-    """A finite number other than 0."""
-    value = number(text)
-    if value == 0:
+    """A finite number other than 0, or a fraction such as 1/255."""
+    above, _, below = text.partition("/")
+    value = number(above) / (number(below) if below else 1)
+    if value == 0 or not isfinite(value):
         raise ValueError
     return value
 

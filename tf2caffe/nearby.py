@@ -31,11 +31,10 @@ def suggestion(path):
 def refuse_other_kinds(path):
     """Raise `Failure` where what is at `path` cannot be a model, whatever kind is looked for."""
     if path.is_dir():
-        _refuse_folder(path)
         return
     name = path.name.lower()
     for ending, what in KINDS.items():
-        if name.endswith(ending) or (ending[-1] == "-" and ending in name):
+        if name.endswith(ending):
             raise Failure(f"{path} {what}")
     with path.open("rb") as file:
         begin = file.read(64).lstrip().lower()
@@ -49,34 +48,27 @@ def _refuse_folder(path):
     if any(file.exists() for file in files):
         return
     found = [file.parent for file in sorted(path.glob("*/saved_model.pb"))]
+    if len(found) == 1:
+        return
     found += [file for file in sorted(path.iterdir()) if file.suffix in MODELS]
     hint = f"; give what is in it: {', '.join(map(str, found[:4]))}" if found else ""
     raise Failure(f"{path} is a folder without saved_model.pb, so not a SavedModel{hint}")
 
 
 SAVED = ("saved_model.pb", "saved_model.pbtxt", "saved_model.cpb", "checkpoint")
-MODELS = (".keras", ".h5", ".hdf5", ".pb", ".meta", ".tflite")
+MODELS = (".keras", ".h5", ".hdf5", ".json", ".pb", ".pbtxt", ".meta", ".tflite")
 WEIGHTS_ALONE = (
     "holds weights alone, not the network; load them in the program that builds the model, and "
     "save that as .keras"
 )
-PART = (
-    "is a part of a checkpoint; give the .meta beside it, or where there is none, save the model "
-    "as .keras in the program that builds it"
-)
-# The end of a file's name, or what is in the name -> what the file is.
+# The end of a file's name -> what the file is.
 KINDS = {
     ".weights.h5": WEIGHTS_ALONE,
-    ".index": PART,
-    ".data-": PART,
     ".onnx": "is a model in ONNX; tf2caffe converts TensorFlow's and Keras's",
     ".pt": "is a model of PyTorch; tf2caffe converts TensorFlow's and Keras's",
     ".pth": "is a model of PyTorch; tf2caffe converts TensorFlow's and Keras's",
     ".caffemodel": "is a network of Caffe already; give a model of TensorFlow or Keras",
     ".prototxt": "is a network of Caffe already; give a model of TensorFlow or Keras",
-    ".json": "holds no weights; load both in Keras, and save the model as .keras",
-    ".zip": "is an archive; unpack it, and give the model in it",
-    ".gz": "is an archive; unpack it, and give the model in it",
 }  # fmt: skip
 # How a file begins -> what it is.
 BEGINNINGS = {

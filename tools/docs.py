@@ -5,8 +5,9 @@ import inspect
 import textwrap
 from pathlib import Path
 
-from tf2caffe.caffe import mapping
+from tf2caffe.caffe import mapping, products
 from tf2caffe.graph import ops
+from tools import refusals as refusals_of
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -29,6 +30,7 @@ def operations():
     lines += [f"| {name} | {op} |" for name, op in sorted(ops.FORMS.items())]
     lines += [f"| {name} | {_made(name, op)} |" for name, op in sorted(settings.PASSING.items())]
     lines += [HINTS_HEAD, *(_row(name, why) for name, why in sorted(unsupported.WHY.items()))]
+    lines += [REFUSALS_HEAD, *(_row(text, why) for text, (why, _) in refusals_of.WHY.items())]
     return "\n".join(lines) + "\n"
 
 
@@ -85,17 +87,25 @@ def _refused_by(function, op):
     parts = list(_concerning(ast.parse(textwrap.dedent(inspect.getsource(function))), op))
     calls = [part for part in parts if isinstance(part, ast.Call)]
     names = [call.func.id for call in calls if isinstance(call.func, ast.Name)]
-    found = [vars(mapping).get(name) for name in names]
+    found = [vars(mapping).get(name) or vars(products).get(name) for name in names]
+    called = [call.func for call in calls if isinstance(call.func, ast.Attribute)]
+    found += [_method(function) for function in called]
     found += [_table(part.value).get(op) for part in parts if isinstance(part, ast.Subscript)]
     own = [one for one in found if _is_named(one)]
     raised = [call for call in calls if getattr(call.func, "id", "") == "Refused"]
-    return [_text(call.args[0]) for call in raised], own
+    return [refusals_of.text_of(call.args[0]) for call in raised], own
+
+
+def _method(called):
+    """The function of `products.name(...)`; None of another call."""
+    is_product = getattr(called.value, "id", "") == "products"
+    return vars(products).get(called.attr) if is_product else None
 
 
 def _is_named(function):
     """Whether it is a function of the mapping's, not a lambda, which refuses nothing."""
     named = inspect.isfunction(function) and function.__name__ != "<lambda>"
-    return named and function.__module__ == mapping.__name__
+    return named and function.__module__ in (mapping.__name__, products.__name__)
 
 
 def _concerning(tree, op):
@@ -115,14 +125,6 @@ def _table(name):
     """The mapping's table of this name."""
     found = vars(mapping).get(getattr(name, "id", ""))
     return found if isinstance(found, dict) else {}
-
-
-def _text(argument):
-    """A text of the source, with ... for what is filled in."""
-    if isinstance(argument, ast.Constant):
-        return argument.value
-    parts = [part.value if isinstance(part, ast.Constant) else "..." for part in argument.values]
-    return "".join(parts)
 
 
 OPS_HEAD = """\
@@ -148,6 +150,12 @@ HINTS_HEAD = """
 Any other op is refused. Of these, the message says more than that:
 
 | op | why, and what to do |
+|---|---|"""
+
+REFUSALS_HEAD = """
+Every reason for which the mapping or the layouts refuse an op, and why plain Caffe cannot:
+
+| refused | why |
 |---|---|"""
 
 # Page -> the function that gives its text.

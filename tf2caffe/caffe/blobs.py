@@ -1,7 +1,7 @@
 """Which Caffe blob holds which TensorFlow output: `nets/NAME.blobs.json`, from step 5 to step 6."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from tf2caffe import records
 from tf2caffe.caffe.outputs import Output
@@ -33,7 +33,8 @@ class Table:
 
     Several blobs may hold the same output of TensorFlow's: that of the layer, and that which is the
     net's output. `ops` are all of TensorFlow's, those too of which Caffe has no blob; `outputs` are
-    the model's, in its order; `target` is what the network was built for.
+    the model's, in its order; `target` is what the network was built for. `aliases` are the names
+    of folded layers, {name: the layer of the inspectable form whose output it makes}.
     """
 
     inputs: list
@@ -44,6 +45,7 @@ class Table:
     ops: list
     outputs: list
     target: str = ""
+    aliases: dict = field(default_factory=dict)
 
     @classmethod
     def of(cls, net, target=""):
@@ -55,6 +57,11 @@ class Table:
         layers += [Blob(*copy) for copy in net.copies]
         rest = graph.classes, graph.source, ops_of(graph), net.results
         return cls(inputs, layers, answers(graph, layers), *rest, target)
+
+    def renamed(self, names, aliases):
+        """The table of the network whose blobs are called otherwise now, {name: new name}."""
+        layers = [replace(entry, blob=names.get(entry.blob, entry.blob)) for entry in self.layers]
+        return replace(self, layers=layers, aliases=aliases)
 
     def write(self, path):
         """One line an entry."""
@@ -150,4 +157,5 @@ FORM = {
     "ops": [{"name": str, "op": str, "reads": [str]}],
     "outputs": [OUTPUT],
     "target?": str,
+    "aliases?": {str: str},
 }

@@ -110,6 +110,44 @@ def surviving(table, net, deployed):
     return replace(table, layers=[replace(entry, blob=blob) for entry, blob in found if blob])
 
 
+def named(net, deployed, outputs):
+    """(the deploy form with each folded layer called as its convolution or dense layer, aliases).
+
+    `net` is the network before it was folded, in which the layer was called as the last of those
+    that it stands for: `aliases` are {name now: that name}. Its blob is called as the layer, unless
+    it is one of the `outputs`.
+    """
+    makers = {top: layer for layer in net.layers for top in layer.tops}
+    before, taken = {layer.name: layer for layer in net.layers}, {*deployed.shapes}
+    taken |= {layer.name for layer in deployed.layers}
+    aliases, blobs = {}, {}
+    for layer in deployed.layers:
+        first = _linear_before(before.get(layer.name), makers) if is_linear(layer) else None
+        if first is not None and first.type == layer.type and first.name not in taken:
+            aliases[first.name] = layer.name
+            if layer.tops[0] not in outputs:
+                blobs[layer.tops[0]] = first.name
+    names = {old: new for new, old in aliases.items()}
+    layers = [rewired(layer, blobs, blobs) for layer in deployed.layers]
+    for layer in layers:
+        layer.message.name = names.get(layer.name, layer.name)
+    return rebuilt(deployed.name, layers), aliases
+
+
+def _linear_before(layer, makers):
+    """The convolution or dense layer whose output only affine layers change before `layer` ends.
+
+    None if `layer` is one itself.
+    """
+    while layer is not None and not is_linear(layer):
+        if len(layer.bottoms) != 1 or layer.type not in AFFINES:
+            return None
+        layer = makers.get(layer.bottoms[0])
+        if layer is not None and is_linear(layer):
+            return layer
+    return None
+
+
 def written(net):
     """{blob: (the layer that writes it last, which of its tops)}."""
     return {top: (layer.name, at) for layer in net.layers for at, top in enumerate(layer.tops)}

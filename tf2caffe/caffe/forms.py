@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import NamedTuple
 
-from tf2caffe.caffe import blobs, cost, folding, handwritten, lowering, mapping, targets
+from tf2caffe.caffe import blobs, comment, cost, folding, handwritten, lowering, mapping, targets
 from tf2caffe.caffe.blobs import Table
 from tf2caffe.caffe.net import LIMIT, Net
 from tf2caffe.failure import Failure
@@ -83,14 +83,16 @@ def attempt(network, name, output_order=None, bounded=True):
 
 
 def unchecked(
-    handoff, target=None, deploy=False, output_order=None, prototxt=None, network=None, net=None
+    handoff, target=None, deploy=False, output_order=None, prototxt=None, network=None, net=None,
+    made=None,
 ):  # fmt: skip
     """What `build` gives, also where the target does not take all of it.
 
     `target` is a name (default: portable, and bvlc for a network written by hand), `deploy` asks
     for that form too, `output_order` is "tensorflow" (default) or "caffe", `prototxt` the path of a
-    network written by hand. `network` is the graph, if it is loaded, `net` what it was mapped to.
-    Raises `Failure` with all that Caffe cannot express.
+    network written by hand. `network` is the graph, if it is loaded, `net` what it was mapped to,
+    `made` what the prototxt's comment says of how the model is used (see `comment.header`). Raises
+    `Failure` with all that Caffe cannot express.
     """
     name = check_options(target, output_order, prototxt)
     network = network or _loaded(handoff)
@@ -102,9 +104,11 @@ def unchecked(
     else:
         net = net or mapping.build(network, target, output_order or "tensorflow")
         fitted = lowering.fit(net, target)
-        forms = [Form(handoff, fitted, fitted.prototxt(), blobs.Table.of(net, name))]
+        table = blobs.Table.of(net, name)
+        text = comment.header(network, table, "inspectable", made) + fitted.prototxt()
+        forms = [Form(handoff, fitted, text, table)]
     if deploy:
-        forms.append(_deployed(network, net, forms[0], target))
+        forms.append(_deployed(network, net, forms[0], target, made))
     return Built(network, net, forms)
 
 
@@ -121,11 +125,19 @@ def check_options(target=None, output_order=None, prototxt=None):
     return name
 
 
-def _deployed(network, net, form, target):
+def _deployed(network, net, form, target, made):
     """The deploy form of the network as mapped; `form` is the inspectable one."""
     handoff = Handoff(form.handoff.root, form.handoff.name, deploy=True)
-    smaller = folding.deploy(net, folding.outputs_of(network, form.table), target)
-    return Form(handoff, smaller, smaller.prototxt(), folding.surviving(form.table, net, smaller))
+    outputs = folding.outputs_of(network, form.table)
+    smaller = folding.deploy(net, outputs, target)
+    table = folding.surviving(form.table, net, smaller)
+    blobs = [layer.tops for layer in smaller.layers]
+    smaller, aliases = folding.named(net, smaller, {*outputs, *smaller.outputs()})
+    renamed = [pair for old, layer in zip(blobs, smaller.layers, strict=True)
+               for pair in zip(old, layer.tops, strict=True)]  # fmt: skip
+    table = table.renamed(dict(renamed), aliases)
+    text = comment.header(network, table, "deploy", made) + smaller.prototxt()
+    return Form(handoff, smaller, text, table)
 
 
 def replace_all(forms):

@@ -5,10 +5,12 @@ and summed. To spread is a Deconvolution of ones, to sum a Convolution of ones, 
 their kernels are as long as the axis, whatever the rest of the tensor is.
 """
 
-from math import prod
+from math import gcd, prod
 
 import numpy as np
 
+from tf2caffe.caffe import orders
+from tf2caffe.caffe.builder import KERNEL, MANY
 from tf2caffe.graph import contraction
 
 
@@ -125,12 +127,38 @@ def along(node, net):
     """
     apart, steps, layout = contraction.along(node, net.layouts[node.inputs[0]])
     blob = in_order(node, net, 0, node.layer) if apart else net.blob(node)
-    for role, before, size, after in steps:
-        matrix = node.array(role)
-        blob = net.view(f"{node.layer}/{role}_view", blob, (1, before * size, after))
-        kernel = np.ascontiguousarray(matrix).reshape(len(matrix), 1, size, 1)
-        blob = net.convolve(f"{node.layer}/{role}", blob, kernel, stride=(size, 1))
+    for role, before, _, after in steps:
+        blob = _multiplied(net, f"{node.layer}/{role}", blob, node.array(role), before, after)
     return net.regroup(node, blob, layout)
+
+
+def _multiplied(net, name, blob, matrix, before, after):
+    """(before, K, after) -> (M, before, after), by as few weights as the matrix allows."""
+    count, size = matrix.shape
+    shift = _shift(matrix) if count * size > MANY else None
+    if shift is not None and before == 1 and abs(shift) + abs(count - size - shift) < KERNEL:
+        blob = net.view(f"{name}_view", blob, (1, size, after))
+        return net.place(name, blob, (shift, 0), (count - size - shift, 0))
+    group = 1 if shift is None else gcd(count, size, shift)
+    if min(orders.ways(count // group, before, group))[0] * 2 > count * size:
+        group = 1
+    blob = net.view(f"{name}_view", blob, (1, before * size // group, group * after))
+    kernel = np.ascontiguousarray(matrix[::group, ::group])
+    kernel = kernel.reshape(count // group, 1, size // group, 1)
+    blob = net.convolve(name, blob, kernel, stride=(size // group, 1))
+    sizes = (count // group, before, group, after)
+    return net.permute(f"{name}_order", blob, sizes, (0, 2, 1, 3)) if group > 1 else blob
+
+
+def _shift(matrix):
+    """How many rows of zeros an axis gets in front (below 0: how many elements it loses).
+
+    None if the matrix does anything else than to cut an axis, or to put zeros beside it.
+    """
+    rows, columns = np.nonzero(matrix)
+    shift = int(rows[0] - columns[0]) if len(rows) else 0
+    found = np.eye(*matrix.shape, -shift, dtype=matrix.dtype)
+    return shift if len(rows) and np.array_equal(found, matrix) else None
 
 
 def joined(node):

@@ -17,7 +17,7 @@ from tf2caffe.graph.ops import ROLES
 RESHAPES = ("ExpandDims", "Reshape", "Squeeze")
 OF_IMAGES = (
     "AvgPool", "Conv2D", "Conv2DBackpropInput", "DepthToSpace", "DepthwiseConv2dNative",
-    "ExtractImagePatches", "FusedBatchNormV3", "LRN", "MaxPool", "ResizeBilinear",
+    "ExtractImagePatches", "FusedBatchNormV3", "LRN", "MaxPool", "Pad", "ResizeBilinear",
     "ResizeNearestNeighbor", "SpaceToDepth",
 )  # fmt: skip
 

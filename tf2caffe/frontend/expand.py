@@ -1,6 +1,7 @@
 """Ops that are several others: TensorFlow computes those too, so that each can be compared."""
 
 from functools import wraps
+from math import prod
 
 import tensorflow as tf
 
@@ -115,6 +116,17 @@ def _one_image(op, trace):
     return chain.end(op)
 
 
+def _softmax(op, trace):
+    """Of more than five axes, Softmax between two Reshapes: oneDNN computes five at most."""
+    if len(op.shape) <= 5:
+        return []
+    first, *rest, last = op.shape
+    chain = products.Chain(op.inputs[0], Op)
+    chain.reshape((first, prod(rest), last))
+    chain.add("Softmax", tf.nn.softmax(chain.last.tensor), attrs=op.attrs)
+    return chain.end(op)
+
+
 def _repeated(op, count, trace):
     """The op's kernel and bias, once for each image."""
     repeats = {"filter": (1, 1, count, 1) if op.type.startswith("Depthwise") else (1, 1, 1, count)}
@@ -151,4 +163,5 @@ EXPANDED = {
     "Pack": _pack,
     "Pad": _by(linear.pad_number),
     "SelectV2": _select,
+    "Softmax": _softmax,
 }

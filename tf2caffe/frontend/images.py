@@ -11,6 +11,7 @@ from tf2caffe.failure import Failure, first_line
 PROJECT = Path(__file__).resolve().parents[2]
 ORIENTATION = ExifTags.Base.Orientation
 EXPECTED = "expected.txt"
+SINGLY = 3  # images with the same note that are named one by one
 KINDS = {".png", ".jpg", ".jpeg", ".bmp"}
 READ_TWICE = 64 << 20  # bytes of images that are decoded before the model is loaded
 
@@ -54,7 +55,30 @@ def load_images(source, shape):
     is printed.
     """
     files = image_files(source) if isinstance(source, str | Path) else [Path(f) for f in source]
-    return [f.name for f in files], np.stack([load_image(file, shape) for file in files])
+    notes = []
+    pixels = [load_image(f, shape, lambda *note: notes.append(note)) for f in files]
+    print_notes(notes)
+    return [f.name for f in files], np.stack(pixels)
+
+
+def say(file, detail, change):
+    """Print what an image needed: what it was, then what became of it."""
+    print(f"{file}: {detail}, {change}" if detail else f"{file}: {change}")
+
+
+def print_notes(notes):
+    """The notes, each on a line; of more than SINGLY with the same change, the first and how many.
+
+    A note is (file, what it was, what became of it).
+    """
+    changes = {}
+    for file, detail, change in notes:
+        changes.setdefault(change, []).append((file, detail))
+    for change, images in changes.items():
+        for image in images[: SINGLY if len(images) <= SINGLY else 1]:
+            say(*image, change)
+        if len(images) > SINGLY:
+            print(f"  and {len(images) - 1} more images: {change}")
 
 
 def image_files(source):
@@ -75,30 +99,32 @@ def refuse_damaged(files):
         decoded(file, whole)
 
 
-def load_image(file, shape):
+def load_image(file, shape, note=say):
     """The image as a float32 array of `shape`."""
     height, width, channels = shape
-    image = fitted_colours(file, open_image(file), "L" if channels == 1 else "RGB")
+    mode = "L" if channels == 1 else "RGB"
+    image = fitted_colours(file, open_image(file, note), mode, note)
     if image.size != (width, height):
-        print(f"{file}: {image.width}x{image.height}, resized to {width}x{height}")
+        note(file, f"{image.width}x{image.height}", f"resized to {width}x{height}")
         image = image.resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(image, np.float32).reshape(shape)
 
 
-def open_image(file):
+def open_image(file, note=say):
     """The image, upright, as viewers show it; what is not taken as it is stored is printed."""
-    upright, turned, count = decoded(file)
+    upright, deep, turned, count = decoded(file)
+    if deep:
+        note(file, "16 bits a channel", "of which the network gets the upper 8")
     if turned:
-        print(f"{file}: turned upright, as its EXIF orientation says")
+        note(file, "turned upright", "as its EXIF orientation says")
     if count > 1:
-        print(f"{file}: the first of its {count} pictures is taken")
+        note(file, "", f"the first of its {count} pictures is taken")
     return upright
 
 
 def decoded(file, whole=True):
-    """(the image, fully read if `whole`, whether it was turned upright, how many it is of).
-
-    Raises `Failure` where the file is damaged.
+    """(the image, fully read if `whole`, whether it has 16 bits, whether it was turned upright, how
+    many it is of). Raises `Failure` where the file is damaged.
     """
     try:
         with warnings.catch_warnings():
@@ -116,44 +142,52 @@ def decoded(file, whole=True):
         raise Failure(f"{file}: not an image") from None
     except Exception as error:  # Pillow raises whatever the file makes it stumble over
         raise Failure(f"{file}: cannot be read as an image: {first_line(error)}") from None
-    if deep:
-        raise Failure(f"{file}: more than 8 bits a channel; save it with 8")
-    return upright, turned, count
+    if whole and deep and upright.mode[:1] in "IF":
+        upright = shallow(file, upright)
+    return upright, deep, turned, count
 
 
 def is_deep(image):
     """Whether an image, not yet loaded, has more than 8 bits a channel.
 
-    Of 16 bits in colour Pillow drops the lower ones; what it keeps, it would cut off above 255.
+    Of 16 bits in colour Pillow drops the lower ones itself; grey ones it keeps.
     """
     raw = " ".join(str(tile[3]) for tile in image.tile)
     return image.mode.startswith(("I", "F")) or ";16" in raw
 
 
-def fitted_colours(file, image, mode):
+def shallow(file, image):
+    """A grey picture of 16 bits a pixel with the upper 8. Raises `Failure` for other numbers."""
+    pixels = np.asarray(image)
+    if pixels.dtype.kind == "f" or pixels.min() < 0 or pixels.max() > 65535:
+        raise Failure(f"{file}: its pixels are no whole numbers of 8 or 16 bits; save it with 8")
+    return Image.fromarray((pixels >> 8).astype(np.uint8))
+
+
+def fitted_colours(file, image, mode, note=say):
     """The image in `mode`, 8 bits a channel; what that changes is printed."""
-    stored, image = image.mode, without_alpha(file, image)
+    stored, image = image.mode, without_alpha(file, image, note)
     if image.mode not in ("1", "L", "P", "RGB"):
-        print(f"{file}: {image.mode}, converted to RGB")
+        note(file, image.mode, "converted to RGB")
     if image.mode in ("1", "L"):
         if mode == "RGB":
-            print(f"{file}: grey, the same for red, green and blue")
+            note(file, "grey", "the same for red, green and blue")
         return image.convert(mode)
     image = image.convert("RGB")
     if mode == "RGB":
         return image
     grey = image.convert("L")
     if stored not in ("LA", "P") or image.tobytes() != grey.convert("RGB").tobytes():
-        print(f"{file}: in colour, converted to grey")
+        note(file, "in colour", "converted to grey")
     return grey
 
 
-def without_alpha(file, image):
+def without_alpha(file, image, note=say):
     """A picture that is transparent anywhere lies on white, as most viewers show it."""
     if not image.has_transparency_data:
         return image
     image = image.convert("RGBA")
     if image.getchannel("A").getextrema()[0] < 255:
-        print(f"{file}: transparent in places, laid on white")
+        note(file, "transparent in places", "laid on white")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")

@@ -8,21 +8,24 @@ import numpy as np
 from tf2caffe import files
 from tf2caffe.failure import Failure, refuse_idle
 from tf2caffe.frontend import images as files_of_images
+from tf2caffe.graph.preprocessing import Preprocessing
 from tf2caffe.nearby import absent
 
-SEED = 1
+SEED, PLAIN = 1, Preprocessing()
 
 
-def check(handoff, *, data=None, images=None, bgr=False, mean=None, scale=None, image=None):
+def check(handoff, *, data=None, images=None, preprocessing=PLAIN, image=None):
     """Raise `Failure` where an option of step 3 does not fit what the network is run on."""
     if data is not None and images:
         raise Failure("--input and --images contradict each other: give one of them")
-    if data is not None:
-        needed = "--input holds what the model takes; prepare it before"
-        refuse_idle(needed, bgr=bgr, mean=mean, scale=scale)
-    elif not images and files_of_images.test_folder(handoff) is None:
+    given = {key: getattr(preprocessing, key) for key in ("bgr", "mean", "std", "scale")}
+    if preprocessing.folded and not preprocessing.given:
+        raise Failure("--fold-preprocessing needs one of --bgr, --mean, --std and --scale")
+    if data is not None and not preprocessing.folded:
+        refuse_idle("--input holds what the model takes; prepare it before", **given)
+    elif data is None and not images and files_of_images.test_folder(handoff) is None:
         needed = "there are no images; give them with --images"
-        refuse_idle(needed, bgr=bgr, mean=mean, scale=scale, image=image)
+        refuse_idle(needed, image=image, **({} if preprocessing.folded else given))
     if images:
         found = files_of_images.image_files(images)
         position(image, [file.name for file in found])
@@ -45,7 +48,7 @@ def refuse_damaged(path):
         raise Failure(f"--input {path}: not a .npy or .npz file ({wrong})")
 
 
-def load(handoff, shapes, first=False, *, data=None, images=None, bgr=False, mean=None, scale=None):
+def load(handoff, shapes, first=False, *, data=None, images=None, preprocessing=PLAIN):
     """What the network is run on: ({input: (N, ...) float32}, the images' names).
 
     `shapes` are the inputs' by name, batch first; `first` tells that images have channels first.
@@ -59,19 +62,24 @@ def load(handoff, shapes, first=False, *, data=None, images=None, bgr=False, mea
         return given(data, shapes)
     folder = images or files_of_images.test_folder(handoff)
     if folder is not None:
-        return pictures(folder, shapes, bgr, mean, scale, first)
-    print(f"input: random (standard normal, seed {SEED}); --images or --input take your own\n")
+        return pictures(folder, shapes, preprocessing, first)
     random = np.random.default_rng(SEED)
-    made = {name: random.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
-    return made, ["random"]
+    if preprocessing.folded:
+        print(f"input: random (0 to 255, seed {SEED}); --images or --input take your own\n")
+        made = {name: random.uniform(0, 255, shape) for name, shape in shapes.items()}
+    else:
+        print(f"input: random (standard normal, seed {SEED}); --images or --input take your own\n")
+        made = {name: random.normal(size=shape) for name, shape in shapes.items()}
+    return {name: array.astype(np.float32) for name, array in made.items()}, ["random"]
 
 
-def facts(handoff, names, *, data=None, images=None, **_):
+def facts(handoff, names, *, data=None, images=None, preprocessing=PLAIN):
     """What is known of what `load` gave besides, as `Activations.made` has it."""
     folder = images or files_of_images.test_folder(handoff)
+    prepared = {"preprocessing": vars(preprocessing)}
     if data is not None or folder is None:
-        return {}
-    return {"expected": files_of_images.expected(folder, names)}
+        return prepared if preprocessing.folded else {}
+    return prepared | {"expected": files_of_images.expected(folder, names)}
 
 
 def position(image, names):
@@ -88,8 +96,8 @@ def position(image, names):
     raise Failure(f"--image {image}: not one of {', '.join(stems)}")
 
 
-def pictures(source, shapes, bgr, mean, scale, first=False):
-    """Images, then as Caffe does it: blue first if asked for, minus the mean, times the scale.
+def pictures(source, shapes, preprocessing, first=False):
+    """Images, prepared unless the network does that itself.
 
     With `first` the network takes their channels first.
     """
@@ -97,16 +105,12 @@ def pictures(source, shapes, bgr, mean, scale, first=False):
         raise Failure(f"the network takes {shapes}, not one image; give it with --input")
     ((name, shape),) = shapes.items()
     shape = (shape[0], *shape[2:], shape[1]) if first else shape
-    if shape[3] not in (1, 3):
-        raise Failure(f"input {name} has {shape[3]} channels, an image 1 or 3; use --input")
-    mean, scale = mean or [0.0], scale or 1.0
-    if len(mean) not in (1, shape[3]):
-        raise Failure(f"--mean has {len(mean)} numbers, the input {shape[3]} channels")
-    if bgr and shape[3] == 1:
-        raise Failure(f"--bgr does nothing here: input {name} has one channel")
+    preprocessing.check(name, shape[3])
     names, pixels = files_of_images.load_images(source, shape[1:])
-    pixels = pixels[..., ::-1] if bgr else pixels
-    pixels = (pixels - np.float32(mean)) * np.float32(scale)
+    if preprocessing.given:
+        where = " by the network" if preprocessing.folded else ""
+        print(f"preprocessing{where}: {preprocessing.formula(shape[3])}")
+    pixels = pixels if preprocessing.folded else preprocessing.apply(pixels)
     pixels = pixels.transpose(0, 3, 1, 2) if first else pixels
     return {name: np.ascontiguousarray(pixels, np.float32)}, names
 

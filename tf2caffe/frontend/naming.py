@@ -100,6 +100,11 @@ def _scope(name, layers):
     return "/".join(parts[: known[-1][0] + 1]), "/".join(layer for _, layer in known)
 
 
+def layer_scope(name, layers):
+    """The layer, as the user knows it, in whose scope an op of TensorFlow's is; "" if in none."""
+    return _scope(name, layers)[1]
+
+
 def _layer_of(part, layers):
     bare = re.sub(r"_\d+$", "", part)
     if bare != part and bare in layers:

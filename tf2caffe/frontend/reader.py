@@ -6,6 +6,7 @@ again (see `recognise`): BatchNorm, which Keras 3 lowers to Rsqrt, Mul, Sub, Add
 kernels.
 """
 
+from tf2caffe.failure import Failure
 from tf2caffe.frontend import (
     batch,
     channels,
@@ -23,6 +24,7 @@ from tf2caffe.frontend.extract import extract
 from tf2caffe.frontend.naming import name_ops
 from tf2caffe.frontend.recognise import OF_IMAGES, RECOGNISERS
 from tf2caffe.frontend.tf_import import uncollected
+from tf2caffe.frontend.trace import Trace
 from tf2caffe.graph.graph import Graph
 
 
@@ -48,6 +50,18 @@ def read(trace, name, names=None, classes=()):
     graph.unused = [name for name in every if name not in graph.inputs]
     trace.known = {op.tensor.op.name: op.name for op in ops}
     return graph, {op.name: op.tensor.name for op in [*inputs, *ops]}
+
+
+def op_names(trace):
+    """The tensor of each op by the name that step 3 prints, also where some cannot be converted."""
+    copy = Trace(trace.graph_def, trace.inputs, trace.outputs, trace.variables, trace.layers)
+    try:
+        _, ops, outputs = extract(copy)
+        ops = _recognised(copy, ops, outputs)
+        name_ops(ops, copy, outputs)
+    except Failure:
+        return {}
+    return {op.name: (op.former if op.former is not None else op.tensor).name for op in ops}
 
 
 def _recognised(trace, ops, outputs):

@@ -33,58 +33,66 @@ def is_path(model):
 def handoff_of(model, name=None, folder=".", network=None):
     """The folders of a model; it is called `name`, else as its file or as the model itself."""
     if is_path(model):
-        return Handoff(folder, name or (str(model) if network else Path(model).stem))
+        path = Path(model)
+        stem = path.absolute().parent.name if path.name == ".meta" else path.stem
+        return Handoff(folder, name or (str(model) if network else stem.removesuffix(".tar")))
     return Handoff(folder, name or getattr(model, "name", "net"))
 
 
 def check_options(
-    model, network=None, custom=None, signature=None, inputs=None, outputs=None, dequantise=False
-):
+    model, network=None, custom=None, signature=None, weights=None, switches=None,
+    dequantise=False, **others,
+):  # fmt: skip
     """Raise `Failure` where an option is given that this kind of model has no use for."""
     if not is_path(model):
-        needed = "the model is in memory"
-        refuse_idle(needed, custom=custom, signature=signature, inputs=inputs, outputs=outputs)
-        refuse_idle(needed, dequantise=dequantise)
+        idle = {"custom": custom, "signature": signature, "weights": weights, "set": switches}
+        refuse_idle("the model is in memory", **idle, dequantise=dequantise)
         return
     path = Path(model)
     if network:
         refuse_idle(f"{model} is a network of models/", custom=custom)
-    if network or path.suffix not in (".pb", ".meta", ".tflite"):
-        needed = f"only what is in a .pb, .meta or .tflite is named, and {model} is none"
-        refuse_idle(needed, inputs=inputs, outputs=outputs)
     if network or path.suffix != ".tflite":
         refuse_idle(f"only a .tflite is quantised, and {model} is none", dequantise=dequantise)
     if network or not (path.is_dir() or path.suffix == ".tflite"):
         needed = f"only a SavedModel folder and a .tflite have signatures, and {model} is neither"
         refuse_idle(needed, signature=signature)
+    if network or path.suffix in (".keras", ".h5", ".hdf5", ".json"):
+        refuse_idle("a model of Keras is read as it is used", set=switches)
+    if network or path.suffix != ".json":
+        needed = f"only a .json holds no weights, and {model} is none"
+        refuse_idle(needed, weights=weights)
     if not network and not path.exists():
         raise Failure(absent(path))
     if not network:
         refuse_other_kinds(path)
 
 
-def open_model(model, *, name=None, folder=".", network=None, shape=None, custom=None, **wanted):
+def open_model(
+    model, *, name=None, folder=".", network=None, shape=None, custom=None, preprocessing=None,
+    **wanted,
+):  # fmt: skip
     """The `Source` of a model: a path, a Keras model, a `Trace`, or a registered network.
 
     `network` is the registered network's module; its checkpoint is read, and its CAFFE_NAMES and
-    CLASSES name what they name. `wanted` are `signature`, `inputs`, `outputs` and
-    `dequantise`. Raises `Failure`
-    where the model cannot be loaded, traced or read.
+    CLASSES name what they name. A `preprocessing` that is folded becomes a part of the model.
+    `wanted` are `signature`, `inputs`, `outputs` and `dequantise`. Raises `Failure` where the model
+    cannot be loaded, traced or read.
     """
     check_options(model, network, custom, **wanted)
     handoff = handoff_of(model, name, folder, network)
     if not is_path(model):
-        return _in_memory(model, handoff, shape)
+        return _in_memory(model, handoff, shape, wanted, preprocessing)
     if network:
-        source = _registered(model, handoff, network, shape)
+        source = _registered(model, handoff, network, shape, wanted, preprocessing)
         source.model = handoff.checkpoint.name
     else:
-        source = _of_file(Path(model), handoff, dict(wanted, custom=custom, shape=shape))
+        options = dict(wanted, custom=custom, shape=shape)
+        source = _of_file(Path(model), handoff, options, preprocessing)
         source.model = Path(model).resolve().name
     return source
 
 
-def _in_memory(model, handoff, shape):
+def _in_memory(model, handoff, shape, wanted, preprocessing=None):
     tf_import.tensorflow()
     from tf2caffe.frontend import trace
 
@@ -94,12 +102,13 @@ def _in_memory(model, handoff, shape):
     weights = [] if ready else model.weights
     return read(
         handoff,
-        lambda: model if ready else trace.keras_trace(model, shape),
+        lambda: wanted_part(model if ready else trace.keras_trace(model, shape), wanted),
         lambda: checksum(weight.numpy().tobytes() for weight in weights),
+        preprocessing=preprocessing,
     )
 
 
-def _registered(model, handoff, network, shape):
+def _registered(model, handoff, network, shape, wanted, preprocessing=None):
     """The checkpoint is looked at before TensorFlow is imported, which takes seconds."""
     handoff.checkpoint = Handoff(handoff.root, model).checkpoint
     trained = load_checkpoint(handoff)
@@ -107,40 +116,61 @@ def _registered(model, handoff, network, shape):
 
     return read(
         handoff,
-        lambda: trace.keras_trace(trained, shape),
+        lambda: wanted_part(trace.keras_trace(trained, shape), wanted),
         lambda: fingerprint(handoff.checkpoint),
         getattr(network, "CAFFE_NAMES", None),
         getattr(network, "CLASSES", ()),
+        preprocessing,
     )
 
 
-def _of_file(path, handoff, options):
+def _of_file(path, handoff, options, preprocessing=None):
     tf_import.tensorflow()
     from tf2caffe.frontend import load
 
-    return read(handoff, lambda: load.load(path, **options), lambda: fingerprint(path))
+    others = [options["weights"]] if options.get("weights") else []
+    return read(
+        handoff,
+        lambda: load.load(path, **options),
+        lambda: fingerprint(path, *others),
+        preprocessing=preprocessing,
+    )
 
 
-def read(handoff, traced, state, names=None, classes=()):
-    """The `Source` of what `traced()` gives; `state()`, a checksum, is computed beside it."""
-    from tf2caffe.frontend import reader
+def wanted_part(traced, wanted):
+    """The part of a trace that is between the inputs and outputs that are wanted."""
+    from tf2caffe.frontend import part
+
+    return part.between(traced, wanted.get("inputs"), wanted.get("outputs"))
+
+
+def read(handoff, traced, state, names=None, classes=(), preprocessing=None):
+    """The `Source` of what `traced()` gives; `state()`, a checksum, is computed beside it.
+
+    Behind a `preprocessing` that is folded, the state is another one.
+    """
+    from tf2caffe.frontend import preprocess, reader
 
     with ThreadPoolExecutor(1) as beside:
         found = beside.submit(state)
-        trace = traced()
+        trace, folded = traced(), preprocessing is not None and preprocessing.folded
+        trace = preprocess.folded(trace, preprocessing) if folded else trace
         graph, tensors = reader.read(trace, handoff.name, names, classes)
         graph.source = found.result()
+        if folded:
+            graph.source += f"+{checksum([repr(preprocessing).encode()])[:8]}"
     return Source(handoff, trace, graph, tensors)
 
 
-def fingerprint(path):
+def fingerprint(path, *others):
     """What tells one state of a model's files from another: their checksum."""
-    files = [path]
+    files = [path, *others]
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.is_file())
-    elif path.suffix == ".meta":
+    elif path.suffix in (".meta", ".json"):
         files = sorted(path.parent.glob(f"{path.stem}.*"))
-    return checksum(block for file in files for block in _blocks(file))
+        files += map(Path, others)
+    return checksum(block for file in files for block in _blocks(Path(file)))
 
 
 def _blocks(file, size=1 << 22):

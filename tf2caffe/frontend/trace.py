@@ -16,7 +16,7 @@ import tensorflow as tf
 from tensorflow.python.framework import op_def_registry
 
 from tf2caffe.failure import Failure
-from tf2caffe.frontend import loops, original, tf_import
+from tf2caffe.frontend import loops, original, tf_import, widen
 from tf2caffe.frontend.inline import inlined
 from tf2caffe.frontend.integers import take_floats
 from tf2caffe.graph.graph import LARGEST
@@ -28,16 +28,17 @@ class Trace:
 
     `inputs` and `outputs` map the model's own names to tensors' names (`x:0`), `variables` a
     placeholder's name to (the variable's name, the variable or its value). `layers` are the names
-    of the Keras layers, where there are any, `graph` is that of the `GraphDef`, if there is one.
-    `unused` are inputs that the model's user named, but that no output depends on, `remarks` lines
-    about how the file was taken. `together` are
-    tensors that are worth computing at once, as soon as one of them is asked for; `known` maps an
-    op's name in the graph to the one that the user knows, once that is found. `named` are the ops
-    that the option --outputs can name, where there is such an option; `left` are outputs whose end
-    is left to the caller (see `tail`).
+    of the Keras layers, where there are any, `passed` what each of them is called on, `graph` is
+    that of the `GraphDef`, if there is one. `unused` are inputs that the model's user named, but
+    that no output depends on, `remarks` lines about how the file was taken. `together` are tensors
+    that are worth computing at once, as soon as one of them is asked for; `known` maps an op's name
+    in the graph to the one that the user knows, once that is found. `named` are the ops that the
+    option --outputs can name by TensorFlow's names; `left` are outputs whose end is left to the
+    caller (see `tail`).
 
     `original` runs the model as it was loaded, {input: array} -> {output's name: array}, for one
-    image; where it is None, `reason` says why it cannot be compared with the trace.
+    image; where it is None, `reason` says why it cannot be compared with the trace. `note` is what
+    else is to be said of that. `widened` names the floats that became float32.
     """
 
     graph_def: tf.compat.v1.GraphDef
@@ -47,7 +48,10 @@ class Trace:
     layers: frozenset = frozenset()
     graph: tf.Graph | None = field(default=None, repr=False)
     original: Callable | None = field(default=None, repr=False)
+    widened: str = field(default="", init=False)
+    passed: dict = field(default_factory=dict, repr=False)
     reason: str = "it was not loaded from a file"
+    note: str = ""
     unused: list = field(default_factory=list)
     named: frozenset = frozenset()
     remarks: list = field(default_factory=list)
@@ -57,6 +61,10 @@ class Trace:
     left: dict = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self):
+        self.variables = dict(self.variables)
+        others = widen.widen(self.graph_def, self.inputs, self.variables)
+        if others:
+            self.widened, self.graph = " and ".join(others), None
         rewritten = take_floats(self.graph_def, self.inputs)
         if _take_defaults(self.graph_def, self.inputs) or rewritten or self.graph is None:
             self.graph = imported(self.graph_def)
@@ -252,10 +260,22 @@ def keras_trace(model, shape=None):
     inputs = dict(zip(specs, function.inputs, strict=False))
     layers = frozenset(layer.name for layer in model._flatten_layers(include_self=False))
     names = getattr(model, "output_names", None)
-    outputs = _named(function.structured_outputs, names)
+    outputs = named_outputs(function.structured_outputs, names)
     traced = function_trace(function, inputs, outputs, layers, variables)
-    traced.original = original.of_function(lambda *given: _named(answer(*given), names), specs)
+    traced.original = original.of_function(
+        lambda *given: named_outputs(answer(*given), names), specs
+    )
+    traced.passed = dict(_passed(model))
     return traced
+
+
+def _passed(model):
+    """Each layer that is called on one tensor, and the layer that this comes from."""
+    for layer in model._flatten_layers(include_self=False):
+        nodes = getattr(layer, "_inbound_nodes", ())
+        tensors = nodes[0].input_tensors if len(nodes) == 1 else ()
+        if len(tensors) == 1 and getattr(tensors[0], "_keras_history", None):
+            yield layer.name, tensors[0]._keras_history.operation.name
 
 
 def _traced(model, answer, specs):
@@ -337,18 +357,21 @@ def _input_name(tensor):
 
 
 def fixed(shapes, given):
-    """The inputs' shapes with batch 1, {name: list}; `given` (--shape) tells unknown sizes."""
+    """The inputs' shapes with batch 1, {name: list}; `given` (--shape) tells unknown sizes.
+
+    `given` is the shape of every input whose size is not known, or {input's name: its shape}.
+    """
     unknown = _unknown(shapes)
-    if unknown and given is None:
-        sizes = ", ".join(f"{name} {shapes[name]}" for name in unknown)
-        raise Failure(f"inputs of unknown size: {sizes}; give it with --shape 1,H,W,C")
-    open_ones = (unknown or shapes) if given else ()
-    for name in open_ones:
-        _check_given(name, shapes[name], given)
-    return {
-        name: list(given) if name in open_ones else [1, *shape[1:]]
-        for name, shape in shapes.items()
-    }
+    sizes = {name: [1, *shape[1:]] for name, shape in shapes.items() if name not in unknown}
+    if given and not isinstance(given, dict):
+        given = dict.fromkeys(unknown or shapes, given)
+    for name, size in (given or {}).items():
+        if name not in shapes:
+            raise Failure(f"--shape {name}=...: the inputs are {', '.join(shapes)}")
+        _check_given(name, shapes[name], size)
+        sizes[name] = list(size)
+    _refuse_unknown({name: shapes[name] for name in unknown if name not in sizes}, len(shapes))
+    return {name: sizes[name] for name in shapes}
 
 
 def _unknown(shapes):
@@ -357,6 +380,26 @@ def _unknown(shapes):
     if scalars:
         raise Failure(f"input {scalars[0]} is a single number; Caffe's inputs have a batch axis")
     return [name for name, shape in shapes.items() if not shape[1:].is_fully_defined()]
+
+
+def _refuse_unknown(shapes, count):
+    """Raise `Failure` for inputs whose size is not known, with what to type."""
+    if not shapes:
+        return
+    sizes = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+    hints = [f"{name}={_to_type(shape)}" if count > 1 else _to_type(shape)
+             for name, shape in shapes.items()]  # fmt: skip
+    options = " ".join(f"--shape {hint}" for hint in hints)
+    raise Failure(f"inputs of unknown size: {sizes}; give it with {options}")
+
+
+def _to_type(shape):
+    """What --shape takes for a shape: letters for the sizes that are not known."""
+    if shape.rank is None:
+        return "1,H,W,C"
+    letters = {2: "C", 3: "TC", 4: "HWC", 5: "DHWC"}.get(shape.rank, "ABCDEFGH"[: shape.rank - 1])
+    known = zip(shape[1:], letters, strict=True)
+    return ",".join(["1", *(letter if size is None else str(size) for size, letter in known)])
 
 
 def _check_given(name, shape, given):
@@ -376,7 +419,7 @@ def _hint(given, shape):
     return ""
 
 
-def _named(structure, names):
+def named_outputs(structure, names):
     """The outputs by name, in their order: a dictionary's keys, else the model's own names."""
     if isinstance(structure, dict):
         return {key: value for name, part in structure.items() for key, value in _path(name, part)}

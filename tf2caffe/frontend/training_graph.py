@@ -4,12 +4,15 @@ Conditions on training are decided, BatchNorm takes its moving averages, dropout
 it works on `nodes`, the graph as {name: NodeDef}, and changes that.
 """
 
+import difflib
+import re
 from dataclasses import dataclass
 from functools import partial
 from math import prod
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.framework import op_def_registry
 
 from tf2caffe.failure import Failure
 from tf2caffe.frontend.inline import decided, followed, inlined
@@ -63,6 +66,81 @@ class Replaced:
         told = [f"{drawn[0]} draws random numbers"] if drawn else []
         told += [f"{averaged[0]} takes the statistics of the batch"] if averaged else []
         return " and ".join(told) and f"as it was saved, {' and '.join(told)}"
+
+
+def settle_switches(graph_def, values, path):
+    """Give placeholders the values of --set, and unnamed ones that switch branches False.
+
+    What is to be said of the latter, in a line, "" if there are none. Raises `Failure` for a name
+    that no placeholder has.
+    """
+    nodes = {node.name: node for node in graph_def.node if node.op in FED_NUMBERS}
+    for name, value in values.items():
+        node = nodes.get(name.removesuffix(":0"))
+        if node is None:
+            near = ", ".join(difflib.get_close_matches(name, nodes)) or ", ".join(nodes) or "none"
+            raise Failure(f"{path} has no placeholder {name} for --set; there are {near}")
+        _settle(node, value)
+    guessed = [name for name, node in nodes.items() if _is_unnamed_switch(node)]
+    for name in guessed:
+        _settle(nodes[name], False)
+    told = [f"{name} is taken as false; --set {name}=true takes it as true" for name in guessed]
+    return "; ".join(told)
+
+
+def _is_unnamed_switch(node):
+    """Whether it may only tell training from use: a boolean, of one element, that has no name."""
+    shape = node.attr["shape"].shape
+    truth = node.attr["dtype"].type == tf.bool.as_datatype_enum
+    return node.op == "Placeholder" and truth and not shape.dim and bool(UNNAMED.match(node.name))
+
+
+def _settle(node, value):
+    """Make a constant of a placeholder."""
+    dtype = node.attr["dtype"].type
+    shape = [max(dim.size, 1) for dim in node.attr["shape"].shape.dim]
+    made = np.full(shape, value, tf.as_dtype(dtype).as_numpy_dtype)
+    node.CopyFrom(tf.compat.v1.NodeDef(name=node.name, op="Const"))
+    node.attr["dtype"].type = dtype
+    node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(made))
+
+
+def without_notes(graph_def):
+    """The graph without what other programs noted in it: shapes, places."""
+    plain = tf.compat.v1.GraphDef()
+    plain.CopyFrom(graph_def)
+    for node in plain.node:
+        for attr in ("_class", "_output_shapes"):
+            node.attr.pop(attr, None)
+    return plain
+
+
+def without_broken(graph_def):
+    """The graph without ops that TensorFlow does not have, or that read what is not there."""
+    functions = {function.signature.name for function in graph_def.library.function}
+    kept = {
+        node.name: node
+        for node in graph_def.node
+        if op_def_registry.get(node.op) is not None or node.op in functions
+    }
+    while True:
+        broken = [
+            name
+            for name, node in kept.items()
+            if any(source(read) not in kept for read in node.input if read[0] != "^")
+        ]
+        if not broken:
+            break
+        for name in broken:
+            del kept[name]
+    sound = tf.compat.v1.GraphDef(versions=graph_def.versions, library=graph_def.library)
+    for node in kept.values():
+        copy = sound.node.add()
+        copy.CopyFrom(node)
+        lost = [name for name in node.input if source(name) not in kept]
+        for name in lost:
+            copy.input.remove(name)
+    return sound
 
 
 def known_shape(graph, name, output=0):
@@ -466,6 +544,10 @@ def read_variables(nodes, stored, variables):
                 nodes[name] = placeholder(name, stored[key])
                 variables[name] = (f"{key}:0", stored[key])
 
+
+# What --set may give a value, and the names of those that nobody named.
+FED_NUMBERS = ("Placeholder", "PlaceholderV2", "PlaceholderWithDefault")
+UNNAMED = re.compile(r"(.*/)?Placeholder(_\d+)?$")
 
 # From a batch's statistic to the assignment of its moving average.
 ON_THE_WAY = ("Add", "AddV2", "Cast", "ExpandDims", "Identity", "Mul", "RealDiv", "Reshape",

@@ -255,9 +255,14 @@ WHY = {
         ("ReadVariableOp", "VarHandleOp", "Variable", "VariableV2"),
         "a variable whose value is not in the file; save the model together with it",
     ),
+    **dict.fromkeys(
+        ("Cos", "Sin", "Tan"),
+        "Caffe has no layer that is periodic, and sums of its layers equal none beyond a bounded "
+        "range; build the model without it, or end the network before it",
+    ),
     "CropAndResize": "it fills what lies beyond the image with a number, which " + TAKEN,
     "Cast": "it changes the type within the network, Caffe computes in float32; leave it out",
     "GatherV2": "a lookup with other indices for each of a batch (batch_dims), which " + TAKEN,
     "Placeholder": "it is fed from outside, but is none of the inputs; name it with --inputs, or "
-    "save the model with its value",
+    "give its value with --set NAME=VALUE",
 }  # fmt: skip

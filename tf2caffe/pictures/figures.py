@@ -547,9 +547,9 @@ def draw_difference(page, x, y, row):
 
 def error_shades(relative, bound):
     """0 for PALE or less, 1 at the bound, on a scale of logarithms; 2 beyond it; NaN stays."""
-    bound = max(bound, 10 * PALE)
+    dark = max(bound, 10 * PALE)
     with np.errstate(divide="ignore", invalid="ignore"):
-        shades = np.clip(np.log(relative / PALE) / np.log(bound / PALE), 0, 1)
+        shades = np.clip(np.log(relative / PALE) / np.log(dark / PALE), 0, 1)
     return np.where(relative > bound, 2, np.where(np.isfinite(relative), shades, np.nan))
 
 

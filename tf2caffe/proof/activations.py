@@ -5,23 +5,31 @@ show one of the images, all of them are compared.
 """
 
 import json
+import zipfile
+import zlib
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from tf2caffe import files, records
 from tf2caffe.failure import Failure
+from tf2caffe.graph.preprocessing import Preprocessing
 from tf2caffe.paths import replacing
 from tf2caffe.proof.probes import VERSION, Probes
 
 PROBES = ("regions", "outputs", "floors")
-# How the activations were made; `preprocessing` has the form of `preprocessing.FORM`.
+# How the activations were made; `preprocessing` has a `Preprocessing`'s fields.
+NUMBER = (float, int)
 MADE = {
     "model?": str,
     "versions?": {str: str},
-    "preprocessing?": records.ANY,
+    "preprocessing?": {
+        "bgr": bool, "mean": ([NUMBER], None), "std": ([NUMBER], None), "scale": (NUMBER, None),
+        "folded": bool,
+    },
     "expected?": ([(str, None)], None),
-}
+}  # fmt: skip
+DAMAGED = zipfile.BadZipFile, zlib.error
 RESERVED = ("input:", "layer:", "@")
 
 
@@ -98,6 +106,25 @@ def load(path):
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise Failure(f"{path} is damaged ({error}); {again}") from None
     return activations
+
+
+def made_of(path):
+    """What `comment.header` says of the model's use, of the file's small parts; {} if not there."""
+    try:
+        with zipfile.ZipFile(path) as members:
+            source, made = (_text(members, name) for name in ("@source", "@made"))
+        made = json.loads(made)
+        records.check(made, MADE)
+        given = Preprocessing.of(**made.get("preprocessing", {}))
+        prepared = given.line if given.given else None
+        return {"source": source, "model": made.get("model"), "prepared": prepared}
+    except (Failure, OSError, ValueError, KeyError, TypeError, EOFError, *DAMAGED):
+        return {}  # step 6 says what is wrong with the file
+
+
+def _text(members, name):
+    with members.open(f"{name}.npy") as member:
+        return str(np.lib.format.read_array(member, allow_pickle=False))
 
 
 def _probes(found):

@@ -101,18 +101,18 @@ def _right(table, probes):
     return right
 
 
-def beside(runtime, files, theirs, table, probes):
+def beside(runtime, files, theirs, table, probes, aliases):
     """What the layers of the deploy form make of the probes, beside those of the inspectable form.
 
     Both are cut behind each layer that is left in the deploy form, where it makes what it made; a
     layer within an op is fed what the inspectable form makes there of the op's probe. `files` and
     `theirs` are (the parsed prototxt, caffemodel, prototxt) of the two, `table` is the inspectable
-    form's. Returns ({blob: (error, channel)}, the `Reach`, the same errors of the inspectable form,
-    beside TensorFlow).
+    form's, `aliases` are the deploy form's. Returns ({blob: (error, channel)}, the `Reach`, the
+    same errors of the inspectable form, beside TensorFlow).
     """
     net, caffemodel, path = files
     ours = apart.separated(net)
-    pairs = list(_pairs(theirs[0], ours))
+    pairs = list(_pairs(theirs[0], ours, aliases))
     inner, before, _ = alone(runtime, theirs, table, probes, wanted=[pair[0] for pair in pairs])
     arrays = inner | _probes_of(table, probes, alike=True)
     inputs = {entry.blob: arrays[entry.blob] for entry in table.inputs}
@@ -127,9 +127,10 @@ def beside(runtime, files, theirs, table, probes):
     return errors, reach, before
 
 
-def _pairs(theirs, ours):
+def _pairs(theirs, ours, aliases):
     """(a blob of the inspectable form, that of the deploy form) for each layer left there."""
     left = {layer.name: layer for layer in ours.layer if layer.type != "Input"}
+    left = {aliases.get(name, name): layer for name, layer in left.items()}
     for layer in theirs.layer:
         if layer.name in left:
             yield from zip(layer.top, left[layer.name].top, strict=True)

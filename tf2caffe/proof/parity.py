@@ -94,7 +94,7 @@ def prove(runtime, prototxt, caffemodel, table, kept, reference=None):
         beside = Network.of(reference[0])
         theirs = beside.net, reference[1], beside.path
         alone, _ = apart.run(runtime, *files, by_blob)
-        found = on_probes.beside(runtime, files, theirs, reference[2], kept.probes)
+        found = on_probes.beside(runtime, files, theirs, reference[2], kept.probes, table.aliases)
         errors, reach, before = found
     else:
         alone, errors, reach = on_probes.alone(runtime, files, table, kept.probes, by_blob)

@@ -11,6 +11,7 @@ import numpy as np
 
 import tf2caffe
 from tf2caffe.graph.layout import described
+from tf2caffe.graph.preprocessing import Preprocessing
 from tf2caffe.paths import replacing
 from tf2caffe.proof import parity
 
@@ -29,13 +30,14 @@ def of(verdict):
         "network": network_of(found),
         "model": {
             "file": kept.made.get("model"),
-            "sha256": kept.source,
+            "sha256": kept.source.partition("+")[0],  # then what is folded in
             "as_loaded": kept.original,
         },
         "files": [file_of(path) for path in (found.handoff.prototxt, found.handoff.caffemodel)],
         "versions": versions(kept),
         "runtime": verdict.runtime,
-        "preprocessing": kept.made.get("preprocessing"),
+        "runtime_note": verdict.note,
+        "preprocessing": prepared(found),
         "inputs": [input_of(entry) for entry in table.inputs],
         "outputs": [vars(output) for output in table.outputs],
         "images": kept.images,
@@ -67,11 +69,22 @@ def network_of(found):
     }
 
 
+def prepared(found):
+    """What is done to images, with what to write in other tools; None if there were none."""
+    given = found.kept.made.get("preprocessing")
+    if given is None:
+        return None
+    (entry,) = found.table.inputs
+    return Preprocessing.of(**given).record(entry.blob, entry.layout.caffe_shape[0])
+
+
 def file_of(path):
     """A file's name, size and hash."""
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"file": path.name, "bytes": path.stat().st_size, "sha256": digest}
+        while block := file.read(1 << 22):
+            digest.update(block)
+    return {"file": path.name, "bytes": path.stat().st_size, "sha256": digest.hexdigest()}
 
 
 def versions(kept):

@@ -19,6 +19,8 @@ import numpy as np
 
 from tf2caffe.caffe import schema, targets
 from tf2caffe.failure import Failure
+from tf2caffe.paths import temporary_beside
+from tf2caffe.proof import twin
 from tf2caffe.proof.workers.protocol import receive, send
 
 HERE = Path(__file__).resolve().parent / "workers"
@@ -59,10 +61,7 @@ def choose(runtime="auto", caffe_python=None, timeout=TIMEOUT, prototxt=None):
 
 
 def first_able(prototxt):
-    """The name of the first runtime that is installed and has each layer type of `prototxt`.
-
-    BVLC Caffe has no ReLU6, which some chips have; OpenCV has it.
-    """
+    """The name of the first runtime that is installed and has each layer type of `prototxt`."""
     types = {layer.type for layer in Network.of(prototxt).net.layer} if prototxt else set()
     able = (name for name, kind in RUNTIMES.items() if kind.python_with_it() and kind.has(types))
     return next(able)
@@ -127,6 +126,9 @@ class Runtime:
         except Refused as refusal:
             raise Failure(self._told(refusal, network.path, caffemodel)) from None
         return {blob: arrays[blob] if blob in arrays else inputs[blob] for blob in blobs}
+
+    def note(self, network):
+        """What there is to say of how a `Network` was run; None if it was run as it is."""
 
     def close(self):
         """End the child; the next `run` starts another."""
@@ -224,7 +226,7 @@ class Pycaffe(Runtime):
 
     name, title, worker = "pycaffe", "Caffe", "pycaffe_worker.py"
     needs, advice = "caffe", "make pycaffe sets one up"
-    layers = frozenset(targets.CAFFE)
+    layers = frozenset({*targets.CAFFE, "ReLU6"})  # the last as others: see `twin`
 
     def __init__(self, python=None, timeout=TIMEOUT):
         python = python or self.python_with_it()
@@ -233,6 +235,27 @@ class Pycaffe(Runtime):
                 f"no pycaffe found: {self.advice}, or --caffe-python names a Python with it"
             )
         super().__init__(python, timeout)
+
+    def run(self, prototxt, caffemodel, inputs, blobs=None):
+        """See `Runtime.run`. A ReLU6 is run as layers that Caffe has, which `twin` writes."""
+        network = Network.of(prototxt)
+        if not twin.has_relu6(network.net):
+            return super().run(network, caffemodel, inputs, blobs)
+        net, names = twin.of(network.net)
+        wanted = network.chosen(blobs)
+        with temporary_beside(Path(network.path).with_suffix(".twin.prototxt")) as path:
+            path.write_text(schema.prototxt(net.name, net.layer), encoding="utf-8")
+            lowered = Network(path, net)
+            found = super().run(
+                lowered, caffemodel, inputs, [names.get(one, one) for one in wanted]
+            )
+        return {one: found[names.get(one, one)] for one in wanted}
+
+    def note(self, network):
+        """What there is to say of how a network was run; None if it was run as it is."""
+        if twin.has_relu6(network.net):
+            return "ReLU6, which BVLC Caffe does not have, was run as Power, Eltwise MAX and ReLU"
+        return None
 
     @staticmethod
     def python_with_it():

@@ -36,13 +36,15 @@ class Verdict:
     """What was found: the `proof`, in which `runtime`, and up to which `tolerance` is equal.
 
     `equal` tells whether every layer, every output and every answer agree, `why` what does not, in
-    one line (None if equal). `rows` has a `parity.Row` for each layer.
+    one line (None if equal), `note` how the runtime ran what it does not have. `rows` has a
+    `parity.Row` for each layer.
     """
 
     proof: Proof = field(repr=False)
     found: Found = field(repr=False)
     runtime: str
     tolerance: float
+    note: str | None = None
 
     @property
     def rows(self):
@@ -86,6 +88,8 @@ class Verdict:
         if self.found.kept.original:
             yield f"the model as it was loaded, {self.found.kept.original}"
         yield f"{self.proof.reach}"
+        if self.note:
+            yield self.note
         if self.proof.unprobed:
             names = ", ".join(self.proof.unprobed)
             yield f"compared on your input only, because they read no blob that can be fed: {names}"
@@ -127,4 +131,4 @@ def judge(found, runtime, tolerance=TOLERANCE):
     """The `Verdict` on what was found, run in `runtime` (see `runtimes.choose`)."""
     files = found.network, found.handoff.caffemodel
     proof = parity.prove(runtime, *files, found.table, found.kept, found.reference)
-    return Verdict(proof, found, str(runtime), tolerance)
+    return Verdict(proof, found, str(runtime), tolerance, runtime.note(found.network))

@@ -64,13 +64,7 @@ def remarks(part, wanted, stored):
             "Convolution2DTransposeBias is taken as TRANSPOSE_CONV, also by the interpreter"
         )
     if wanted.dequantise:
-        said.append(
-            f"{part.file.path} is quantised and taken as the float network that its scales "
-            f"describe: {len(part.rewritten)} ops compute in floats here, in whole numbers there"
-        )
-        if part.clipped:
-            said.append(f"{len(part.clipped)} of them end in a ReLU, since their range begins at 0")
-        said += [stored.told(key, at) for key, at in part.inputs.items() if at in stored.scales]
+        said += _of_quantised(part, stored)
     elif part.rewritten:
         said.append(
             f"{part.file.path} has weights of whole numbers, taken as the floats that their scales "
@@ -78,3 +72,14 @@ def remarks(part, wanted, stored):
             "to 8 bits, the network here does not"
         )
     return said
+
+
+def _of_quantised(part, stored):
+    """What the user is told of a quantised file that is taken as floats."""
+    said = [
+        f"{part.file.path} is quantised and taken as the float network that its scales "
+        f"describe: {len(part.rewritten)} ops compute in floats here, in whole numbers there"
+    ]
+    if part.clipped:
+        said.append(f"{len(part.clipped)} of them end in a ReLU, since their range begins at 0")
+    return said + [stored.told(key, at) for key, at in part.inputs.items() if at in stored.scales]

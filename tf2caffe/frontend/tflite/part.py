@@ -201,7 +201,11 @@ class Part:
         )
 
     def dtype(self, at):
-        return tf.as_dtype(DTYPES[self.tensors[at].type])
+        tensor = self.tensors[at]
+        if tensor.type not in DTYPES:
+            said = f"{self.file.path}: {plain_name(name(tensor))} holds no numbers (type "
+            raise Failure(f"{said}{tensor.type} of TFLite's schema); cut it off with --inputs")
+        return tf.as_dtype(DTYPES[tensor.type])
 
     def packed(self):
         """This part as a `.tflite` of its own (bytes), every tensor with the index it has here."""
@@ -274,16 +278,21 @@ def _as_builtin(op, model, graph):
     code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.TRANSPOSE_CONV
     code.version = 3  # with a bias
     model.operatorCodes = [*model.operatorCodes, code]
+    image, kernel, *bias = op.inputs
+    op.inputs = np.array([len(graph.tensors) - 1, kernel, image, *bias], np.int32)
+    op.builtinOptions, op.customOptions = _transpose_options(op), None
+    op.builtinOptionsType = schema.BuiltinOptions.TransposeConvOptions
+    op.opcodeIndex = len(model.operatorCodes) - 1
+    return op
+
+
+def _transpose_options(op):
+    """TFLite's settings of a transposed convolution out of MediaPipe's, a struct of C."""
     padding, width, height = np.frombuffer(bytes(op.customOptions), np.int32)[:3]
     options = schema.TransposeConvOptionsT()
     options.padding = schema.Padding.SAME if padding == 1 else schema.Padding.VALID
     options.strideW, options.strideH = int(width), int(height)
-    image, kernel, *bias = op.inputs
-    op.inputs = np.array([len(graph.tensors) - 1, kernel, image, *bias], np.int32)
-    op.opcodeIndex, op.customOptions = len(model.operatorCodes) - 1, None
-    op.builtinOptionsType = schema.BuiltinOptions.TransposeConvOptions
-    op.builtinOptions = options
-    return op
+    return options
 
 
 class Stored:
