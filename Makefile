@@ -11,7 +11,7 @@
 # make killed N=100  kills each step N times: what it leaves must be whole
 # make mutants       plants faults in the code, one at a time: the tests must find each
 # make consumers     runs our files in OpenCV, OpenVINO and Netron, next to real Caffe (minutes);
-#                    with CONSUMERS="mnn nncase hhb" in these chip compilers too (2 GB on disk), and
+#                    with CONSUMERS="mnn nncase hhb" in these chip compilers too (6 GB on disk), and
 #                    with CONSUMERS=rknn in RKNN-Toolkit2 (5.6 GB)
 # make environments  the six steps, a MobileNetV2 and the op tests with the oldest, a middle and the
 #                    newest set of packages (minutes; one of them: make environments SETS=oldest)
