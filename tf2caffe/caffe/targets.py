@@ -382,7 +382,7 @@ TARGETS = {
     ),
     "tpu-mlir": Target(
         "Sophgo (tpu-mlir)",
-        "its interpreter was run by hand on small networks; the rules say which were measured",
+        "from the documentation, and what is measured by its interpreter, run by hand",
         (
             Rule("*", "type", (
                 "Input", "Convolution", "Deconvolution", "InnerProduct", "BatchNorm", "Scale",
