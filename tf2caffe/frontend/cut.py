@@ -4,27 +4,13 @@ from tf2caffe.frontend.draft import Constant
 
 
 def advice(trace, ops, problems, outputs):
-    """A line with the option or code that ends the network before the ops of the problems."""
+    """A line with the option that ends the network before the ops of the problems."""
     ends = before(ops, {id(problem.op) for problem in problems}, outputs)
-    if trace.named:
-        names = [_name(op, trace.named) for op in ends]
-        line = f"--outputs {','.join(map(str, names))}"
-    else:
-        names = [_layer(op, ops, trace.layers) for op in ends]
-        line = f"keras.Model(model.inputs, [{', '.join(map(str, names))}])"
+    names = [_name(op, trace.named) if trace.named else op.name for op in ends]
     if names and None not in names:
-        return f"what comes before can be converted: {line}"
+        return f"what comes before can be converted: --outputs {','.join(names)}"
     told = f"end the network at {', '.join(op.name for op in ends)}"
     return f"what comes before can be converted: {told}" if ends else ""
-
-
-def _layer(op, ops, layers):
-    """Keras's expression for what a layer of the model makes; None if the op is not its last."""
-    found = [name for name in layers if op.name.startswith(f"{name}/")]
-    if not found:
-        return None
-    last = [other for other in ops if other.name.startswith(f"{found[0]}/")][-1]
-    return f'model.get_layer("{found[0]}").output' if op is last else None
 
 
 def before(ops, refused, outputs):
@@ -41,7 +27,7 @@ def before(ops, refused, outputs):
 
 
 def _name(op, named):
-    """What --outputs calls it; None if that is no op of the file."""
+    """What --outputs calls an op of a file; None if that is no op of the file."""
     tensors = [op.tensor] + ([op.former] if op.former is not None else [])
     names = [tensor.name.removesuffix(":0") for tensor in tensors]
     return next((name for name in names if name.partition(":")[0] in named), None)

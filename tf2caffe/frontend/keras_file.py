@@ -94,7 +94,7 @@ def written(path):
                 one.decode() if isinstance(one, bytes) else str(one) for one in (config, version)
             )
             return version or ("1" if '"border_mode"' in config else ""), config
-    except (OSError, KeyError, ValueError):
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
         return "", ""  # Keras itself will tell
 
 
