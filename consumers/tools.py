@@ -31,11 +31,15 @@ class Computing:
             found = case.run(self)
         except Failure as failure:
             return "refused", str(failure)
-        errors = {blob: difference(expected[blob], array) for blob, array in found.items()}
+        errors = {blob: self.difference(expected[blob], array) for blob, array in found.items()}
         worst = max(errors, key=errors.get)
         if errors[worst] <= self.tolerance:
             return "equal", f"{errors[worst]:.0e}"
         return "WRONG", f"{errors[worst]:.0e} ({worst})"
+
+    @staticmethod
+    def difference(expected, found):
+        return difference(expected, found)
 
 
 def difference(expected, found):
@@ -78,6 +82,30 @@ class RKNN(Apart):
         if logged or complaint:
             raise Refused((logged or [complaint])[0])
         return arrays
+
+
+class MNN(Apart):
+    """MNN's converter, and its engine on the CPU."""
+
+    name, title, worker, needs = "mnn", "MNN", HERE / "mnn_worker.py", "MNN"
+
+    @staticmethod
+    def difference(expected, found):
+        """Vectors (N, C) come out as (N, C, 1, 1)."""
+        same = found.shape == (*expected.shape, 1, 1)
+        return difference(expected, found.reshape(expected.shape) if same else found)
+
+
+class Nncase(Apart):
+    """The Kendryte K210's compiler, and its simulator in single precision."""
+
+    name, title, worker, needs = "nncase", "nncase", HERE / "nncase_worker.py", "nncase"
+
+
+class HHB(Apart):
+    """T-Head's compiler, which runs what it compiled on this processor."""
+
+    name, title, worker, needs = "hhb", "HHB", HERE / "hhb_worker.py", "HHB"
 
 
 class Netron:
@@ -125,4 +153,12 @@ def layers(net, weights):
     ]
 
 
-CONSUMERS = {"opencv": OpenCV, "openvino": OpenVINO, "netron": Netron, "rknn": RKNN}
+CONSUMERS = {
+    "opencv": OpenCV,
+    "openvino": OpenVINO,
+    "netron": Netron,
+    "rknn": RKNN,
+    "mnn": MNN,
+    "nncase": Nncase,
+    "hhb": HHB,
+}

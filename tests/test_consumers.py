@@ -112,7 +112,9 @@ def test_what_is_not_equal_fails(word, capsys):
     assert ("mobile, deploy, rknn: why" in capsys.readouterr().out) == (word == "refused")
 
 
-@pytest.mark.parametrize("consumer", [tools.OpenVINO, tools.RKNN, tools.Netron])
+@pytest.mark.parametrize("consumer", [
+    tools.OpenVINO, tools.RKNN, tools.Netron, tools.MNN, tools.Nncase, tools.HHB,
+])  # fmt: skip
 def test_a_consumer_that_is_not_there(consumer, tmp_path, monkeypatch):
     monkeypatch.setattr(tools, "ENVIRONMENTS", tmp_path)
     with pytest.raises(Failure, match=str(tmp_path)):

@@ -275,6 +275,8 @@ SOURCES = {
     "HiLens": "Huawei HiLens user guide, Caffe Operator Boundaries",
     "tpu-mlir": "sophgo/tpu-mlir, python/transform/CaffeConverter.py at 03835b5: Power raises 'not "
     "implemented', and of a list of two dilations the second is taken for h",
+    "tpu-mlir 1.30.2": "measured: the interpreter of tpu-mlir 1.30.2, in single precision, adds "
+    "the bottoms whatever the Eltwise's coefficients are",
     "SNPE": "Qualcomm SNPE reference guide, Supported Network Layers",
     "armnn": "ARM-software/armnn, src/armnnCaffeParser/CaffeSupport.md and CaffeParser.cpp: the "
     "dilation, the Eltwise's coefficients and the Softmax's axis are passed over in silence",
@@ -380,7 +382,7 @@ TARGETS = {
     ),
     "tpu-mlir": Target(
         "Sophgo (tpu-mlir)",
-        DOCUMENTS,
+        "from the documentation, and what is measured by its interpreter, run by hand",
         (
             Rule("*", "type", (
                 "Input", "Convolution", "Deconvolution", "InnerProduct", "BatchNorm", "Scale",
@@ -389,6 +391,7 @@ TARGETS = {
                 "Silence", "Slice", "Split",
             ), "tpu-mlir"),
             Rule("Convolution", "uneven dilation", (False,), "tpu-mlir"),
+            Rule("Eltwise", "coefficients", ((), (1, 1)), "tpu-mlir 1.30.2"),
             Rule("Scale", "bottom axes", (2, 4), "tpu-mlir"),
             Rule("BatchNorm", "use_global_stats", (True,), "tpu-mlir"),
         ),
