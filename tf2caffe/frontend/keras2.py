@@ -407,6 +407,7 @@ IDENTITIES = (
     "ActivityRegularization", "AlphaDropout", "GaussianDropout", "GaussianNoise",
     "RandomBrightness", "RandomContrast", "RandomFlip", "RandomHeight",
     "RandomRotation", "RandomTranslation", "RandomWidth", "RandomZoom",
+    "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D",
 )  # fmt: skip
 
 # Keras 2's class -> ours or Keras 3's.
