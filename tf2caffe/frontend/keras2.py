@@ -456,9 +456,6 @@ CHANGED = dict.fromkeys(IDENTITIES, _nothing) | {
     "SimpleRNN": _recurrent,
     "SimpleRNNCell": _recurrent,
     "Softmax": _flatten_axes,
-    "SpatialDropout1D": _drop(noise_shape=(None,)),
-    "SpatialDropout2D": _drop(noise_shape=(None,)),
-    "SpatialDropout3D": _drop(noise_shape=(None,)),
     "SyncBatchNormalization": _norm,
     "ThresholdedReLU": _threshold,
 }
