@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_random_networks(pycaffe):
-    """Three hundred, in processes of their own, since TensorFlow itself ends some.
+    """A hundred, in processes of their own, since TensorFlow itself ends some.
 
     One that fails is shrunk, and told as a script.
     """
