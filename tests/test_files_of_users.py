@@ -23,6 +23,7 @@ from tests.makers import (
 )
 from tests.test_original import said
 from tf2caffe.failure import Failure
+from tf2caffe.frontend import load
 from tf2caffe.frontend.source import handoff_of
 
 LOGITS = "InceptionV1/Logits"
@@ -212,3 +213,22 @@ def test_shapes_by_name(tmp_path):
     assert said(trace).startswith("compared: each output ")
     with pytest.raises(Failure, match="--shape three=...: the inputs are one, two"):
         loaded(tmp_path / "my.keras", shape={"three": [1, 2]})
+
+
+def test_result_beside_averages():
+    """A BatchNorm's new average, that a training graph leaves unread, is no result."""
+    enabled = v1.control_flow_v2_enabled()
+    v1.disable_control_flow_v2()
+    try:
+        with tf.Graph().as_default() as graph:
+            x = v1.placeholder(tf.float32, (1, 4, 4, 3), "x")
+            training = v1.placeholder(tf.bool, (), "training")
+            mean, _ = tf.nn.moments(x, [0, 1, 2], name="norm/moments")
+            average = tf.constant([0.1, 0.2, 0.3])
+            v1.cond(training, lambda: 0.9 * average + 0.1 * mean, lambda: average + 0.0 * mean)
+            used = v1.cond(training, lambda: mean, lambda: average)
+            tf.sigmoid(x - used, name="y")
+    finally:
+        if enabled:
+            v1.enable_control_flow_v2()
+    assert load.results(graph) == ["y"]

@@ -6,8 +6,10 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from tests.harness import TOLERANCE, assert_equal, graph_trace, randomise
+from tests.harness import TOLERANCE, assert_equal, function_trace, graph_trace, randomise
 from tests.test_deploy import Deployed
+from tf2caffe.failure import Failure
+from tf2caffe.frontend import reader
 
 IMAGE, SEQUENCE, VECTOR, VOLUME = (1, 5, 7, 4), (1, 7, 4), (1, 9), (1, 3, 2, 5, 4)
 
@@ -245,3 +247,10 @@ def test_what_moves_nothing(opencv, tmp_path):
         graph_trace(lambda x: tf.roll(x, 0, 1) + 0.5, (1, 3)), tmp_path, opencv
     )
     assert [node.op for node in converted.graph.nodes] == ["Reshape", "AddV2"]
+
+
+def test_axis_too_long():
+    """Its matrix is never made: memory would run out before a bound told of the cost."""
+    traced = function_trace(lambda x: tf.reverse(x, [1]), (1, 10_000))
+    with pytest.raises(Failure, match=r"ReverseV2\): for an axis of 10,000 numbers it is a matrix"):
+        reader.read(traced, "net")

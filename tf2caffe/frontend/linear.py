@@ -11,7 +11,10 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.eager import context
 
+from tf2caffe.failure import Failure
 from tf2caffe.frontend.draft import constants
+
+LARGEST = 2**26  # numbers of a matrix, half a gigabyte while it is made
 
 
 def settle_all(ops, trace):
@@ -40,9 +43,19 @@ def settle(op, constant):
 
 
 def _eyes(op, axes):
-    """{axis: the identity of its size}."""
+    """{axis: the identity of its size}. Raises `Failure` where that is too large to be held."""
     shape = op.inputs[0].shape
-    return {axis % len(shape): np.eye(shape[axis]) for axis in axes}
+    return {axis % len(shape): np.eye(_within_bound(op, shape[axis])) for axis in axes}
+
+
+def _within_bound(op, length):
+    """The length of an axis whose matrix can be held. Raises `Failure`."""
+    if length**2 > LARGEST:
+        raise Failure(
+            f"{op.tensor.op.name} ({op.type}): for an axis of {length:,} numbers it is a matrix of "
+            f"{length**2:,}, and {LARGEST:,} can be held; begin the network behind it with --inputs"
+        )
+    return length
 
 
 def _mirror_pad(op):
@@ -167,7 +180,8 @@ def _box(op, box):
 
 
 def _cropped_eye(op, length, ends, out):
-    eye = np.eye(length, dtype=np.float32)[None, :, None]  # (1, length, 1, length)
+    eye = np.eye(_within_bound(op, length), dtype=np.float32)
+    eye = eye[None, :, None]  # (1, length, 1, length)
     box, method = [[ends[0], 0.0, ends[1], 0.0]], op.attrs["method"]
     with context.eager_mode():
         return tf.image.crop_and_resize(eye, box, [0], [out, 1], method).numpy()[0, :, 0]
@@ -201,7 +215,8 @@ def _resized(op):
 
 
 def _resized_eye(op, axis, length, out):
-    eye = np.eye(length, dtype=np.float32)[None, :, None]  # (1, length, 1, length)
+    eye = np.eye(_within_bound(op, length), dtype=np.float32)
+    eye = eye[None, :, None]  # (1, length, 1, length)
     if op.type == "ScaleAndTranslate":
         scale, shift = op.attrs["scale"], op.attrs["translation"]
         made = tf.raw_ops.ScaleAndTranslate(

@@ -495,18 +495,22 @@ def only_result(graph, path):
 def results(graph):
     """The ops that may be the network's outputs, by name.
 
-    Where the graph is one of training, that is what its loss reads, and what no op reads.
+    Where the graph is one of training, that is what its loss reads, and what no op reads. A
+    condition's end or a moment that no op reads is a BatchNorm's, beside another result.
     """
     ops = [op for op in graph.get_operations() if op.outputs and not BESIDE.search(op.name)]
     found = []
     for op in ops:
         dtype = op.outputs[0].dtype
         readers = [reader for reader in op.outputs[0].consumers() if not BESIDE.search(reader.name)]
-        passing = op.type.endswith("Grad") or op.type.startswith("Ass") or op.type in FED
+        passing = op.type.endswith("Grad") or op.type.startswith("Ass") or op.type in UNREAD
         last = dtype.is_floating and all(reader.type in LOSSES for reader in readers)
         if last and not passing and _is_fed(op):
-            found.append(op.name)
-    return found
+            found.append(op)
+    ends = [
+        op for op in found if op.type not in ("Merge", "RefMerge") and "moments/" not in op.name
+    ]
+    return [op.name for op in ends or found]
 
 
 def _is_fed(op):
@@ -581,6 +585,7 @@ FLOATING = ("Cast", "ResizeBilinear", "ResizeBicubic", "ResizeArea")
 # What a graph is fed by.
 FED = ("Placeholder", "IteratorGetNext", "QueueDequeueV2", "QueueDequeueManyV2",
        "QueueDequeueUpToV2")  # fmt: skip
+UNREAD = (*FED, "Switch", "RefSwitch")  # these compute nothing, and are no results
 
 # These cut by themselves.
 ARCHIVES = (".zip", ".gz", ".tgz", ".tar")
