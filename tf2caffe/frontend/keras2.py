@@ -104,6 +104,25 @@ def _is_layer(name):
     return hasattr(keras.layers, name)
 
 
+def without_slashes(record):
+    """The configuration with _ for each / in the names of layers, which Keras 3 does not take."""
+    names = [part["config"].get("name") or "" for part in _parts(record) if _is_named(part)]
+    renamed = {name: name.replace("/", "_") for name in names if "/" in name}
+
+    def plain(value):
+        if isinstance(value, dict):
+            return {key: plain(one) for key, one in value.items()}
+        if isinstance(value, list):
+            return [plain(one) for one in value]
+        return renamed.get(value, value) if isinstance(value, str) else value
+
+    return plain(record) if renamed else record
+
+
+def _is_named(part):
+    return isinstance(part["config"], dict)
+
+
 def foreign(record):
     """The names of classes and functions in a configuration that a module not Keras's has."""
     import keras

@@ -30,6 +30,7 @@ def old_trace(path, config, version, shape, weights=None):
         ) from None
     except (AttributeError, KeyError, TypeError):
         raise Failure(f"{path}: its model_config is no model of Keras's") from None
+    record = keras2.without_slashes(record)
     own = None if keras2.STANDALONE.match(version) else of_tf_keras(path, record, weights)
     try:
         model = translated_model(path, record, version, weights)

@@ -14,7 +14,7 @@ def load_group(group, model, old):
 
     Raises `Untranslated` unless each finds its place, by its name and shape.
     """
-    stored = {name: _stored(group[name]) for name in _names(group, "layer_names")}
+    stored = {name.replace("/", "_"): _stored(group[name]) for name in _names(group, "layer_names")}
     stored = {name: weights for name, weights in stored.items() if weights}
     layers = [layer for layer in model.layers if layer.weights]
     if sorted(stored) == sorted(layer.name for layer in layers):
