@@ -133,7 +133,22 @@ def _floor(node, shapes, output, square):
         floor = np.sqrt(square) * max(1.0, np.sqrt(_terms(node, shapes) / TERMS))
     if not node.weights:
         floor = np.maximum(floor, largest(output).max(1, keepdims=True) / REST)
+    if {"mean", "variance"} <= node.weights.keys():
+        floor = np.maximum(floor, _cancelled(node) / REST)
     return floor.astype(np.float32)
+
+
+def _cancelled(node):
+    """What a BatchNorm's beta and its mean, scaled, have in common, (1, C): of an input that is
+    almost 0, its output is what is left of these two, and their rounding.
+    """
+    mean, variance = (node.weights[role].source.value() for role in ("mean", "variance"))
+    shift = mean / np.sqrt(variance + node.attrs["epsilon"])
+    gamma, beta = (
+        node.weights[role].source.value() if role in node.weights else other
+        for role, other in (("gamma", 1.0), ("beta", 0.0))
+    )
+    return np.minimum(np.abs(shift * gamma), np.abs(beta))[None]
 
 
 def _terms(node, shapes):
