@@ -136,7 +136,7 @@ empty :=
 tools := openvino netron $(CONSUMERS)
 consumers: $(tools:%=.consumers/%/installed) .venv/installed-for-tests .pycaffe/python
 	$(python) -m consumers.matrix \
-	    --consumers opencv$(subst $(empty) $(empty),$(comma),$(tools:%=,%))
+	    --consumers opencv$(subst $(empty) $(empty),,$(tools:%=$(comma)%))
 
 # The Python that each tool needs.
 $(foreach tool,openvino netron rknn,$(eval needs_$(tool) = 3.11))
