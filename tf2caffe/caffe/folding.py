@@ -114,8 +114,8 @@ def named(net, deployed, outputs):
     """(the deploy form with each folded layer called as its convolution or dense layer, aliases).
 
     `net` is the network before it was folded, in which the layer was called as the last of those
-    that it stands for: `aliases` are {name now: that name}. Its blob is called as the layer, unless
-    it is one of the `outputs`.
+    that it stands for: `aliases` are {name now: that name}. Its blob is called as the layer. One
+    that makes an output stays as it is: OpenCV finds an output by the name of its layer.
     """
     makers = {top: layer for layer in net.layers for top in layer.tops}
     before, taken = {layer.name: layer for layer in net.layers}, {*deployed.shapes}
@@ -123,10 +123,10 @@ def named(net, deployed, outputs):
     aliases, blobs = {}, {}
     for layer in deployed.layers:
         first = _linear_before(before.get(layer.name), makers) if is_linear(layer) else None
-        if first is not None and first.type == layer.type and first.name not in taken:
+        known = first is None or first.name in taken or layer.tops[0] in outputs
+        if not known and first.type == layer.type:
             aliases[first.name] = layer.name
-            if layer.tops[0] not in outputs:
-                blobs[layer.tops[0]] = first.name
+            blobs[layer.tops[0]] = first.name
     names = {old: new for new, old in aliases.items()}
     layers = [rewired(layer, blobs, blobs) for layer in deployed.layers]
     for layer in layers:
