@@ -95,7 +95,7 @@ def test_inputs_are_arrays_or_files(tmp_path, opencv):
     [
         ({"target": "no-chip"}, "--target no-chip: the known ones are portable"),
         ({"output_order": "up"}, "--output-order up"),
-        ({"inputs": ["a"]}, "--inputs does nothing here: the model is in memory"),
+        ({"inputs": ["a"]}, "--inputs a: nothing is called so"),
         ({"custom": "a.py"}, "--custom does nothing here"),
         ({"shape": [1, 9, 9, 9]}, "--shape 1,9,9,9"),
     ],

@@ -148,7 +148,7 @@ def _cancelled(node):
         node.weights[role].source.value() if role in node.weights else other
         for role, other in (("gamma", 1.0), ("beta", 0.0))
     )
-    return np.minimum(np.abs(shift * gamma), np.abs(beta))[None]
+    return np.minimum(np.abs(shift * gamma), np.abs(beta)).reshape(1, -1)
 
 
 def _terms(node, shapes):
