@@ -50,6 +50,20 @@ def test_red_green_blue_however_the_network_takes_them(case, pixels):
     assert found.dtype == np.float32 and np.allclose(found, wide, rtol=1e-5, atol=1e-5)
 
 
+def test_folded_into_a_model_of_float16(tmp_path, pixels, opencv):
+    """Its own numbers are rounded: it is not compared with them, as without the preprocessing."""
+    data = keras.Input((9, 7, 3), name="data", dtype="float32")
+    x = layers.Conv2D(4, 3, name="conv", dtype="mixed_float16")(data)
+    small = randomise(keras.Model(data, layers.Flatten(name="flat", dtype="float32")(x)))
+    small.save(tmp_path / "small.keras")
+    options = Preprocessing.of(scale=1 / 255, folded=True)
+    given = {"folder": tmp_path, "preprocessing": options}
+    converted = tf2caffe.convert(tmp_path / "small.keras", **given)
+    verdict = tf2caffe.prove(converted, data=pixels, preprocessing=options, runtime=opencv)
+    assert verdict.equal
+    assert any("its own numbers are rounded" in line for line in verdict.remarks())
+
+
 @pytest.mark.parametrize("padding", ["same", "valid"])
 @pytest.mark.parametrize("case", CASES)
 def test_folded_it_is_proven_in_both_forms(case, padding, tmp_path, pixels, runtime):

@@ -10,11 +10,12 @@ The factor comes first, as in one Scale of Caffe's, so that both round alike: pi
 near 0, and then x / std - mean / std has fewer digits than (x - mean) / std.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import tensorflow as tf
 
 from tf2caffe.failure import Failure
-from tf2caffe.frontend import trace as traces
 
 SCOPE = "preprocessing"
 
@@ -54,11 +55,11 @@ def folded(trace, preprocessing):
         del node.input[:]
         node.input.extend(read)
     graph_def.node.extend(added)
-    ends, layers = (trace.inputs, trace.outputs), {node.name.partition("/")[0] for node in added}
+    layers = {node.name.partition("/")[0] for node in added}
     layers = trace.layers | layers if trace.layers else trace.layers
-    made = traces.Trace(graph_def, *ends, trace.variables, layers)
-    made.reason, made.unused, made.remarks = trace.reason, trace.unused, trace.remarks
-    made.original = trace.original and Prepared(trace.original, preprocessing)
+    original = trace.original and Prepared(trace.original, preprocessing)
+    made = replace(trace, graph_def=graph_def, graph=None, layers=layers, original=original)
+    made.widened = trace.widened
     return made
 
 
