@@ -182,17 +182,17 @@ MUTANTS = [
     ),
     Mutant(
         "SAME: the odd zero before",
-        "_pads", "(total // 2, total - total // 2)", "(total - total // 2, total // 2)",
+        "same_padding", "(total // 2, total - total // 2)", "(total - total // 2, total // 2)",
         "conv_same",
     ),
     Mutant(
         "SAME: pad off by one",
-        "_pads", "(k - 1) * d", "(k - 1) * d - 1",
+        "same_padding", "(k - 1) * d", "(k - 1) * d - 1",
         "conv_same",
     ),
     Mutant(
         "SAME: floor for ceil",
-        "_pads", "-(-length // s)", "length // s",
+        "same_padding", "-(-length // s)", "length // s",
         "conv_same",
     ),
     Mutant(

@@ -40,12 +40,11 @@ def main():
     handoff = check_options(args)
     with engine(args) as chosen:
         conversion = converted(args, handoff)
+        # looked for now, not when the proof is done
         classes = layers.check_drawn(conversion.forms[0].table, args.layers, args.labels)
         print_conversion(conversion, args.verbose)
         for path in conversion.files:
             print(f"wrote: {path} ({path.stat().st_size:,} bytes)")
-        if args.pictures:  # looked for now, not when the proof is done
-            layers.check_drawn(conversion.forms[0].table, args.layers, args.labels)
         how = {"tolerance": args.tolerance, "timeout": args.caffe_timeout, "runtime": chosen}
         given = cli.input_options(args)
         verdicts = [api.prove(conversion, **how, **given, image=args.image)]

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import tf2caffe
 from tf2caffe.failure import Failure, first_line, plain
+from tf2caffe.nearby import MODELS
 
 
 def run(main, script=None):
@@ -138,8 +139,7 @@ def find_name(args):
     path, files = Path(args.name), (".prototxt", ".caffemodel", ".blobs.json", ".parity.json")
     suffix = next((end for end in files if path.name.endswith(end)), None)
     if suffix is None:
-        known = (".keras", ".h5", ".hdf5", ".pb", ".meta", ".tflite")
-        if path.suffix in known or (len(path.parts) > 1 and path.is_dir()):
+        if path.suffix in MODELS or (len(path.parts) > 1 and path.is_dir()):
             args.name = path.stem
         elif {"/", os.sep} & {*args.name}:
             known = f"this step takes the name of a network, such as {path.stem}"

@@ -1,5 +1,6 @@
-"""Zip archives (`.npz`, `.keras`) and numpy's files, checked before they are believed."""
+"""Files: checksums; zip archives (`.npz`, `.keras`), numpy's, checked before they are believed."""
 
+import hashlib
 import warnings
 import zipfile
 import zlib
@@ -29,6 +30,21 @@ def damage(path):
     except (zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         return f"a damaged zip archive ({error})"
     return f"a damaged zip archive (wrong checksum of {member!r})" if member else None
+
+
+def blocks(path, size=1 << 22):
+    """What a file holds, a few megabytes at a time."""
+    with path.open("rb") as file:
+        while block := file.read(size):
+            yield block
+
+
+def checksum(blocks):
+    """SHA-256: of one file's blocks, what `sha256sum` prints."""
+    found = hashlib.sha256()
+    for block in blocks:
+        found.update(block)
+    return found.hexdigest()
 
 
 def unpacked(path):

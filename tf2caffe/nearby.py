@@ -43,19 +43,6 @@ def refuse_other_kinds(path):
             raise Failure(f"{path} {what}")
 
 
-def _refuse_folder(path):
-    files = [path / name for name in SAVED]
-    if any(file.exists() for file in files):
-        return
-    found = [file.parent for file in sorted(path.glob("*/saved_model.pb"))]
-    if len(found) == 1:
-        return
-    found += [file for file in sorted(path.iterdir()) if file.suffix in MODELS]
-    hint = f"; give what is in it: {', '.join(map(str, found[:4]))}" if found else ""
-    raise Failure(f"{path} is a folder without saved_model.pb, so not a SavedModel{hint}")
-
-
-SAVED = ("saved_model.pb", "saved_model.pbtxt", "saved_model.cpb", "checkpoint")
 MODELS = (".keras", ".h5", ".hdf5", ".json", ".pb", ".pbtxt", ".meta", ".tflite")
 WEIGHTS_ALONE = (
     "holds weights alone, not the network; load them in the program that builds the model, and "

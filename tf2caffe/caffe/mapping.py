@@ -380,11 +380,13 @@ def _pads(node, size, kernel, stride, dilation=(1, 1)):
         return [(pads[2], pads[3]), (pads[4], pads[5])]
     if node.attrs["padding"] != "SAME":
         raise Refused(f"padding {node.attrs['padding']!r} is not known")
-    pads = []
-    for length, k, s, d in zip(size, kernel, stride, dilation, strict=False):
-        total = max((-(-length // s) - 1) * s + (k - 1) * d + 1 - length, 0)
-        pads.append((total // 2, total - total // 2))
-    return pads
+    return list(map(same_padding, size, kernel, stride, dilation))
+
+
+def same_padding(length, k, s, d=1):
+    """Zeros (before, after) along one axis, of a kernel of k, a stride of s and a dilation of d."""
+    total = max((-(-length // s) - 1) * s + (k - 1) * d + 1 - length, 0)
+    return total // 2, total - total // 2
 
 
 def _evenly_dilated(kernel, dilation, size, pads):

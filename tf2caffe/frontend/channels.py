@@ -12,7 +12,7 @@ from math import prod
 
 import tensorflow as tf
 
-from tf2caffe.frontend.copies import copied, operands
+from tf2caffe.frontend.copies import copied, operands, rewrite_all
 from tf2caffe.frontend.draft import Constant, Op
 from tf2caffe.graph import layout_rules
 from tf2caffe.graph.ops import OPS
@@ -25,12 +25,7 @@ def put_last(ops, trace):
     if not any(map(is_first, ops)):
         return ops
     turning = Turning(trace, _first_inputs(ops))
-    for op in ops:
-        scope = op.tensor.op.name.rpartition("/")[0]
-        with trace.graph.as_default(), tf.name_scope(f"{scope}/" if scope else ""):
-            turning.turn(op)
-    trace.graph_def = trace.graph.as_graph_def()
-    return turning.made
+    return rewrite_all(ops, trace, turning.turn, turning.made)
 
 
 def is_first(op):
@@ -66,7 +61,7 @@ class Turning:
         self.made, self.last = [], {}
 
     def turn(self, op):
-        """Append an op; with channels last, if its image has them first."""
+        """Let an op be computed with channels last, if its image has them first."""
         if op.type == "Transpose" and op.attrs["perm"] == TO_FIRST and not op.computed:
             self.last[id(op)] = op.inputs[0]
         elif is_first(op):
@@ -75,7 +70,6 @@ class Turning:
             turned = TURNED[op.type](op, self)
             if turned is not None:
                 self._put(op, turned)
-        self.made.append(op)
 
     def of(self, op):
         """The op that computes this image with channels last."""

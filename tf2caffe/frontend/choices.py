@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.eager import context
 
-from tf2caffe.frontend.copies import copied, operands
+from tf2caffe.frontend.copies import copied, operands, operands_of, rewrite_all
 from tf2caffe.frontend.draft import Constant, Op
 from tf2caffe.frontend.extract import operand_names
 from tf2caffe.graph import layout_rules
@@ -26,14 +26,8 @@ def settle_all(ops, trace):
     """The ops, in which choices that depend on the data are others that Caffe has."""
     if not any(op.type in CHOICES or _is_of_truths(op) for op in ops):
         return ops
-    settled = Choices(trace)
-    for op in ops:
-        scope = op.tensor.op.name.rpartition("/")[0]
-        with trace.graph.as_default(), tf.name_scope(f"{scope}/" if scope else ""):
-            settled.settle(op)
-        settled.made.append(op)
-    trace.graph_def = trace.graph.as_graph_def()
-    return settled.made
+    choices = Choices(trace)
+    return rewrite_all(ops, trace, choices.settle, choices.made)
 
 
 def _is_of_truths(op):
@@ -69,7 +63,7 @@ class Choices:
 
     def choice(self, op):
         """The sum that a choice is; None if it cannot be told."""
-        truth, *sides = _operands(op)
+        truth, *sides = operands_of(op)
         if not isinstance(truth, Op):
             return None
         sides = [self.single(side) for side in sides]
@@ -133,7 +127,7 @@ class Choices:
     def _mask(self, op):
         if op.type in LOGIC:
             sides = [self.mask(one) if isinstance(one, Op) else self.truths(one)
-                     for one in _operands(op)]  # fmt: skip
+                     for one in operands_of(op)]  # fmt: skip
             return None if None in sides else LOGIC[op.type](self, *sides)
         compared = self.compared(op)
         if compared is None:
@@ -164,7 +158,7 @@ class Choices:
         """
         if op.type not in COMPARISONS or op.tensor.op.inputs[0].dtype != tf.float32:
             return None
-        kind, (x, other) = COMPARISONS[op.type], _operands(op)
+        kind, (x, other) = COMPARISONS[op.type], operands_of(op)
         if not isinstance(x, Op):
             x, other = other, x
             kind = kind.translate(TURNED)
@@ -216,13 +210,6 @@ class Choices:
 
 def _shape(tensor):
     return tuple(tensor.shape) if tensor.shape.is_fully_defined() else None
-
-
-def _operands(op):
-    """What an op reads, ops and constants, in TensorFlow's order."""
-    given = iter(op.inputs)
-    names = operand_names((), len(op.tensor.op.inputs))
-    return [op.constants.get(name) or next(given) for name in names]
 
 
 def _is_elementwise(op):

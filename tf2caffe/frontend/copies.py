@@ -1,9 +1,41 @@
 """TensorFlow's ops once more, with other operands or settings: what the front end rewrites."""
 
+import contextlib
+
 import tensorflow as tf
 
 from tf2caffe.frontend.extract import operand_names
+from tf2caffe.frontend.settings import KNOWN
 from tf2caffe.graph.ops import OPS, plain_name
+
+
+@contextlib.contextmanager
+def scope_of(op, trace):
+    """What is made within it lies in the trace's graph, in the scope of this op."""
+    scope = op.tensor.op.name.rpartition("/")[0]
+    with trace.graph.as_default(), tf.name_scope(f"{scope}/" if scope else ""):
+        yield
+
+
+def rewrite_all(ops, trace, rewrite, made):
+    """The list `made`: for each op, what `rewrite(op)` puts there before it, and the op itself.
+
+    TensorFlow's graph then computes them too.
+    """
+    for op in ops:
+        with scope_of(op, trace):
+            rewrite(op)
+        made.append(op)
+    trace.graph_def = trace.graph.as_graph_def()
+    return made
+
+
+def operands_of(op):
+    """What an op reads, ops and constants, in TensorFlow's order; no settings."""
+    record, given = KNOWN.get(op.type), iter(op.inputs)
+    names = operand_names(record.operands if record else (), len(op.tensor.op.inputs))
+    names = [name for name in names if not name.endswith("!")]
+    return [op.constants.get(name) or next(given) for name in names]
 
 
 def operands(op, inputs, constants, attrs):

@@ -6,6 +6,7 @@ from math import prod
 import tensorflow as tf
 
 from tf2caffe.frontend import linear, products, volumes
+from tf2caffe.frontend.copies import scope_of
 from tf2caffe.frontend.draft import Constant, Op, constants
 
 
@@ -14,8 +15,7 @@ def expanded(ops, trace):
     found = []
     for op in ops:
         if op.type in EXPANDED:
-            scope = op.tensor.op.name.rpartition("/")[0]
-            with trace.graph.as_default(), tf.name_scope(f"{scope}/" if scope else ""):
+            with scope_of(op, trace):
                 found += EXPANDED[op.type](op, trace)
         found.append(op)
     return found

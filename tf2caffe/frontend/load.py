@@ -377,7 +377,8 @@ def graph_trace(graph_def, stored, wanted, path):
     names = wanted.outputs or [only_result(graph, path)]
     if not isinstance(names, dict):
         names = {part.plain(name): name for name in names}
-    if not all(is_there(graph, name) for name in (*(wanted.inputs or ()), *names.values())):
+    wanted_names = *(wanted.inputs or ()), *names.values()
+    if any(known_tensor(graph, name) is None for name in wanted_names):
         return part_between(graph_def, stored, wanted, path, variables)
     outputs = {name: tensor_of(graph, tensor, path) for name, tensor in names.items()}
     ends = marked(graph_def, outputs)
@@ -405,12 +406,12 @@ def graph_trace(graph_def, stored, wanted, path):
     return traced
 
 
-def is_there(graph, name):
-    """Whether a graph has a tensor that a user calls `x` or `x:0`."""
+def known_tensor(graph, name):
+    """The tensor that a user calls `x` or `x:0`; None where a graph has none."""
     try:
-        return graph.get_tensor_by_name(name if ":" in name else f"{name}:0") is not None
+        return graph.get_tensor_by_name(name if ":" in name else f"{name}:0")
     except (KeyError, ValueError):
-        return False
+        return None
 
 
 def part_between(graph_def, stored, wanted, path, variables):
@@ -474,13 +475,13 @@ def checked(graph_def, path):
 
 
 def tensor_of(graph, name, path):
-    """The tensor that a user calls `x` or `x:0`."""
-    try:
-        return graph.get_tensor_by_name(name if ":" in name else f"{name}:0")
-    except (KeyError, ValueError):
+    """The tensor that a user calls `x` or `x:0`. Raises `Failure` where a graph has none."""
+    found = known_tensor(graph, name)
+    if found is None:
         known = [op.name for op in graph.get_operations()]
         near = ", ".join(difflib.get_close_matches(name, known)) or "none"
-        raise Failure(f"{path} has no tensor called {name}; names like it: {near}") from None
+        raise Failure(f"{path} has no tensor called {name}; names like it: {near}")
+    return found
 
 
 def only_result(graph, path):
@@ -587,8 +588,9 @@ FED = ("Placeholder", "IteratorGetNext", "QueueDequeueV2", "QueueDequeueManyV2",
        "QueueDequeueUpToV2")  # fmt: skip
 UNREAD = (*FED, "Switch", "RefSwitch")  # these compute nothing, and are no results
 
-# These cut by themselves.
 ARCHIVES = (".zip", ".gz", ".tgz", ".tar")
+
+# These cut by themselves.
 GRAPHS = (load_frozen, load_text, load_checkpoint, load_values, load_tflite)
 
 LOADERS = {

@@ -197,12 +197,10 @@ def _left(trace, inputs, expected):
     """The outputs whose end is left to the caller, as the trace has them; whole numbers are not
     compared: next to a tie either may come first."""
     names = [name for name in trace.left if expected[name].dtype.kind == "f"]
-    function = trace.function([trace.outputs[name] for name in names]) if names else None
-    return (
-        stacked(dict(zip(names, function(image), strict=True)) for image in images(inputs))
-        if names
-        else {}
-    )
+    if not names:
+        return {}
+    function = trace.function([trace.outputs[name] for name in names])
+    return stacked(dict(zip(names, function(image), strict=True)) for image in images(inputs))
 
 
 def _refuse_wrong(errors, model):

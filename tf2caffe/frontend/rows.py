@@ -1,8 +1,7 @@
 """Dilated convolutions of sequences, which TensorFlow computes on a batch of shorter ones."""
 
-import tensorflow as tf
-
 from tf2caffe.frontend import channels, products
+from tf2caffe.frontend.copies import scope_of
 from tf2caffe.frontend.draft import Op
 from tf2caffe.frontend.recognise import is_undilated
 
@@ -17,8 +16,7 @@ def dilate(ops, trace):
     """
     found = []
     for op in ops:
-        scope = op.tensor.op.name.rpartition("/")[0]
-        with trace.graph.as_default(), tf.name_scope(f"{scope}/" if scope else ""):
+        with scope_of(op, trace):
             found += [*_dilated(op), op]
     return found
 

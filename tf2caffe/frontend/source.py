@@ -1,6 +1,5 @@
 """The model that a user names, or has in memory: found, loaded, traced and read."""
 
-import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tf2caffe.failure import Failure, refuse_idle
+from tf2caffe.files import blocks, checksum
 from tf2caffe.frontend import tf_import
 from tf2caffe.frontend.keras_file import load_checkpoint
 from tf2caffe.nearby import absent, refuse_other_kinds
@@ -170,21 +170,7 @@ def fingerprint(path, *others):
     elif path.suffix in (".meta", ".json"):
         files = sorted(path.parent.glob(f"{path.stem}.*"))
         files += map(Path, others)
-    return checksum(block for file in files for block in _blocks(Path(file)))
-
-
-def _blocks(file, size=1 << 22):
-    with file.open("rb") as opened:
-        while block := opened.read(size):
-            yield block
-
-
-def checksum(blocks):
-    """SHA-256: of a model that is one file, what `sha256sum` prints."""
-    found = hashlib.sha256()
-    for block in blocks:
-        found.update(block)
-    return found.hexdigest()
+    return checksum(block for file in files for block in blocks(Path(file)))
 
 
 def run(source, inputs):

@@ -11,9 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from tf2caffe.frontend import products
+from tf2caffe.frontend.copies import operands_of, rewrite_all
 from tf2caffe.frontend.draft import Constant, Op, constants
-from tf2caffe.frontend.extract import operand_names
-from tf2caffe.frontend.settings import KNOWN
 
 
 def settle_all(ops, trace):
@@ -21,13 +20,7 @@ def settle_all(ops, trace):
     if not any(op.tensor.dtype == tf.complex64 for op in ops):
         return ops
     spectra = Spectra(trace)
-    for op in ops:
-        scope = op.tensor.op.name.rpartition("/")[0]
-        with trace.graph.as_default(), tf.name_scope(f"{scope}/" if scope else ""):
-            spectra.settle(op)
-        spectra.made.append(op)
-    trace.graph_def = trace.graph.as_graph_def()
-    return spectra.made
+    return rewrite_all(ops, trace, spectra.settle, spectra.made)
 
 
 class Spectra:
@@ -41,7 +34,7 @@ class Spectra:
         rule = (COMPLEX if op.tensor.dtype == tf.complex64 else REAL).get(op.type)
         if rule is None or op.computed:
             return
-        parts = [self.parts(one) for one in self.operands(op)]
+        parts = [self.parts(one) for one in operands_of(op)]
         if None in parts:
             return
         found = rule(self, op, *parts)
@@ -51,13 +44,6 @@ class Spectra:
             shape = list(found.shape)
             again = tf.reshape(found.tensor, shape)
             op.replace(Op("Reshape", again, [found], {}, {"shape": shape}))
-
-    def operands(self, op):
-        """What an op reads, ops and constants, in TensorFlow's order; no settings."""
-        record, given = KNOWN.get(op.type), iter(op.inputs)
-        names = operand_names(record.operands if record else (), len(op.tensor.op.inputs))
-        names = [name for name in names if not name.endswith("!")]
-        return [op.constants.get(name) or next(given) for name in names]
 
     def parts(self, one):
         """(real, imaginary) of an operand; the real tensor itself, of one that is; or None."""

@@ -12,6 +12,7 @@ Pooling is done over height and width first, then over depth.
 import numpy as np
 import tensorflow as tf
 
+from tf2caffe.caffe.mapping import same_padding
 from tf2caffe.frontend import products
 from tf2caffe.frontend.products import ONE_PIXEL
 
@@ -129,9 +130,6 @@ def _three(op, name):
 
 def _windows(op, size, length, stride, dilation):
     """How many windows there are along an axis, and the zeros before and after it."""
-    reach = (length - 1) * dilation + 1
     if op.attrs["padding"] == "VALID":
-        return (size - reach) // stride + 1, (0, 0)
-    out = -(-size // stride)
-    total = max((out - 1) * stride + reach - size, 0)
-    return out, (total // 2, total - total // 2)
+        return (size - (length - 1) * dilation - 1) // stride + 1, (0, 0)
+    return -(-size // stride), same_padding(size, length, stride, dilation)

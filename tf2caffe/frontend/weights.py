@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 
 from tf2caffe.caffe.naming import name_files
-from tf2caffe.failure import Failure, Unsupported, listed
+from tf2caffe.failure import Failure, Unsupported
 from tf2caffe.graph import carry
 from tf2caffe.graph.carry import arrange
 from tf2caffe.graph.graph import dump
@@ -43,11 +43,11 @@ def _laid_out(graph):
     """The layouts of all tensors. Raises `Unsupported` with what cannot be laid out, or mapped."""
     layouts, unlaid = carry.attempt(graph)
     if unlaid:
+        from tf2caffe.caffe import mapping
         from tf2caffe.frontend import later  # imports TensorFlow
 
-        lines = later.problems(graph).values()
-        summary = f"{len(lines)} op(s) of {graph.name} cannot be taken to Caffe"
-        raise Unsupported(listed(summary, lines), graph)
+        problems = later.problems(graph)
+        raise Unsupported(mapping.unmapped(graph.name, problems.values()), graph)
     return layouts
 
 

@@ -71,32 +71,15 @@ def widen(graph_def, inputs, variables):
 
 def _reached(graph_def, inputs):
     """The names of the other floats in which what depends on the inputs is computed."""
-    reached, found = set(inputs), set()
-    for node in sorted_nodes(graph_def):
-        sources = {name.lstrip("^").split(":")[0] for name in node.input}
-        if node.name in inputs or reached & sources:
-            reached.add(node.name)
-            kinds = {attr.type for attr in node.attr.values()}
-            found |= {OTHERS[kind] for kind in kinds if kind in OTHERS}
-    return found
-
-
-def sorted_nodes(graph_def):
-    """The nodes, each after those that it reads; loops are taken as they come."""
-    nodes = {node.name: node for node in graph_def.node}
-    done, order = set(), []
-    for name in nodes:
-        waiting, open_ = [name], {name}
-        while waiting:
-            node = nodes.get(waiting[-1])
-            reads = () if node is None else (n.lstrip("^").split(":")[0] for n in node.input)
-            first = next((read for read in reads if read not in done | open_), None)
-            if first is not None and waiting[-1] not in done:
-                waiting.append(first)
-                open_.add(first)
-                continue
-            last = waiting.pop()
-            if last not in done and node is not None:
-                order.append(node)
-            done.add(last)
-    return order
+    readers, reached, waiting = {}, set(), list(inputs)
+    for node in graph_def.node:
+        for name in node.input:
+            readers.setdefault(name.lstrip("^").split(":")[0], []).append(node.name)
+    while waiting:
+        name = waiting.pop()
+        if name not in reached:
+            reached.add(name)
+            waiting += readers.get(name, ())
+    nodes = [node for node in graph_def.node if node.name in reached]
+    kinds = {attr.type for node in nodes for attr in node.attr.values()}
+    return {OTHERS[kind] for kind in kinds & OTHERS.keys()}

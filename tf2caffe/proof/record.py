@@ -3,13 +3,13 @@
 It holds no date and no path, so that the same files and the same input give the same bytes.
 """
 
-import hashlib
 import json
 import platform
 
 import numpy as np
 
 import tf2caffe
+from tf2caffe import files
 from tf2caffe.graph.layout import described
 from tf2caffe.graph.preprocessing import Preprocessing
 from tf2caffe.paths import replacing
@@ -80,11 +80,8 @@ def prepared(found):
 
 def file_of(path):
     """A file's name, size and hash."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 22):
-            digest.update(block)
-    return {"file": path.name, "bytes": path.stat().st_size, "sha256": digest.hexdigest()}
+    sha256 = files.checksum(files.blocks(path))
+    return {"file": path.name, "bytes": path.stat().st_size, "sha256": sha256}
 
 
 def versions(kept):

@@ -97,10 +97,15 @@ class Verdict:
             names = ", ".join(summed)
             yield f"measured against the terms of their sums, which nearly cancel: {names}"
 
+    @cached_property
+    def record(self):
+        """What `NAME.parity.json` contains (see docs/proof.md)."""
+        return record.of(self)
+
     def save(self):
-        """Write `NAME.parity.json` (see docs/proof.md); return its path."""
+        """Write `NAME.parity.json`; return its path."""
         path = self.found.handoff.parity
-        record.write(path, record.of(self))
+        record.write(path, self.record)
         return path
 
 

@@ -11,7 +11,7 @@ from string import Template
 from tf2caffe.caffe import cost
 from tf2caffe.paths import replacing
 from tf2caffe.pictures import layers
-from tf2caffe.proof import parity, record
+from tf2caffe.proof import parity
 from tf2caffe.report import tiles
 from tf2caffe.report.markup import Markup, facts, joined, table, tag
 
@@ -39,7 +39,7 @@ def write(path, run, verdicts, graph, forms):
     `verdicts` and `forms` have a `Verdict` and a `Form` for each form of it, `graph` is its graph.
     """
     name = verdicts[0].found.handoff.name
-    records = [record.of(verdict) for verdict in verdicts]
+    records = [verdict.record for verdict in verdicts]
     data = [pictures_of(verdict) for verdict in verdicts]
     body = [
         head(name, verdicts, records),
