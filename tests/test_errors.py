@@ -156,7 +156,7 @@ BAD = {
         written("imgs/test/mnistcls/img4.png", b"GIF, truly"), "estimator_predict.py", [],
         "img4.png: not an image",
     ),
-    "no graph": (removed(GRAPH), "build_caffe.py", [], f"{GRAPH} does not exist; {STEP_4}"),
+    "no graph": (removed(GRAPH), "build_caffe.py", [], f"{GRAPH} does not exist; run {STEP_4}"),
     "no weights at all": (removed(WEIGHTS), "build_caffe.py", [], f"{GRAPH} does not.*{STEP_4}"),
     "graph cut short": (cut(GRAPH), "build_caffe.py", [], f"{GRAPH} is damaged.*{STEP_4}"),
     "empty graph": (cut(GRAPH, 0), "build_caffe.py", [], f"{GRAPH} is damaged.*{STEP_4}"),

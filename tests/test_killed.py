@@ -35,7 +35,7 @@ STEPS = {
     "estimator_predict.py": ((), ("checkpoints",)),
     "tf_predict.py": (("net.keras",), ("net.keras",)),
     "save_weights.py": (("net.keras",), ("net.keras",)),
-    "build_caffe.py": (("net", "--deploy"), ("tf_weights",)),
+    "build_caffe.py": (("net", "--deploy"), ("tf_weights", "activations")),
     "caffe_predict.py": (("net", *OPENCV), ("nets", "activations")),
 }
 # about how many changes to the file system a run makes

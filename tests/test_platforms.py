@@ -28,6 +28,7 @@ for found in pkgutil.walk_packages(tf2caffe.__path__, "tf2caffe."):
     if not found.name.endswith(("__main__", "pycaffe_worker", "opencv_worker")):
         importlib.import_module(found.name)
 
+from pathlib import Path
 from tf2caffe import paths
 with paths.replacing_folder(Path({folder!r}) / "there") as made:
     (made / "file").touch()
@@ -87,4 +88,4 @@ NEWER = (
     "import Self", "delete_on_close",
 )  # fmt: skip
 # What opens no file as text.
-OTHER_OPENS = ("Image.open", "os.open", "members.open", "webbrowser.open")
+OTHER_OPENS = ("Image.open", "os.open", "members.open", "tarfile.open", "webbrowser.open")

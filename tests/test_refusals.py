@@ -42,6 +42,28 @@ def lookup(x):
     return tf.lookup.StaticHashTable(table, 0.0).lookup(tf.cast(x, tf.int64))
 
 
+# What is not computed of a batch of images that are parts of one.
+OF_ONE_IMAGE = {
+    "transposed": lambda x: tf.nn.conv2d_transpose(x, weights(2, 2, 5, 4), (4, 8, 6, 5), 2),
+    "depth to space": lambda x: tf.nn.depth_to_space(x, 2),
+    "space to depth": lambda x: tf.nn.space_to_depth(x[:, :, :2], 2),
+    "patches": lambda x: tf.image.extract_patches(
+        x, [1, 2, 2, 1], [1, 2, 2, 1], [1, 1, 1, 1], "VALID"
+    ),
+    "normalised": tf.nn.lrn,
+    "bilinear": lambda x: tf.image.resize(x, (8, 9)),
+    "nearest": lambda x: tf.image.resize(x, (8, 9), "nearest"),
+}
+
+
+@pytest.mark.parametrize("name", OF_ONE_IMAGE)
+def test_batch_of_parts_of_an_image(name, tmp_path):
+    """It was refused as a damaged graph.json, or ended in a traceback."""
+    function = OF_ONE_IMAGE[name]
+    traced = function_trace(lambda x: function(tf.reshape(x, (4, 4, 3, 4))), (1, 16, 3, 4))
+    assert any("it computes on 4 images" in line for line in refusal(traced, tmp_path))
+
+
 # Description -> (function of one tensor, the tensor's shape, the line that refuses it).
 REFUSED = {
     # by the reader

@@ -190,8 +190,6 @@ REFUSED = {
                                  VECTOR, r"\(Slice\): it computes its begin"),
     "element that the data say": (lambda x: x[:, tf.cast(x[0, 0], tf.int32)], VECTOR,
                                   r"\(StridedSlice\): it computes its begin and end"),
-    "argmax of a choice": (lambda x: tf.argmax(tf.where(guard(x)[:, None] == 0, x, x[:, ::-1]), -1),
-                           VECTOR, r"\(SelectV2\): a choice"),
     "guard of another tensor": (lambda x: guard(x, zero=x * 2), VECTOR, r"\(SelectV2\): a choice"),
     "guard that gives another": (lambda x: guard(x, other=x * 2), VECTOR, r"\(SelectV2\): a choi"),
     "guard by another number": (lambda x: guard(x, then=-1.0), VECTOR, r"\(SelectV2\): a choice"),

@@ -36,6 +36,10 @@ ENDS = {
     "one_hot": (lambda x: tf.one_hot(tf.argmax(x * 3.0, -1), 12), ["Mul"]),
     "chosen": (lambda x: tf.boolean_mask(x * 2.0, x[0] > 0.0, axis=1), ["Reshape", "Reshape"]),
     "detector": (detector, ["Reshape", "Softmax"]),
+    "argmax_of_a_choice": (
+        lambda x: tf.argmax(tf.where(tf.argmax(x * 2.0, -1)[:, None] == 0, x * 3.0, x * 4.0), -1),
+        ["Mul", "Mul", "Mul"],
+    ),
     "suppressed": (suppressed, ["Reshape", "Reshape"]),
     "beside_another": (lambda x: (tf.nn.relu(x) * 2.0, tf.sort(tf.nn.relu(x) * 2.0)), None),
 }  # fmt: skip

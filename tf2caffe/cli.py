@@ -4,13 +4,10 @@ A script imports slow modules in its `main`, which `run` calls: so Ctrl-C gives 
 they are imported.
 """
 
-import argparse
 import contextlib
-import difflib
 import errno
 import functools
 import os
-import re
 import signal
 import sys
 from math import isfinite
@@ -91,23 +88,10 @@ def _settings():
         signal.signal(signal.SIGINT, former)
 
 
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose complaints are a `Failure`, like all that a user can mistake."""
-
-    def error(self, message):
-        raise Failure(f"{message}{self.meant(message)}; --help lists the options")
-
-    def meant(self, message):
-        """The option next to one that is not known."""
-        unknown = re.match(r"unrecognized arguments: (--[^\s=]+)", message)
-        near = unknown and difflib.get_close_matches(
-            unknown[1], self._option_string_actions, 1, 0.7
-        )
-        return f" (did you mean {near[0]}?)" if near else ""
-
-
 def parser(doc):
     """An argument parser: the script's docstring as help, and the options all scripts share."""
+    from tf2caffe.parser import Parser, argparse
+
     name = Path(sys.argv[0]).name
     summary = Parser(
         prog="tf2caffe" if name == "__main__.py" else name,
@@ -294,8 +278,14 @@ def folder(text):
     path = Path(text)
     for part in (path, *path.parents):
         if part.exists() and not part.is_dir():
-            raise argparse.ArgumentTypeError(f"{part} is a file, not a folder")
+            raise _not_taken(f"{part} is a file, not a folder")
     return path
+
+
+def _not_taken(line):
+    from argparse import ArgumentTypeError
+
+    return ArgumentTypeError(line)
 
 
 def told(what):
@@ -307,7 +297,7 @@ def told(what):
             try:
                 return read(text)
             except ValueError:
-                raise argparse.ArgumentTypeError(f"{text!r} is not {what}") from None
+                raise _not_taken(f"{text!r} is not {what}") from None
 
         return value
 

@@ -14,7 +14,7 @@ from tensorflow.python.eager import context
 from tf2caffe.failure import Failure
 from tf2caffe.frontend.draft import constants
 
-LARGEST = 2**26  # numbers of a matrix, half a gigabyte while it is made
+LARGEST = 2**27  # numbers of a matrix, a gigabyte while it is made
 
 
 def settle_all(ops, trace):

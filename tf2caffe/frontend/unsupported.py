@@ -58,6 +58,11 @@ def refuse_unsupported(trace, inputs, ops, outputs, name):
     What would be refused later of the other ops, of a network called `name`, is told too.
     """
     problems = _unknown(ops, OPS) + _other_types(ops) + _infinite(ops) + _misplaced(ops)
+    problems += [
+        _problem(op, OF_BATCH.format(op.shape[0]))
+        for op in ops
+        if op.lifted and op.type in OF_ONE_IMAGE
+    ]
     refused = {id(problem.op) for problem in problems}
     refused |= {id(op) for op in ops if op.type not in OPS}
     sound = [op for op in ops if id(op) not in refused]
@@ -196,6 +201,15 @@ INFINITE = (
 PADS_INFINITE = (
     "it pads with {}, which Caffe can only before a max pool (padding VALID, windows larger than "
     "the padding); pad with a large finite number"
+)
+# Of a batch that is a part of one image (see `batch`) these are not computed yet.
+OF_ONE_IMAGE = (
+    "Conv2DBackpropInput", "DepthToSpace", "ExtractImagePatches", "LRN", "ResizeBilinear",
+    "ResizeNearestNeighbor", "SpaceToDepth",
+)  # fmt: skip
+OF_BATCH = (
+    "it computes on {} images that were made of one, which tf2caffe does for convolutions, pooling "
+    "and what computes number by number; end the network before it"
 )
 SINGLE = "Caffe computes in float32: build the model in float32 (its weights may stay as they are)"
 IN_TRAINING = (
